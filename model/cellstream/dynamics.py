@@ -1,0 +1,79 @@
+"""The particles' ordinary differential equation, solved with torchdiffeq.
+
+dz/dt = v(t, z),   d log w/dt = g(t, z),   da/dt = (|v|² + α g²) w:
+the Lagrangian form of ∂_t q + ∇·(v q) = g q, with the Wasserstein–Fisher–Rao action along as one more state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchdiffeq import odeint
+
+from cellstream.config import Integration
+
+FIXED_STEP = ("euler", "midpoint", "rk4")
+Field = Callable[[Tensor, Tensor], Tensor]
+"""``(t, z) -> v`` of shape (n, d), or ``(t, z) -> g`` of shape (n,)."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """Where n particles are at T times, and what they weigh. Time is the first axis."""
+
+    times: Float[Tensor, " T"]
+    z: Float[Tensor, "T n d"]
+    log_w: Float[Tensor, "T n"]
+    action: Float[Tensor, "T n"]
+    """∫ (|v|² + α g²) w dt of each particle up to each time."""
+
+    @property
+    def mass(self) -> Float[Tensor, " T"]:
+        """Σ_j w_j at each time."""
+        return self.log_w.exp().sum(1)
+
+    def weights(self, i: int) -> Float[Tensor, " n"]:
+        """w / |w|₁ at time ``i``."""
+        return torch.softmax(self.log_w[i], 0)
+
+
+def integrate(
+    velocity: Field,
+    growth: Field,
+    z: Float[Tensor, "n d"],
+    log_w: Float[Tensor, " n"],
+    times: Float[Tensor, " T"],
+    alpha: float,
+    settings: Integration,
+    length: Tensor | float = 1.0,
+) -> Path:
+    """Carry particles from ``times[0]`` through all ``times`` (increasing, or decreasing to go back).
+
+    ``length`` is the unit of length in which the action measures movement. Differentiable through the solver's steps.
+    z, log w and the action travel in one tensor of shape (n, d + 2).
+    """
+
+    def rate(t: Tensor, state: Tensor) -> Tensor:
+        at, log_weight = state[:, :-2], state[:, -2]
+        v, g = velocity(t, at), growth(t, at)
+        da = (v.square().sum(1) / length**2 + alpha * g.square()) * log_weight.exp()
+        return torch.cat([v, g[:, None], da[:, None]], 1)
+
+    start = torch.cat([z, log_w[:, None], torch.zeros_like(log_w)[:, None]], 1)
+    states = odeint(rate, start, times, method=settings.method, **_solver(times, settings))
+    return Path(times, states[..., :-2], states[..., -2], states[..., -1])
+
+
+def _solver(times: Tensor, settings: Integration) -> dict:
+    if settings.method not in FIXED_STEP:
+        return dict(rtol=settings.rtol, atol=settings.atol)
+    # every measured time lies on the grid, so nothing is interpolated
+    n = settings.steps_per_interval
+    parts = torch.arange(n, device=times.device, dtype=times.dtype) / n
+    grid = (times[:-1, None] + (times[1:] - times[:-1])[:, None] * parts).flatten()
+    grid = torch.cat([grid, times[-1:]])
+    return dict(options=dict(grid_constructor=lambda func, y0, t: grid))

@@ -1,0 +1,114 @@
+"""All metrics of a result in one dictionary, each next to its yardsticks. Plain JSON values.
+
+Keys: ``vc_paper, tc_paper, vc, tc, lonely`` (:func:`metrics.consistency`), ``trust, trust_pca``
+(:func:`metrics.trust_within` of the embedding and of 2-D PCA), ``direction``, ``r2``, and per time point ``match``
+and ``mass``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cellstream import metrics
+from cellstream.snapshots import Snapshots
+from cellstream.stream import CellStream
+
+Match = dict[str, dict[str, float]]
+
+
+def evaluate(stream: CellStream, snapshots: Snapshots) -> dict[str, Any]:
+    """Every metric on every cell (sampled where a metric says so)."""
+    s = _Arrays(stream, snapshots)
+    found = metrics.consistency(s.z, s.v, s.index)
+    masses = _mass(s)
+    return dict(
+        vc_paper=found.vc_paper,
+        tc_paper=found.tc_paper,
+        vc=found.vc,
+        tc=found.tc,
+        lonely=found.lonely,
+        trust=metrics.trust_within(s.x, s.z, s.index),
+        trust_pca=metrics.trust_within(s.x, metrics.principal_components(s.x), s.index),
+        direction=metrics.direction(s.z, s.v, s.index),
+        r2=metrics.r2(s.x, stream.decode(s.z)),
+        match={label: {**_match(s, i), "input": _match_input(s, i)} for i, label in s.later},
+        mass=masses,
+    )
+
+
+def glance(stream: CellStream, snapshots: Snapshots, cells: int = 400) -> dict[str, Any]:
+    """The same keys where they are cheap, on a sample of each time point: what a live view shows."""
+    generator = np.random.default_rng(0)
+    index = snapshots.index.cpu().numpy()
+    chosen = [np.flatnonzero(index == i) for i in range(len(snapshots.times))]
+    chosen = [generator.choice(c, cells, replace=False) if len(c) > cells else c for c in chosen]
+    s = _Arrays(stream, snapshots, np.concatenate(chosen))
+    found = metrics.consistency(s.z, s.v, s.index)
+    return dict(
+        vc=found.vc,
+        tc=found.tc,
+        trust=metrics.trust_within(s.x, s.z, s.index),
+        trust_pca=metrics.trust_within(s.x, metrics.principal_components(s.x), s.index),
+        r2=metrics.r2(s.x, stream.decode(s.z)),
+        match={label: _match(s, i) for i, label in s.later},
+        mass=_mass(s),
+    )
+
+
+class _Arrays:
+    """What the metrics read, computed once."""
+
+    def __init__(self, stream: CellStream, snapshots: Snapshots, chosen: np.ndarray | None = None):
+        rows = slice(None) if chosen is None else chosen
+        self.stream = stream
+        self.x = snapshots.x.cpu().numpy()[rows].astype(np.float32)
+        self.index = snapshots.index.cpu().numpy()[rows]
+        self.times = snapshots.times.cpu().numpy().astype(np.float64)
+        self.mass = snapshots.mass.cpu().numpy()
+        t = self.times[self.index]
+        self.z = stream.encode(self.x, t)
+        self.v = stream.velocity(self.z, t)
+        self.corner, self.side = metrics.unit_box(self.z)
+        self.flow = stream.push(self.z[self.index == 0], self.times[0], self.times)
+        self.later = list(enumerate(snapshots.labels))[1:]
+
+    def box(self, z: np.ndarray) -> np.ndarray:
+        """Points of the embedding in its unit box."""
+        return (z - self.corner) / self.side
+
+    def at(self, values: np.ndarray, i: int) -> np.ndarray:
+        """``values`` of the cells of time point ``i``."""
+        return values[self.index == i]
+
+
+def _yardsticks(start: np.ndarray, observed: np.ndarray) -> dict[str, float]:
+    """W_2 of what needs no model: noise floor, "nothing moves", "all move alike"."""
+    return dict(
+        floor=metrics.halves(observed),
+        stays=metrics.w2(start, observed),
+        shift=metrics.w2(start + observed.mean(0) - start.mean(0), observed),
+    )
+
+
+def _match(s: _Arrays, i: int) -> dict[str, float]:
+    """Predicted against observed cells of time point ``i`` in the unit-box embedding."""
+    observed, weights = s.box(s.at(s.z, i)), np.exp(s.flow.log_w[i].astype(np.float64))
+    return dict(w2=metrics.w2(s.box(s.flow.z[i]), observed, weights), **_yardsticks(s.box(s.at(s.z, 0)), observed))
+
+
+def _match_input(s: _Arrays, i: int) -> dict[str, float]:
+    """The same, decoded, in the input space; no decoder can be below ``autoencoder``."""
+    observed, weights = s.at(s.x, i), np.exp(s.flow.log_w[i].astype(np.float64))
+    return dict(
+        w2=metrics.w2(s.stream.decode(s.flow.z[i]), observed, weights),
+        **_yardsticks(s.at(s.x, 0), observed),
+        autoencoder=metrics.w2(s.stream.decode(s.at(s.z, i)), observed),
+    )
+
+
+def _mass(s: _Arrays) -> dict[str, dict[str, float]]:
+    """Predicted and observed relative mass per time point."""
+    predicted = np.exp(s.flow.log_w.astype(np.float64)).mean(1)
+    return {label: dict(predicted=float(predicted[i]), observed=float(s.mass[i])) for i, label in s.later}

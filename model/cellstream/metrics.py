@@ -1,0 +1,208 @@
+"""How good a result is, and what it has thrown away. Scale-free, by neighbour trees, with yardsticks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import ot
+from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
+
+CHUNK = 1024
+"""Rows of a distance matrix that are held at once."""
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """VC and TC over the balls of radius r around every cell, in both forms."""
+
+    vc_paper: float
+    tc_paper: float
+    vc: float
+    """Strict: the cell itself does not count, and cells without neighbours are left out."""
+    tc: float
+    lonely: float
+    """Share of cells left out of the strict form."""
+
+
+def unit_box(z: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, " d"], float]:
+    """Corner and longer side of the bounding box: ``(z - corner) / side`` lies in the unit box."""
+    corner = z.min(0)
+    return corner, float(max((z.max(0) - corner).max(), 1e-12))
+
+
+def consistency(
+    z: Float[np.ndarray, "n d"],
+    velocity: Float[np.ndarray, "n d"],
+    index: Int[np.ndarray, " n"],
+    radius: float = 0.05,
+    most: int = 20_000,
+    seed: int = 0,
+) -> Consistency:
+    """Velocity consistency and time consistency (Ling et al. 2026, "Metrics") on the embedding in its unit box.
+
+    VC: mean over cells of the mean cosine between the cell's velocity and those in its ball. TC: mean over cells of
+    the fraction of its ball that has the cell's own time label. Beyond ``most`` cells the balls of a random sample
+    of cells are looked at, each with all its neighbours.
+    """
+    corner, side = unit_box(z)
+    z = (z - corner) / side
+    norm = np.linalg.norm(velocity, axis=1, keepdims=True)
+    unit = np.divide(velocity, norm, out=np.zeros_like(velocity, dtype=np.float64), where=norm > 0)
+    centres = np.arange(len(z))
+    if len(z) > most:
+        centres = np.sort(np.random.default_rng(seed).choice(len(z), most, replace=False))
+    tree = cKDTree(z)
+    cosine, same, size = (np.empty(len(centres)) for _ in range(3))
+    for begin in range(0, len(centres), CHUNK):
+        part = centres[begin : begin + CHUNK]
+        balls = tree.query_ball_point(z[part], radius)
+        lengths = np.array([len(ball) for ball in balls])
+        members = np.concatenate(balls).astype(np.intp)
+        owner = np.repeat(np.arange(len(part)), lengths)
+        here = slice(begin, begin + len(part))
+        size[here] = lengths
+        dots = np.einsum("nd,nd->n", unit[members], unit[part][owner])
+        cosine[here] = np.bincount(owner, dots, minlength=len(part))
+        same[here] = np.bincount(owner, index[members] == index[part][owner], minlength=len(part))
+    own = np.square(unit[centres]).sum(1)
+    many = size > 1
+    if not many.any():
+        return Consistency(float((cosine / size).mean()), float((same / size).mean()), np.nan, np.nan, 1.0)
+    return Consistency(
+        vc_paper=float((cosine / size).mean()),
+        tc_paper=float((same / size).mean()),
+        vc=float(((cosine - own) / (size - 1).clip(1))[many].mean()),
+        tc=float(((same - 1) / (size - 1).clip(1))[many].mean()),
+        lonely=float(1 - many.mean()),
+    )
+
+
+def trustworthiness(
+    x: Float[np.ndarray, "n p"], z: Float[np.ndarray, "n d"], k: int = 15, most: int = 3000, seed: int = 0
+) -> float:
+    """How far the ``k`` nearest neighbours in the embedding are neighbours in the input, 1 at best.
+
+    Venna & Kaski, ICANN 2001; as ``sklearn.manifold.trustworthiness``, in rows of distances instead of a whole matrix.
+    More than ``most`` cells are sampled. NaN where there are too few cells (k must be below n / 2).
+    """
+    if len(x) > most:
+        chosen = np.random.default_rng(seed).choice(len(x), most, replace=False)
+        x, z = x[chosen], z[chosen]
+    n = len(x)
+    k = min(k, (n - 1) // 2)
+    if k < 1:
+        return float("nan")
+    near = _neighbours(z, k)
+    square = np.einsum("np,np->n", x, x)
+    penalty = 0.0
+    for begin in range(0, n, CHUNK):
+        rows = np.arange(begin, min(begin + CHUNK, n))
+        distance = square[rows, None] + square[None] - 2 * x[rows] @ x.T
+        distance[np.arange(len(rows)), rows] = -np.inf
+        # rank of each embedded neighbour among the cell's neighbours in the input, 1 for the nearest
+        order = np.argsort(distance, axis=1, kind="stable")
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(n)[None].repeat(len(rows), 0), axis=1)
+        excess = np.take_along_axis(rank, near[rows], axis=1) - k
+        penalty += excess[excess > 0].sum()
+    return float(1 - penalty * 2 / (n * k * (2 * n - 3 * k - 1)))
+
+
+def _neighbours(z: np.ndarray, k: int) -> np.ndarray:
+    """The ``k`` nearest other points of each point."""
+    found = cKDTree(z).query(z, k + 1)[1]
+    others = found != np.arange(len(z))[:, None]
+    # where several points coincide, the point itself may be missing from its own list: drop the farthest instead
+    others[others.all(1), -1] = False
+    return found[others].reshape(len(z), k)
+
+
+def trust_within(x: np.ndarray, z: np.ndarray, index: np.ndarray, k: int = 15) -> float:
+    """Trustworthiness within each time point, averaged over time points."""
+    values = [trustworthiness(x[index == i], z[index == i], k) for i in np.unique(index)]
+    return float(np.nanmean(values))
+
+
+def principal_components(x: Float[np.ndarray, "n p"], d: int = 2) -> Float[np.ndarray, "n d"]:
+    """Plain PCA of the cells, the yardstick of an embedding."""
+    from sklearn.decomposition import PCA
+
+    return PCA(min(d, *x.shape), random_state=0).fit_transform(x)
+
+
+def r2(x: Float[np.ndarray, "n p"], reconstructed: Float[np.ndarray, "n p"]) -> float:
+    """1 − (residual sum of squares) / (total sum of squares), over all features together."""
+    return float(1 - np.square(x - reconstructed).sum() / np.square(x - x.mean(0)).sum())
+
+
+def w2(
+    x: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, "m d"],
+    weights: Float[np.ndarray, " n"] | None = None,
+    most: int = 2000,
+    seed: int = 0,
+) -> float:
+    """Exact W_2 between a weighted cloud and a uniform one; larger clouds are sampled to ``most`` points."""
+    rng = np.random.default_rng(seed)
+    if len(x) > most:
+        p = None if weights is None else weights / weights.sum()
+        x, weights = x[rng.choice(len(x), most, p=p)], None
+    if len(y) > most:
+        y = y[rng.choice(len(y), most, replace=False)]
+    a = (
+        np.full(len(x), 1 / len(x))
+        if weights is None
+        else np.asarray(weights, np.float64) / np.sum(weights, dtype=np.float64)
+    )
+    b = np.full(len(y), 1 / len(y))
+    cost = ot.dist(x.astype(np.float64), y.astype(np.float64))
+    return float(np.sqrt(max(ot.emd2(a, b, cost, numItermax=1_000_000), 0)))
+
+
+def halves(y: np.ndarray, seed: int = 0) -> float:
+    """W_2 between two random halves of a cloud: the noise floor of a match."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    half = len(y) // 2
+    return w2(y[order[:half]], y[order[half : 2 * half]])
+
+
+def direction(
+    z: Float[np.ndarray, "n d"], velocity: Float[np.ndarray, "n d"], index: Int[np.ndarray, " n"], most: int = 2000
+) -> float:
+    """Mean cosine between a cell's velocity and its displacement to where an exact coupling with the next time point
+    sends it (the barycentre of its partners)."""
+    rng = np.random.default_rng(0)
+    cosines = []
+    for i in np.unique(index)[:-1]:
+        here, there = (np.flatnonzero(index == j) for j in (i, i + 1))
+        here, there = (rng.choice(c, most, replace=False) if len(c) > most else c for c in (here, there))
+        a, b = z[here].astype(np.float64), z[there].astype(np.float64)
+        plan = ot.emd(np.full(len(a), 1 / len(a)), np.full(len(b), 1 / len(b)), ot.dist(a, b), numItermax=1_000_000)
+        step, v = plan @ b * len(a) - a, velocity[here]
+        length = np.linalg.norm(step, axis=1) * np.linalg.norm(v, axis=1)
+        cosines.append((step * v).sum(1)[length > 0] / length[length > 0])
+    return float(np.concatenate(cosines).mean())
+
+
+def velocity_alignment(
+    velocity: Float[np.ndarray, "n d"], truth: Float[np.ndarray, "n d"], most: int = 2000, seed: int = 0
+) -> float:
+    """VA: distance correlation between learned and true velocities in the embedding (Székely et al. 2007).
+
+    Beyond ``most`` cells a random sample is compared.
+    """
+    if len(velocity) > most:
+        chosen = np.random.default_rng(seed).choice(len(velocity), most, replace=False)
+        velocity, truth = velocity[chosen], truth[chosen]
+    a, b = (_centred_distances(part.astype(np.float64)) for part in (velocity, truth))
+    covariance, spread = (a * b).mean(), np.sqrt((a * a).mean() * (b * b).mean())
+    return float(np.sqrt(max(covariance, 0) / spread)) if spread > 0 else 0.0
+
+
+def _centred_distances(points: np.ndarray) -> np.ndarray:
+    from scipy.spatial.distance import cdist
+
+    distance = cdist(points, points)
+    return distance - distance.mean(0) - distance.mean(1)[:, None] + distance.mean()

@@ -1,0 +1,96 @@
+"""The losses of the paper as pure functions, and the one place where they are weighed.
+
+L = λ_AE L_AE + λ_WFR L_WFR + λ_Match L_Match (+ λ_Nbr L_Nbr, ours),   L_Match = λ_Mass L_Mass + λ_OT L_OT
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cellstream import transport
+from cellstream.config import Weights
+from cellstream.dynamics import Path
+from cellstream.networks import Autoencoder
+from cellstream.transport import Plan
+
+AUTOENCODER_TERMS = ("ae", "wfr", "mass", "ot", "neighbours")
+DYNAMICS_TERMS = ("wfr", "mass", "ot")
+
+
+def reconstruction(
+    autoencoder: Autoencoder, tau: Float[Tensor, " n"], x: Float[Tensor, "n p"], z: Float[Tensor, "n d"]
+) -> Float[Tensor, ""]:
+    """L_AE = MSE(f_dec(z), (t, x)) with z = f_enc(t, x), in the autoencoder's units."""
+    return torch.nn.functional.mse_loss(autoencoder.decoder(z), autoencoder.joined(tau, x))
+
+
+def action(path: Path) -> Float[Tensor, ""]:
+    """L_WFR = Σ_j ∫ (|v|² + α g²) w_j dt: the Wasserstein–Fisher–Rao action of the path."""
+    return path.action[-1].sum()
+
+
+def mass_error(path: Path, mass: Float[Tensor, " T"]) -> Float[Tensor, ""]:
+    """L_Mass = Σ_i | Σ_j w_j(t_i) − N_i/N_0 |."""
+    return (path.mass - mass).abs().sum()
+
+
+def couplings(path: Path, targets: Sequence[Float[Tensor, "m d"]]) -> list[Plan]:
+    """Optimal plans from the particles to the cells of each time point after the first."""
+    return [
+        transport.solve(path.weights(i), path.z[i], torch.ones_like(y[:, 0]), y) for i, y in enumerate(targets) if i > 0
+    ]
+
+
+def matching(path: Path, targets: Sequence[Float[Tensor, "m d"]], plans: Sequence[Plan]) -> Float[Tensor, ""]:
+    """L_OT = Σ_{i>0} W_2(w(t_i)/|w(t_i)|₁ on ẑ(t_i), uniform on the encoded X_i), with the plans held fixed.
+
+    At i = 0 both sides are the same cells and the distance is zero.
+    """
+    costs = [
+        transport.root(transport.cost_of(plan, path.weights(i), path.z[i], targets[i]))
+        for i, plan in enumerate(plans, start=1)
+    ]
+    return torch.stack(costs).sum()
+
+
+def neighbours(z: Float[Tensor, "n d"], affinity: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
+    """L_Nbr = KL(P ‖ Q) over the cells of one time point: t-SNE's divergence from the affinities P of the input
+    to Q_ij ∝ 1 / (1 + |z_i − z_j|²) (ours).
+
+    P is symmetric with zero diagonal. Source: van der Maaten & Hinton, JMLR 2008, equations 3 to 5.
+    """
+    similarity = 1 / (1 + transport.squared_distances(z, z))
+    similarity = similarity - torch.diag_embed(torch.diagonal(similarity))
+    p = affinity / affinity.sum()
+    log_q = (similarity + 1e-12).log() - similarity.sum().log()
+    return (torch.xlogy(p, p) - p * log_q).sum()
+
+
+def uneven_steps(z: Sequence[Float[Tensor, "b d"]], plans: Sequence[Plan]) -> Float[Tensor, ""]:
+    """Σ_i Σ_ab P_ab |z_b − z_a − s_i|² / σ²: couplings between time points as steps, apart from each interval's mean
+    step s_i, in units of the embedding's variance σ² (ours).
+
+    z: cells of each time point; plans: a coupling for each pair of neighbouring time points.
+    """
+    variance = torch.cat(list(z)).var(0).sum()
+    parts = []
+    for a, b, plan in zip(z, z[1:], plans, strict=False):
+        step = b.mean(0) - a.mean(0)
+        parts.append((plan.coupling * transport.squared_distances(a + step, b)).sum())
+    return torch.stack(parts).mean() / variance
+
+
+def total(terms: Mapping[str, Tensor], weights: Weights) -> Float[Tensor, ""]:
+    """The weighted sum of those terms that are given; the only place with weights."""
+    weight = {
+        "ae": weights.lambda_ae,
+        "wfr": weights.lambda_wfr,
+        "mass": weights.lambda_match * weights.lambda_mass,
+        "ot": weights.lambda_match * weights.lambda_ot,
+        "neighbours": weights.lambda_neighbours,
+    }
+    return torch.stack([weight[name] * term for name, term in terms.items()]).sum()

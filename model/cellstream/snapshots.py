@@ -1,0 +1,183 @@
+"""Snapshots: the cells, the times at which they were measured and the size of the population at each.
+
+:func:`from_anndata` is the only door from AnnData to the method; beyond it there are only tensors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from cellstream.config import Preprocess
+from cellstream.errors import UserError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """A time course of ``n`` cells with ``p`` features at ``T`` time points; the cells keep the order of the file."""
+
+    x: Float[Tensor, "n p"]
+    """Features of every cell, in the input space."""
+    index: Int64[Tensor, " n"]
+    """Time point of every cell, ``0 .. T-1``."""
+    times: Float[Tensor, " T"]
+    """When the time points were, strictly increasing, in ``unit``."""
+    mass: Float[Tensor, " T"]
+    """Relative size of the population at each time point, ``mass[0] == 1``."""
+    labels: tuple[str, ...]
+    """The time points as the file names them."""
+    unit: str = ""
+    """Unit of ``times``: ``"h"``, ``"d"``, … or empty where unknown."""
+    even: bool = True
+    """The dynamics see the time points as 0, 1, 2, … (the paper); otherwise they follow the real gaps."""
+    rows: tuple[int, ...] | None = None
+    """Rows of the AnnData that the cells came from, where some had no time; None means all."""
+    features: tuple[str, ...] = ()
+    report: tuple[str, ...] = ()
+    """What was found in the file and done to it, one sentence each."""
+
+    def __post_init__(self) -> None:
+        if len(self.times) < 2:
+            raise UserError(f"Expected at least two time points, but found {len(self.times)}.")
+        if not bool((self.times[1:] > self.times[:-1]).all()):
+            raise UserError("Expected time points in increasing order, each with a value of its own.")
+        if int(self.counts.min()) < 2:
+            few = self.labels[int(self.counts.argmin())]
+            raise UserError(
+                f"Expected at least two cells at each time point, but {few!r} has {int(self.counts.min())}."
+            )
+        if not bool((self.mass > 0).all()):
+            raise UserError("Expected relative masses above zero at every time point.")
+
+    @property
+    def counts(self) -> Int64[Tensor, " T"]:
+        """Cells at each time point."""
+        return torch.bincount(self.index, minlength=len(self.times))
+
+    @property
+    def tau(self) -> Float[Tensor, " T"]:
+        """Time points in the networks' time, from 0 to T-1: in even steps, or in proportion to the real gaps."""
+        last = len(self.times) - 1
+        if self.even:
+            return torch.arange(last + 1, device=self.times.device, dtype=self.times.dtype)
+        return (self.times - self.times[0]) / (self.times[-1] - self.times[0]) * last
+
+    def cells(self, i: int) -> Int64[Tensor, " n_i"]:
+        """Positions of the cells of time point ``i``."""
+        return torch.nonzero(self.index == i).squeeze(1)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Snapshots:
+        """The same snapshots on a device, in a precision."""
+        return replace(
+            self,
+            x=self.x.to(device, dtype),
+            index=self.index.to(device),
+            times=self.times.to(device, dtype),
+            mass=self.mass.to(device, dtype),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write to an ``.npz`` without pickled objects."""
+        words = dict(
+            labels=self.labels, unit=self.unit, even=self.even, features=self.features, report=self.report, version=1
+        )
+        rows = np.asarray(self.rows if self.rows is not None else [], dtype=np.int64)
+        np.savez(
+            path,
+            x=self.x.cpu().numpy(),
+            index=self.index.cpu().numpy(),
+            times=self.times.cpu().numpy(),
+            mass=self.mass.cpu().numpy(),
+            rows=rows,
+            words=np.frombuffer(json.dumps(words).encode(), dtype=np.uint8),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Snapshots:
+        """Read what :meth:`save` wrote."""
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                words = json.loads(data["words"].tobytes())
+                tensors = {k: torch.from_numpy(data[k]) for k in ("x", "index", "times", "mass")}
+                rows = tuple(data["rows"].tolist()) or None
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+            raise UserError(f"Expected snapshots in {path}, but could not read them ({error}).") from error
+        return cls(
+            **tensors,
+            labels=tuple(words["labels"]),
+            unit=words["unit"],
+            even=words["even"],
+            rows=rows,
+            features=tuple(words["features"]),
+            report=tuple(words["report"]),
+        )
+
+
+def from_anndata(
+    adata: AnnData,
+    time_key: str,
+    *,
+    input: str = "X",
+    time_map: Mapping[str, float] | None = None,
+    real_times: bool = False,
+    masses: Sequence[float] | None = None,
+    preprocess: Preprocess | None = None,
+) -> Snapshots:
+    """Snapshots of an AnnData.
+
+    Parameters
+    ----------
+    adata
+        Cells by genes; it is not changed.
+    time_key
+        Column of ``adata.obs`` that holds the time: numbers, categories, or text such as ``"day 3"``.
+    input
+        What the encoder reads: ``"X"``, ``"layer:NAME"`` or ``"obsm:NAME"``.
+    time_map
+        Values for the labels, where they cannot be read off.
+    real_times
+        Follow the real gaps between time points; otherwise they are 0, 1, 2, … as in the paper.
+    masses
+        Relative size of the population at each time point, in any unit; by default the numbers of cells.
+    preprocess
+        See :class:`cellstream.config.Preprocess`.
+    """
+    from cellstream.preprocess import prepare
+    from cellstream.times import read_times
+
+    read = read_times(adata.obs, time_key, time_map)
+    kept = np.flatnonzero(read.index >= 0)
+    every = len(kept) == adata.n_obs
+    prepared = prepare(adata if every else adata[kept], input, preprocess or Preprocess())
+    report = [read.note, *prepared.report] if read.note else list(prepared.report)
+    if not every:
+        report.append(f"{adata.n_obs - len(kept)} cells have no time and are left out.")
+    mass = np.asarray(masses if masses is not None else read.counts, dtype=np.float64)
+    if len(mass) != len(read.values):
+        raise UserError(f"Expected {len(read.values)} relative masses, one per time point, but got {len(mass)}.")
+    if not (np.isfinite(mass).all() and (mass > 0).all()):
+        raise UserError(f"Expected relative masses above zero, but got {mass.tolist()}.")
+    return Snapshots(
+        x=torch.from_numpy(np.ascontiguousarray(prepared.x, dtype=np.float32)),
+        index=torch.from_numpy(read.index[kept].astype(np.int64)),
+        times=torch.from_numpy(read.values.astype(np.float32)),
+        mass=torch.from_numpy((mass / mass[0]).astype(np.float32)),
+        labels=tuple(read.labels),
+        unit=read.unit,
+        even=not real_times,
+        rows=None if every else tuple(kept.tolist()),
+        features=tuple(prepared.features),
+        report=tuple(report),
+    )

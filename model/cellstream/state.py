@@ -1,0 +1,214 @@
+"""The state of training: snapshots, networks, optimisers and counters. Whole between any two steps; saved and loaded.
+
+Everything random is drawn from the seed and the step's number, so a loaded state goes on to the same result.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path as File
+
+import torch
+from jaxtyping import Float, Int64
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cellstream.affinities import Affinities
+from cellstream.config import Config
+from cellstream.errors import UserError
+from cellstream.networks import Autoencoder, Growth, Magnification, Velocity
+from cellstream.snapshots import Snapshots
+from cellstream.stream import CellStream
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cells drawn from every time point, as one list entry per time point."""
+
+    cells: list[Int64[Tensor, " b"]]
+    """Positions in the snapshots."""
+    tau: list[Float[Tensor, " b"]]
+    x: list[Float[Tensor, "b p"]]
+
+    def encode(self, autoencoder: Autoencoder) -> list[Float[Tensor, "b d"]]:
+        """Encoded cells, by one call of the encoder."""
+        z = autoencoder.encode(torch.cat(self.tau), torch.cat(self.x))
+        return list(z.split([len(t) for t in self.tau]))
+
+
+@dataclass
+class State:
+    """Everything that training reads and changes."""
+
+    snapshots: Snapshots
+    config: Config
+    autoencoder: Autoencoder
+    velocity: Velocity
+    growth: Growth
+    magnification: Magnification | None
+    """Only where the neighbour term is on."""
+    optimisers: dict[str, torch.optim.Optimizer]
+    step: int = 0
+    round: int = 0
+    best: dict[str, Tensor] | None = None
+    """A copy of the weights after the round of lowest loss."""
+    best_loss: float = math.inf
+    rounds_without_gain: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def initial(cls, snapshots: Snapshots, config: Config) -> State:
+        """Fresh networks from the seed, on the configured device and in the configured precision."""
+        device, dtype = device_of(config), getattr(torch, config.compute.precision)
+        snapshots = snapshots.to(device, dtype)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.compute.seed)
+            autoencoder = Autoencoder(snapshots.x.shape[1], config.networks)
+            velocity, growth = Velocity(config.networks), Growth(config.networks)
+        magnification = Magnification(10.0) if config.weights.lambda_neighbours else None
+        for net in (autoencoder, velocity, growth, magnification):
+            if net is not None:
+                net.to(device, dtype)
+        autoencoder.set_scaling(snapshots.tau[snapshots.index], snapshots.x, config.networks)
+        dynamics = [*velocity.parameters(), *growth.parameters()]
+        embedding = [*autoencoder.parameters(), *(magnification.parameters() if magnification else [])]
+        rates = config.schedule
+        optimisers = dict(
+            start=torch.optim.Adam(embedding, lr=rates.start_rate),
+            warm=torch.optim.Adam(dynamics, lr=rates.start_rate),
+            autoencoder=torch.optim.Adam(embedding, lr=rates.autoencoder_rate),
+            dynamics=torch.optim.Adam(dynamics, lr=rates.dynamics_rate),
+        )
+        return cls(snapshots, config, autoencoder, velocity, growth, magnification, optimisers)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        every = dict(
+            autoencoder=self.autoencoder, velocity=self.velocity, growth=self.growth, magnification=self.magnification
+        )
+        return {name: net for name, net in every.items() if net is not None}
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of every parameter and buffer, named ``network.parameter``."""
+        return {
+            f"{name}.{key}": value.detach().clone()
+            for name, net in self.networks.items()
+            for key, value in net.state_dict().items()
+        }
+
+    def result(self) -> CellStream:
+        """The model of the best round so far; before the first round has ended, the present one."""
+        return CellStream.from_weights(self.best or self.weights(), self.snapshots, self.config)
+
+    def present(self) -> CellStream:
+        """The model as it is now."""
+        return CellStream.from_weights(self.weights(), self.snapshots, self.config)
+
+    def draw(self, key: int, size: int) -> Batch:
+        """At most ``size`` cells of each time point without replacement; the same for the same ``key`` and seed."""
+        generator = torch.Generator().manual_seed(self.config.compute.seed * 1_000_003 + key)
+        s, tau = self.snapshots, self.snapshots.tau
+        cells = [at[_some(len(at), size, generator).to(at.device)] for at in self.members]
+        return Batch(cells, [tau[i].expand(len(c)) for i, c in enumerate(cells)], [s.x[c] for c in cells])
+
+    @cached_property
+    def members(self) -> list[Int64[Tensor, " n_i"]]:
+        """Positions of the cells of each time point."""
+        return [self.snapshots.cells(i) for i in range(len(self.snapshots.times))]
+
+    @cached_property
+    def affinities(self) -> Affinities:
+        """Who is near whom within each time point, in the autoencoder's units of the input."""
+        s, net = self.snapshots, self.autoencoder
+        return Affinities((s.x - net.shift[1:]) / net.scale[1:], self.members, self.config.compute.seed)
+
+    @cached_property
+    def principal(self) -> PrincipalComponents:
+        """Principal components of the autoencoder's input, from at most 20,000 cells of each time point."""
+        batch = self.draw(-1, 20_000)
+        joined = self.autoencoder.joined(torch.cat(batch.tau), torch.cat(batch.x))
+        return PrincipalComponents.of(joined, self.config.networks.latent_dim, self.config.networks.latent_scale)
+
+    def save(self, path: File) -> None:
+        """Write networks, optimisers, best model and counters as safetensors with a JSON header."""
+        tensors = {f"net/{k}": v for k, v in self.weights().items()}
+        tensors |= {f"best/{k}": v for k, v in (self.best or {}).items()}
+        for name, optimiser in self.optimisers.items():
+            for key, entry in optimiser.state_dict()["state"].items():
+                tensors |= {f"adam/{name}/{key}/{k}": v.contiguous() for k, v in entry.items()}
+        counters = {k: getattr(self, k) for k in ("step", "round", "rounds_without_gain", "seconds")}
+        counters["best_loss"] = self.best_loss if math.isfinite(self.best_loss) else None
+        save_file(tensors, path, metadata={"counters": json.dumps(counters)})
+
+    def restore(self, path: File) -> None:
+        """Go on from what :meth:`save` wrote for the same snapshots and settings."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                counters = json.loads(file.metadata()["counters"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"Expected a checkpoint in {path}, but could not read it ({error}).") from error
+        for name, net in self.networks.items():
+            prefix = f"net/{name}."
+            net.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        for name, optimiser in self.optimisers.items():
+            entries: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"adam/{name}/"):
+                    number, part = key.split("/")[2:]
+                    entries.setdefault(int(number), {})[part] = value
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": entries})
+        device = self.snapshots.x.device
+        self.best = {k[5:]: v.to(device) for k, v in tensors.items() if k.startswith("best/")} or None
+        best_loss = counters.pop("best_loss")
+        self.best_loss = math.inf if best_loss is None else best_loss
+        for key, value in counters.items():
+            setattr(self, key, value)
+
+
+@dataclass(frozen=True)
+class PrincipalComponents:
+    """A linear map onto leading principal components."""
+
+    mean: Float[Tensor, " q"]
+    axes: Float[Tensor, "q d"]
+
+    @classmethod
+    def of(cls, data: Float[Tensor, "n q"], d: int, scale: str) -> PrincipalComponents:
+        """The ``d`` leading components; with ``scale="unit"`` the first has variance 1."""
+        mean = data.mean(0)
+        centred = (data - mean).double()
+        variances, axes = torch.linalg.eigh(centred.T @ centred / (len(data) - 1))
+        axes = axes.flip(1)[:, :d]
+        # the sign of an eigenvector is arbitrary: make its largest entry positive
+        largest = axes.abs().argmax(0, keepdim=True)
+        axes = axes * axes.gather(0, largest).sign()
+        if axes.shape[1] < d:
+            axes = nn.functional.pad(axes, (0, d - axes.shape[1]))
+        if scale == "unit":
+            axes = axes / variances[-1].clamp_min(1e-12).sqrt()
+        return cls(mean, axes.to(data.dtype))
+
+    def project(self, data: Float[Tensor, "n q"]) -> Float[Tensor, "n d"]:
+        return (data - self.mean) @ self.axes
+
+
+def device_of(config: Config) -> torch.device:
+    """The device that ``config`` asks for."""
+    wanted = config.compute.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("Expected a CUDA device, but torch finds none on this machine. Choose the device cpu or auto.")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _some(n: int, size: int, generator: torch.Generator) -> Int64[Tensor, " b"]:
+    """At most ``size`` of ``0 .. n-1``; the work does not grow with n where few are drawn from many."""
+    if n <= 8 * size:
+        return torch.randperm(n, generator=generator)[:size]
+    # few repeats in so large a draw: unique ones of a slightly larger draw, in random order
+    drawn = torch.randint(n, (size + size // 4 + 16,), generator=generator).unique()
+    return drawn[torch.randperm(len(drawn), generator=generator)[:size]]

@@ -1,0 +1,232 @@
+"""CellStream, the trained result: arrays in, arrays out, time in the data's own unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as File
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cellstream.config import Config
+from cellstream.dynamics import integrate
+from cellstream.errors import UserError
+from cellstream.networks import Autoencoder, Growth, Velocity
+from cellstream.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+FORMAT = 1
+CHUNK = 65_536
+"""Cells that pass through a network at once."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Particles in time: positions ``z (T, n, d)`` and log masses ``log_w (T, n)`` at ``times (T,)``."""
+
+    times: Float[np.ndarray, " T"]
+    z: Float[np.ndarray, "T n d"]
+    log_w: Float[np.ndarray, "T n"]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The data's time and the networks' time, and the way between them."""
+
+    times: tuple[float, ...]
+    tau: tuple[float, ...]
+    labels: tuple[str, ...]
+    unit: str
+    even: bool
+
+    @classmethod
+    def of(cls, snapshots: Snapshots) -> Clock:
+        s = snapshots
+        return cls(tuple(s.times.tolist()), tuple(s.tau.tolist()), s.labels, s.unit, s.even)
+
+    def to_tau(self, t: Any) -> Float[np.ndarray, ...]:
+        """The networks' time at the data's time ``t``; linear between time points."""
+        return np.interp(np.asarray(t, np.float64), self.times, self.tau)
+
+    @property
+    def rate(self) -> float:
+        """dτ/dt: turns a rate per networks' time into one per ``rate_unit``."""
+        return 1.0 if self.even else self.tau[-1] / (self.times[-1] - self.times[0])
+
+    @property
+    def rate_unit(self) -> str:
+        """What velocities and growth rates are per."""
+        return "time step" if self.even else self.unit or "unit of time"
+
+
+@dataclass(frozen=True)
+class CellStream:
+    """An embedding with its velocity and growth field. Made by training or by :meth:`load`; never changed."""
+
+    autoencoder: Autoencoder
+    velocity_net: Velocity
+    growth_net: Growth
+    clock: Clock
+    features: tuple[str, ...]
+    config: Config
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, Tensor], snapshots: Snapshots, config: Config) -> CellStream:
+        """The networks with copies of these weights (named ``network.parameter``)."""
+        return cls._build(weights, snapshots.x.shape[1], Clock.of(snapshots), snapshots.features, config)
+
+    @classmethod
+    def _build(cls, weights: Mapping[str, Tensor], p: int, clock: Clock, features: tuple, config: Config) -> CellStream:
+        nets = dict(
+            autoencoder=Autoencoder(p, config.networks),
+            velocity=Velocity(config.networks),
+            growth=Growth(config.networks),
+        )
+        like = next(iter(weights.values()))
+        for name, net in nets.items():
+            prefix = f"{name}."
+            part = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
+            net.to(like.device, like.dtype).load_state_dict({k: v.detach().clone() for k, v in part.items()})
+            net.eval().requires_grad_(False)
+        return cls(nets["autoencoder"], nets["velocity"], nets["growth"], clock, features, config)
+
+    @property
+    def latent_dim(self) -> int:
+        return self.config.networks.latent_dim
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every parameter, named ``network.parameter``."""
+        nets = dict(autoencoder=self.autoencoder, velocity=self.velocity_net, growth=self.growth_net)
+        return {f"{name}.{k}": v.contiguous() for name, net in nets.items() for k, v in net.state_dict().items()}
+
+    # what the networks say, at cells or anywhere
+
+    def encode(self, x: Float[np.ndarray, "n p"], t: Any) -> Float[np.ndarray, "n d"]:
+        """Embedding of cells with features ``x`` measured at ``t`` (a number, or one per cell)."""
+        return self._chunks(lambda tau, x: self.autoencoder.encode(tau, x), t, x)
+
+    def decode(self, z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n p"]:
+        """Features at points of the embedding."""
+        return self._chunks(lambda tau, z: self.autoencoder.decode(z)[1], self.clock.times[0], z)
+
+    def velocity(self, z: Float[np.ndarray, "n d"], t: Any) -> Float[np.ndarray, "n d"]:
+        """``v_phi`` at points of the embedding, in embedding units per ``clock.rate_unit``."""
+        return self._chunks(self.velocity_net, t, z) * np.float32(self.clock.rate)
+
+    def growth(self, z: Float[np.ndarray, "n d"], t: Any) -> Float[np.ndarray, " n"]:
+        """``g_psi``, d log(mass)/dt, at points of the embedding, per ``clock.rate_unit``."""
+        return self._chunks(self.growth_net, t, z) * np.float32(self.clock.rate)
+
+    def _chunks(self, function: Any, t: Any, points: np.ndarray) -> np.ndarray:
+        like = self.autoencoder.shift
+        points = np.asarray(points)
+        tau = np.broadcast_to(self.clock.to_tau(t), len(points))
+        out = []
+        with torch.no_grad():
+            for i in range(0, max(len(points), 1), CHUNK):
+                at = torch.as_tensor(tau[i : i + CHUNK].copy(), device=like.device, dtype=like.dtype)
+                part = torch.as_tensor(points[i : i + CHUNK], device=like.device, dtype=like.dtype)
+                out.append(function(at, part).cpu().numpy())
+        return np.concatenate(out).astype(np.float32)
+
+    # where cells go and where they came from
+
+    def push(self, z: Float[np.ndarray, "n d"], start: float, times: Any, log_w: np.ndarray | None = None) -> Flow:
+        """Carry particles at ``z`` from time ``start`` forwards to each of ``times`` (increasing, not before start)."""
+        times = np.atleast_1d(np.asarray(times, np.float64))
+        if (np.diff(times) <= 0).any() or times[0] < start:
+            raise UserError(f"Expected increasing times from {start} on, but got {times.tolist()}.")
+        return self._carry(z, start, times, log_w)
+
+    def pull(self, z: Float[np.ndarray, "n d"], start: float, times: Any, log_w: np.ndarray | None = None) -> Flow:
+        """Carry particles at ``z`` from time ``start`` back to each of ``times`` (decreasing, not after start)."""
+        times = np.atleast_1d(np.asarray(times, np.float64))
+        if (np.diff(times) >= 0).any() or times[0] > start:
+            raise UserError(f"Expected decreasing times from {start} back, but got {times.tolist()}.")
+        return self._carry(z, start, times, log_w)
+
+    def _carry(self, z: np.ndarray, start: float, times: np.ndarray, log_w: np.ndarray | None) -> Flow:
+        like = self.autoencoder.shift
+        stops = times if times[0] == start else np.concatenate([[start], times])
+        z0 = torch.as_tensor(np.asarray(z), device=like.device, dtype=like.dtype)
+        log_w0 = np.zeros(len(z0)) if log_w is None else np.asarray(log_w)
+        if len(stops) == 1:
+            return Flow(times, z0[None].cpu().numpy(), log_w0[None].astype(np.float32))
+        tau = torch.as_tensor(self.clock.to_tau(stops), device=like.device, dtype=like.dtype)
+        with torch.no_grad():
+            path = integrate(
+                self.velocity_net,
+                self.growth_net,
+                z0,
+                torch.as_tensor(log_w0, device=like.device, dtype=like.dtype),
+                tau,
+                self.config.weights.alpha,
+                self.config.integration,
+            )
+        return Flow(
+            times,
+            path.z[-len(times) :].cpu().numpy().astype(np.float32),
+            path.log_w[-len(times) :].cpu().numpy().astype(np.float32),
+        )
+
+    # keeping it
+
+    def header(self) -> dict[str, Any]:
+        """All but the weights, as plain JSON values."""
+        from dataclasses import asdict
+
+        from cellstream import __version__
+
+        return dict(
+            format=FORMAT,
+            version=__version__,
+            config=self.config.to_dict(),
+            clock=asdict(self.clock),
+            features=list(self.features),
+            n_features=int(self.autoencoder.shift.shape[0]) - 1,
+        )
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any], weights: Mapping[str, Tensor]) -> CellStream:
+        """The inverse of :meth:`header` and :meth:`weights`."""
+        if header["format"] > FORMAT:
+            raise UserError(
+                f"Expected a result of format {FORMAT} or older, but this one is of format {header['format']}. "
+                "Update cellstream to open it."
+            )
+        clock = {k: tuple(v) if isinstance(v, list) else v for k, v in header["clock"].items()}
+        config = Config.from_dict(header["config"])
+        return cls._build(weights, header["n_features"], Clock(**clock), tuple(header["features"]), config)
+
+    def save(self, path: File | str) -> None:
+        """Write one ``.safetensors`` file: weights, and everything else as JSON in its header."""
+        save_file(
+            {k: v.cpu() for k, v in self.weights().items()}, path, metadata={"cellstream": json.dumps(self.header())}
+        )
+
+    @classmethod
+    def load(cls, path: File | str) -> CellStream:
+        """Read what :meth:`save` wrote; on the CPU."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads(file.metadata()["cellstream"])
+                return cls.from_header(header, {key: file.get_tensor(key) for key in file.keys()})
+        except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
+            raise UserError(f"Expected a CellStream model in {path}, but could not read it ({error}).") from error
+
+    def annotate(
+        self, adata: AnnData, snapshots: Snapshots, recipe: Mapping[str, Any] | None = None, **more: Any
+    ) -> None:
+        """See :func:`cellstream.scverse.annotate`."""
+        from cellstream.scverse import annotate
+
+        annotate(self, adata, snapshots, recipe, **more)

@@ -1,0 +1,261 @@
+"""Training: PCA start, then block coordinate descent, as a generator of events.
+
+state = State.initial(snapshots, config)
+for event in train(state):
+    ...
+stream = state.result()
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cellstream import objective, transport
+from cellstream.dynamics import Path, integrate
+from cellstream.errors import Diverged
+from cellstream.events import Event, Finished, Round, Stage, Step
+from cellstream.state import Batch, State
+from cellstream.transport import Plan
+
+EVALUATION_CELLS = 512
+"""Cells of each time point on which the rounds are judged."""
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the training: what it does, for how many steps, by which function."""
+
+    name: str
+    text: str
+    steps: int
+    learn: Callable[[State, int], Losses]
+
+
+def parts(state: State) -> list[Part]:
+    """The parts of a whole run, in order. Parts without steps are left out."""
+    s = state.config.schedule
+    rounds = s.rounds * (s.autoencoder_steps + s.dynamics_steps)
+    every = [
+        Part("start", "Fitting the autoencoder to principal components.", s.start_steps, start_step),
+        Part("embedding", "Shaping the embedding.", s.embedding_steps, embedding_step),
+        Part("warm", "Fitting velocity and growth to optimal couplings.", s.warm_steps, warm_step),
+        Part("rounds", "Learning embedding and dynamics together.", rounds, round_step),
+    ]
+    return [part for part in every if part.steps]
+
+
+def train(state: State) -> Iterator[Event]:
+    """Train to the end, yielding events; between any two events ``state`` is whole and may be saved.
+
+    Stopping to iterate stops the training; ``state.result()`` is the best model so far at any time. Raises
+    :class:`~cellstream.errors.Diverged` where the loss stops being a number.
+    """
+    todo = parts(state)
+    total, first = sum(part.steps for part in todo), 0
+    reason = "All rounds are done."
+    for part in todo:
+        if state.step < first + part.steps:
+            yield Stage(part.name, part.text, state.step, total)
+        while first <= state.step < first + part.steps:
+            began = time.monotonic()
+            losses = {name: value.item() for name, value in part.learn(state, state.step - first).items()}
+            state.step += 1
+            judged = judge(state, state.step - first) if part.name == "rounds" else None
+            state.seconds += time.monotonic() - began
+            if not math.isfinite(losses["total"]):
+                raise Diverged
+            yield Step(state.step, total, part.name, losses)
+            if judged is not None:
+                yield judged
+            if state.rounds_without_gain >= state.config.schedule.patience:
+                reason = f"The loss has not fallen for {state.rounds_without_gain} rounds."
+                break
+        first += part.steps
+    yield Finished(state.step, reason, state.best_loss, state.seconds)
+
+
+def start_step(state: State, k: int) -> Losses:
+    """Fit the encoder to the principal components of (t, x), and apart from it the decoder to invert them."""
+    batch = state.draw(state.step, state.config.schedule.batch_size)
+    joined = state.autoencoder.joined(torch.cat(batch.tau), torch.cat(batch.x))
+    z = state.principal.project(joined)
+
+    def losses() -> Losses:
+        return dict(
+            encoder=torch.nn.functional.mse_loss(state.autoencoder.encoder(joined), z) / z.var(),
+            decoder=torch.nn.functional.mse_loss(state.autoencoder.decoder(z), joined),
+        )
+
+    return descend(state, "start", losses, lambda terms: terms["encoder"] + terms["decoder"])
+
+
+def embedding_step(state: State, k: int) -> Losses:
+    """Shape the embedding before there are dynamics: what it has to keep, and short even couplings (ours)."""
+    batch = state.draw(state.step, state.config.schedule.batch_size)
+    # partners are found in the input space, which the embedding cannot bend to its ends
+    plans = [_coupling(a, b) for a, b in zip(batch.x, batch.x[1:], strict=False)]
+    weights = state.config.weights
+
+    def losses() -> Losses:
+        z = batch.encode(state.autoencoder)
+        return embedding_losses(state, batch, z) | dict(steps=objective.uneven_steps(z, plans))
+
+    return descend(
+        state,
+        "start",
+        losses,
+        lambda terms: (
+            objective.total({k: v for k, v in terms.items() if k != "steps"}, weights)
+            + weights.lambda_match * terms["steps"]
+        ),
+    )
+
+
+def _coupling(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Plan:
+    return transport.solve(torch.ones_like(a[:, 0]), a, torch.ones_like(b[:, 0]), b)
+
+
+def warm_step(state: State, k: int) -> Losses:
+    """Regress v on the displacements of optimal couplings and g on the logarithms of the mass ratios (ours)."""
+    batch = state.draw(state.step, state.config.schedule.batch_size)
+    with torch.no_grad():
+        z = batch.encode(state.autoencoder)
+    tau, mass = state.snapshots.tau, state.snapshots.mass
+    generator = torch.Generator().manual_seed(state.step)
+    times, points, slopes, rates = [], [], [], []
+    for i, (a, b) in enumerate(zip(z, z[1:], strict=False)):
+        gap = tau[i + 1] - tau[i]
+        step = transport.barycentres(_coupling(a, b), b) - a
+        u = torch.rand(len(a), generator=generator).to(a)
+        times.append(tau[i] + u * gap)
+        points.append(a + u[:, None] * step)
+        slopes.append(step / gap)
+        rates.append(((mass[i + 1] / mass[i]).log() / gap).expand(len(a)))
+    t, at, slope, rate = (torch.cat(part) for part in (times, points, slopes, rates))
+
+    def losses() -> Losses:
+        return dict(
+            velocity=torch.nn.functional.mse_loss(state.velocity(t, at), slope) / slope.square().mean(),
+            growth=torch.nn.functional.mse_loss(state.growth(t, at), rate),
+        )
+
+    return descend(state, "warm", losses, lambda terms: terms["velocity"] + terms["growth"])
+
+
+def round_step(state: State, k: int) -> Losses:
+    """One step of block coordinate descent: first the autoencoder's steps of the round, then the dynamics'."""
+    s = state.config.schedule
+    in_round = k % (s.autoencoder_steps + s.dynamics_steps)
+    batch = state.draw(state.step, s.batch_size)
+    return (autoencoder_step if in_round < s.autoencoder_steps else dynamics_step)(state, batch)
+
+
+def autoencoder_step(state: State, batch: Batch) -> Losses:
+    """Block (a): v and g fixed, the whole loss over the autoencoder; the dynamics' losses reach the encoder."""
+    plans: list[Plan] = []
+
+    def losses() -> Losses:
+        z = batch.encode(state.autoencoder)
+        return embedding_losses(state, batch, z) | dynamics_losses(state, z, plans)
+
+    return descend(state, "autoencoder", losses, lambda terms: objective.total(terms, state.config.weights))
+
+
+def dynamics_step(state: State, batch: Batch) -> Losses:
+    """Block (b): autoencoder fixed, λ_WFR L_WFR + λ_Match L_Match over velocity and growth."""
+    with torch.no_grad():
+        z = batch.encode(state.autoencoder)
+    plans: list[Plan] = []
+    return descend(
+        state,
+        "dynamics",
+        lambda: dynamics_losses(state, z, plans),
+        lambda terms: objective.total(terms, state.config.weights),
+    )
+
+
+def embedding_losses(state: State, batch: Batch, z: Sequence[Float[Tensor, "b d"]]) -> Losses:
+    """What the embedding has to keep of the cells."""
+    kept = dict(
+        ae=objective.reconstruction(state.autoencoder, torch.cat(batch.tau), torch.cat(batch.x), torch.cat(list(z)))
+    )
+    if state.magnification is not None:
+        near = [
+            objective.neighbours(state.magnification(part), state.affinities.among(cells))
+            for part, cells in zip(z, batch.cells, strict=True)
+        ]
+        kept["neighbours"] = torch.stack(near).mean()
+    return kept
+
+
+def dynamics_losses(state: State, z: Sequence[Float[Tensor, "b d"]], plans: list[Plan]) -> Losses:
+    """Action and matching of particles that start at ``z[0]``. ``plans`` is filled at first and then held fixed."""
+    length = (
+        spread(torch.cat(list(z)))
+        if state.config.networks.latent_scale == "unit"
+        else torch.ones((), device=z[0].device)
+    )
+    path = follow(state, z[0], length)
+    if not plans:
+        plans += objective.couplings(path, z)
+    return dict(
+        wfr=objective.action(path),
+        mass=objective.mass_error(path, state.snapshots.mass),
+        ot=objective.matching(path, z, plans) / length,
+    )
+
+
+def follow(state: State, z0: Float[Tensor, "n d"], length: Float[Tensor, ""]) -> Path:
+    """Particles of equal weight, together of mass one, from the encoded first snapshot through all time points."""
+    log_w = torch.full_like(z0[:, 0], -math.log(len(z0)))
+    c = state.config
+    return integrate(
+        state.velocity, state.growth, z0, log_w, state.snapshots.tau, c.weights.alpha, c.integration, length
+    )
+
+
+def spread(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """Root of the total variance: the size of an embedding, its unit of length where shrinking shall gain nothing."""
+    return z.var(0).sum().sqrt()
+
+
+def descend(state: State, name: str, losses: Callable[[], Losses], weigh: Callable[[Losses], Tensor]) -> Losses:
+    """Some updates of what the optimiser ``name`` holds, downhill of the weighed losses; returns the last losses."""
+    optimiser, s = state.optimisers[name], state.config.schedule
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    for _ in range(s.updates_per_batch):
+        terms = losses()
+        loss = weigh(terms)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, s.clip)
+        optimiser.step()
+    return {"total": loss.detach(), **{key: term.detach() for key, term in terms.items()}}
+
+
+@torch.no_grad()
+def judge(state: State, done: int) -> Round | None:
+    """At the end of a round, the whole loss on a fixed batch; the best model is copied."""
+    s = state.config.schedule
+    if done % (s.autoencoder_steps + s.dynamics_steps):
+        return None
+    batch = state.draw(-2, EVALUATION_CELLS)
+    z = batch.encode(state.autoencoder)
+    terms = embedding_losses(state, batch, z) | dynamics_losses(state, z, [])
+    loss = objective.total(terms, state.config.weights).item()
+    state.round += 1
+    better = loss < state.best_loss
+    if better:
+        state.best, state.best_loss, state.rounds_without_gain = state.weights(), loss, 0
+    else:
+        state.rounds_without_gain += 1
+    return Round(state.round, state.step, loss, better, {k: v.item() for k, v in terms.items()})
