@@ -199,7 +199,8 @@ class Schedule:
     )
     updates_per_batch: int = setting(
         1,
-        "Updates made with one batch and its transport plans: the gradient at a fixed plan is exact to first order (ours).",
+        "Updates made with one batch and its transport plans: the gradient at a fixed plan is exact to first "
+        "order (ours).",
         unit="updates",
         bounds=(1, 50),
     )

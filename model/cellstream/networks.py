@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,9 +16,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh, "softplus": nn
 def mlp(n_in: int, n_out: int, layers: int, width: int, activation: str) -> nn.Sequential:
     """A plain multilayer perceptron with a linear last layer."""
     sizes = [n_in] + [width] * layers
-    hidden = [
-        part for a, b in zip(sizes, sizes[1:], strict=False) for part in (nn.Linear(a, b), ACTIVATIONS[activation]())
-    ]
+    hidden = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), ACTIVATIONS[activation]())]
     return nn.Sequential(*hidden, nn.Linear(sizes[-1], n_out))
 
 
@@ -65,36 +65,60 @@ class Autoencoder(nn.Module):
         return tx[:, 0], tx[:, 1:]
 
 
-class Velocity(nn.Module):
-    """``v_phi: (t, z) -> dz/dt``."""
+class Dynamics(nn.Module):
+    """A field on the embedding. It sees ``(z - centre) / length``, so that its activations do not saturate where the
+    embedding is large; centre 0 and length 1 unless set."""
+
+    centre: Tensor
+    length: Tensor
 
     def __init__(self, settings: config.Networks):
         super().__init__()
+        self.register_buffer("centre", torch.zeros(settings.latent_dim))
+        self.register_buffer("length", torch.ones(()))
+
+    @torch.no_grad()
+    def set_scaling(self, z: Float[Tensor, "n d"]) -> None:
+        """Take centre and length from the cells: their mean and the root of their mean variance per axis."""
+        self.centre.copy_(z.mean(0))
+        self.length.copy_(z.var(0).mean().sqrt())
+
+    def input(self, tau: Float[Tensor, "..."], z: Float[Tensor, "n d"]) -> Float[Tensor, "n 1+d"]:
+        """Time and scaled position side by side; ``tau`` is one number or one per particle."""
+        return torch.cat([tau.expand(len(z))[:, None], (z - self.centre) / self.length], 1)
+
+
+class Velocity(Dynamics):
+    """``v_phi: (t, z) -> dz/dt``."""
+
+    def __init__(self, settings: config.Networks):
+        super().__init__(settings)
         s = settings
         self.net = mlp(1 + s.latent_dim, s.latent_dim, s.velocity_layers, s.velocity_width, s.dynamics_activation)
 
     def forward(self, tau: Float[Tensor, ...], z: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        return self.net(torch.cat([tau.expand(len(z))[:, None], z], 1))
+        return self.net(self.input(tau, z)) * self.length
 
 
-class Growth(nn.Module):
+class Growth(Dynamics):
     """``g_psi: (t, z) -> d log w / dt``."""
 
     def __init__(self, settings: config.Networks):
-        super().__init__()
+        super().__init__(settings)
         s = settings
         self.net = mlp(1 + s.latent_dim, 1, s.growth_layers, s.growth_width, s.dynamics_activation)
 
     def forward(self, tau: Float[Tensor, ...], z: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        return self.net(torch.cat([tau.expand(len(z))[:, None], z], 1)).squeeze(1)
+        return self.net(self.input(tau, z)).squeeze(1)
 
 
 class Magnification(nn.Module):
-    """The size at which the neighbour term sees the embedding: t-SNE's kernel has a length of its own (ours)."""
+    """The size at which the neighbour term sees the embedding: t-SNE's kernel has a length of its own, so the cells are
+    brought to a size that is learned; the embedding's own size makes no difference (ours)."""
 
     def __init__(self, initial: float):
         super().__init__()
         self.log_factor = nn.Parameter(torch.tensor(initial).log())
 
     def forward(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        return z * self.log_factor.exp()
+        return z / z.var(0).sum().sqrt() * self.log_factor.exp()

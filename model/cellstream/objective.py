@@ -6,6 +6,7 @@ L = λ_AE L_AE + λ_WFR L_WFR + λ_Match L_Match (+ λ_Nbr L_Nbr, ours),   L_Mat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -70,18 +71,22 @@ def neighbours(z: Float[Tensor, "n d"], affinity: Float[Tensor, "n n"]) -> Float
     return (torch.xlogy(p, p) - p * log_q).sum()
 
 
-def uneven_steps(z: Sequence[Float[Tensor, "b d"]], plans: Sequence[Plan]) -> Float[Tensor, ""]:
-    """Σ_i Σ_ab P_ab |z_b − z_a − s_i|² / σ²: couplings between time points as steps, apart from each interval's mean
-    step s_i, in units of the embedding's variance σ² (ours).
+def uneven_steps(
+    z: Sequence[Float[Tensor, "_ d"]], plans: Sequence[Plan], tau: Float[Tensor, " T"]
+) -> Float[Tensor, ""]:
+    """⟨ Σ_ab P_ab |(z_b − z_a) / Δτ − s|² ⟩ / |s|²: how far coupled cells stray from one constant velocity s, that of the
+    mean cell from the first to the last time point, against s itself; the mean is over intervals (ours).
+
+    One s for all intervals, or the embedding would fold to and fro and lay time points over each other.
 
     z: cells of each time point; plans: a coupling for each pair of neighbouring time points.
     """
-    variance = torch.cat(list(z)).var(0).sum()
-    parts = []
-    for a, b, plan in zip(z, z[1:], plans, strict=False):
-        step = b.mean(0) - a.mean(0)
-        parts.append((plan.coupling * transport.squared_distances(a + step, b)).sum())
-    return torch.stack(parts).mean() / variance
+    s = (z[-1].mean(0) - z[0].mean(0)) / (tau[-1] - tau[0])
+    stray = [
+        (plan.coupling * transport.squared_distances(a + s * gap, b)).sum() / gap**2
+        for (a, b), plan, gap in zip(pairwise(z), plans, tau.diff(), strict=True)
+    ]
+    return torch.stack(stray).mean() / s.square().sum()
 
 
 def total(terms: Mapping[str, Tensor], weights: Weights) -> Float[Tensor, ""]:

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -67,6 +68,8 @@ def train(state: State) -> Iterator[Event]:
             yield Stage(part.name, part.text, state.step, total)
         while first <= state.step < first + part.steps:
             began = time.monotonic()
+            if state.step == first and part.name in ("warm", "rounds"):
+                scale_dynamics(state)
             losses = {name: value.item() for name, value in part.learn(state, state.step - first).items()}
             state.step += 1
             judged = judge(state, state.step - first) if part.name == "rounds" else None
@@ -81,6 +84,15 @@ def train(state: State) -> Iterator[Event]:
                 break
         first += part.steps
     yield Finished(state.step, reason, state.best_loss, state.seconds)
+
+
+@torch.no_grad()
+def scale_dynamics(state: State) -> None:
+    """Before the fields are first fitted, let them see the embedding as it then is in units of its own size."""
+    if state.config.networks.latent_scale == "unit":
+        z = torch.cat(state.draw(-2, EVALUATION_CELLS).encode(state.autoencoder))
+        state.velocity.set_scaling(z)
+        state.growth.set_scaling(z)
 
 
 def start_step(state: State, k: int) -> Losses:
@@ -102,12 +114,12 @@ def embedding_step(state: State, k: int) -> Losses:
     """Shape the embedding before there are dynamics: what it has to keep, and short even couplings (ours)."""
     batch = state.draw(state.step, state.config.schedule.batch_size)
     # partners are found in the input space, which the embedding cannot bend to its ends
-    plans = [_coupling(a, b) for a, b in zip(batch.x, batch.x[1:], strict=False)]
+    plans = [_coupling(a, b) for a, b in pairwise(batch.x)]
     weights = state.config.weights
 
     def losses() -> Losses:
         z = batch.encode(state.autoencoder)
-        return embedding_losses(state, batch, z) | dict(steps=objective.uneven_steps(z, plans))
+        return embedding_losses(state, batch, z) | dict(steps=objective.uneven_steps(z, plans, state.snapshots.tau))
 
     return descend(
         state,
@@ -132,7 +144,7 @@ def warm_step(state: State, k: int) -> Losses:
     tau, mass = state.snapshots.tau, state.snapshots.mass
     generator = torch.Generator().manual_seed(state.step)
     times, points, slopes, rates = [], [], [], []
-    for i, (a, b) in enumerate(zip(z, z[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(z)):
         gap = tau[i + 1] - tau[i]
         step = transport.barycentres(_coupling(a, b), b) - a
         u = torch.rand(len(a), generator=generator).to(a)

@@ -1,0 +1,54 @@
+"""Shared fixtures. ``CELLSTREAM_DATA_DIR`` names the folder of real data; without it those tests fail, not skip."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# small networks run faster on one thread, and so do tests beside each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import torch
+
+from cellstream.config import Config
+from cellstream.snapshots import Snapshots
+
+torch.set_num_threads(1)
+
+TINY = dict(
+    start_steps=20, rounds=3, autoencoder_steps=3, dynamics_steps=5, batch_size=32, steps_per_interval=2, patience=50
+)
+"""Settings of a training that takes a second."""
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with iPSC, EMT, A549 and the dyngen simulation."""
+    place = os.environ.get("CELLSTREAM_DATA_DIR")
+    assert place, "Set CELLSTREAM_DATA_DIR to the folder that holds the test data."
+    assert Path(place).is_dir(), "Set CELLSTREAM_DATA_DIR to the folder that holds the test data."
+    return Path(place)
+
+
+@pytest.fixture
+def tiny_config() -> Config:
+    return Config().with_settings(**TINY)
+
+
+@pytest.fixture
+def moving_cloud() -> Snapshots:
+    """Three time points of a cloud in five dimensions that drifts and grows by half each time."""
+    rng = np.random.default_rng(0)
+    counts = [40, 60, 90]
+    index = np.repeat(np.arange(3), counts)
+    x = rng.normal(size=(sum(counts), 5)) + index[:, None] * np.array([2.0, 1.0, 0.0, 0.0, 0.0])
+    return Snapshots(
+        x=torch.tensor(x, dtype=torch.float32),
+        index=torch.tensor(index),
+        times=torch.tensor([0.0, 1.0, 3.0]),
+        mass=torch.tensor([1.0, 1.5, 2.25]),
+        labels=("0", "1", "3"),
+        unit="d",
+    )

@@ -1,0 +1,131 @@
+"""Metrics against slow, obvious truth, scikit-learn and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from sklearn.manifold import trustworthiness
+
+from cellstream import metrics
+
+
+@pytest.fixture
+def cells():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(400, 2)) * [3, 1]
+    return z, rng.normal(size=(400, 2)), rng.integers(0, 3, 400)
+
+
+def by_the_book(z, v, index, r):
+    """VC and TC by the definitions, with an n × n matrix and a loop."""
+    z = (z - z.min(0)) / (z.max(0) - z.min(0)).max()
+    near = cdist(z, z) <= r
+    cosine = (v @ v.T) / np.outer(np.linalg.norm(v, axis=1), np.linalg.norm(v, axis=1))
+    same = index[:, None] == index[None]
+    paper = [(cosine[i][near[i]].mean(), same[i][near[i]].mean()) for i in range(len(z))]
+    np.fill_diagonal(near, False)
+    strict = [(cosine[i][near[i]].mean(), same[i][near[i]].mean()) for i in range(len(z)) if near[i].any()]
+    return np.mean(paper, 0), np.mean(strict, 0), 1 - len(strict) / len(z)
+
+
+@pytest.mark.parametrize("r", [0.01, 0.05, 0.1])
+def test_consistency_is_by_the_book(cells, r):
+    z, v, index = cells
+    found = metrics.consistency(z, v, index, r)
+    paper, strict, lonely = by_the_book(z, v, index, r)
+    assert (found.vc_paper, found.tc_paper) == pytest.approx(tuple(paper))
+    assert (found.vc, found.tc) == pytest.approx(tuple(strict))
+    assert found.lonely == pytest.approx(lonely)
+
+
+def test_consistency_knows_no_scale(cells):
+    z, v, index = cells
+    one, other = metrics.consistency(z, v, index), metrics.consistency(z * 37 + 5, v * 0.01, index)
+    assert one.vc == pytest.approx(other.vc)
+    assert one.tc == pytest.approx(other.tc)
+
+
+def test_constant_field_scores_one(cells):
+    z, _, index = cells
+    assert metrics.consistency(z, np.ones_like(z), index).vc == pytest.approx(1)
+
+
+def test_lonely_cells_score_one_in_the_paper_form_only():
+    z = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    found = metrics.consistency(z, np.eye(3, 2) + 1, np.array([0, 1, 2]))
+    assert found.tc_paper == 1
+    assert np.isnan(found.tc)
+    assert found.lonely == 1
+
+
+def test_sampling_balls_changes_little(cells):
+    z, v, index = cells
+    full, part = metrics.consistency(z, v, index), metrics.consistency(z, v, index, most=300)
+    assert part.tc == pytest.approx(full.tc, abs=0.05)
+
+
+def test_trustworthiness_is_scikit_learns(cells):
+    x = np.random.default_rng(1).normal(size=(400, 10))
+    for z in (x[:, :2], cells[0]):
+        assert metrics.trustworthiness(x, z, 15) == pytest.approx(trustworthiness(x, z, n_neighbors=15))
+
+
+def test_trustworthiness_of_the_cells_themselves_is_one():
+    x = np.random.default_rng(1).normal(size=(100, 2))
+    assert metrics.trustworthiness(x, x) == pytest.approx(1)
+
+
+def test_trustworthiness_bears_coinciding_points():
+    x = np.random.default_rng(1).normal(size=(60, 4))
+    assert 0 <= metrics.trustworthiness(x, np.zeros((60, 2))) <= 1
+
+
+def test_w2_of_gaussians_is_near_its_closed_form():
+    """W_2² between N(0, I) and N(m, 4 I) is |m|² + d (2 − 1)²."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1500, 2)), rng.normal(size=(1500, 2)) * 2 + [3, 0]
+    assert metrics.w2(x, y) == pytest.approx(np.sqrt(9 + 2), rel=0.04)
+
+
+def test_w2_heeds_weights():
+    x, y = np.array([[0.0], [10.0]]), np.array([[0.0]])
+    assert metrics.w2(x, y, np.array([0.75, 0.25])) == pytest.approx(5.0)
+
+
+def test_direction_of_the_true_displacement_is_one():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(50, 2)) * 0.1
+    z, index = np.concatenate([a, a + [5, 1]]), np.repeat([0, 1], 50)
+    v = np.tile([5.0, 1.0], (100, 1))
+    assert metrics.direction(z, v, index) == pytest.approx(1)
+    assert metrics.direction(z, -v, index) == pytest.approx(-1)
+
+
+def test_velocity_alignment_is_distance_correlation():
+    rng = np.random.default_rng(0)
+    v = rng.normal(size=(300, 2))
+    turn = np.array([[0.0, -1.0], [1.0, 0.0]])
+    # 1 under rotation, shift and scale, and only there
+    assert metrics.velocity_alignment(v, 3 * v @ turn + 7) == pytest.approx(1)
+    assert metrics.velocity_alignment(v, rng.normal(size=(300, 2))) < 0.25
+    assert metrics.velocity_alignment(v, np.ones_like(v)) == 0
+
+
+def test_velocity_alignment_against_the_definition():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(40, 2)), rng.normal(size=(40, 3))
+
+    def centred(p):
+        d = np.array([[np.linalg.norm(a - b) for b in p] for a in p])
+        return d - d.mean(0)[None] - d.mean(1)[:, None] + d.mean()
+
+    a, b = centred(x), centred(y)
+    expected = np.sqrt((a * b).mean() / np.sqrt((a**2).mean() * (b**2).mean()))
+    assert metrics.velocity_alignment(x, y) == pytest.approx(expected)
+
+
+def test_r2_of_the_mean_is_zero():
+    x = np.random.default_rng(0).normal(size=(30, 4))
+    assert metrics.r2(x, np.broadcast_to(x.mean(0), x.shape)) == pytest.approx(0)
+    assert metrics.r2(x, x) == 1

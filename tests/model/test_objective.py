@@ -1,0 +1,88 @@
+"""Each loss against its formula, worked out another way."""
+
+from __future__ import annotations
+
+import numpy as np
+import ot
+import pytest
+import torch
+from scipy.special import kl_div
+
+from cellstream import objective, transport
+from cellstream.config import Networks, Weights
+from cellstream.dynamics import Path
+from cellstream.networks import Autoencoder
+
+
+@pytest.fixture
+def path() -> Path:
+    g = torch.Generator().manual_seed(0)
+    z = torch.randn(3, 12, 2, generator=g, dtype=torch.float64)
+    log_w = torch.randn(3, 12, generator=g, dtype=torch.float64) * 0.3 - np.log(12)
+    action = torch.rand(3, 12, generator=g, dtype=torch.float64).cumsum(0)
+    return Path(torch.arange(3.0), z, log_w, action)
+
+
+def test_action_is_the_sum_at_the_end(path):
+    assert objective.action(path).item() == pytest.approx(path.action[-1].numpy().sum())
+
+
+def test_mass_error_adds_up_the_absolute_differences(path):
+    mass = torch.tensor([1.0, 1.5, 0.5], dtype=torch.float64)
+    expected = np.abs(np.exp(path.log_w.numpy()).sum(1) - mass.numpy()).sum()
+    assert objective.mass_error(path, mass).item() == pytest.approx(expected)
+
+
+def test_matching_is_the_sum_of_wasserstein_distances(path):
+    targets = [torch.randn(k, 2, dtype=torch.float64) for k in (12, 9, 15)]
+    loss = objective.matching(path, targets, objective.couplings(path, targets))
+    expected = 0.0
+    for i in (1, 2):
+        w = np.exp(path.log_w[i].numpy())
+        b = np.full(len(targets[i]), 1 / len(targets[i]))
+        expected += np.sqrt(ot.emd2(w / w.sum(), b, ot.dist(path.z[i].numpy(), targets[i].numpy())))
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_reconstruction_is_the_mean_square_over_time_and_features():
+    net = Autoencoder(4, Networks())
+    tau, x = torch.rand(20), torch.rand(20, 4)
+    z = net.encode(tau, x)
+    back_t, back_x = (part.detach().numpy() for part in net.decode(z))
+    expected = (np.square(back_t - tau.numpy()).sum() + np.square(back_x - x.numpy()).sum()) / (20 * 5)
+    assert objective.reconstruction(net, tau, x, z).item() == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_neighbours_is_the_divergence_of_tsne():
+    g = torch.Generator().manual_seed(0)
+    z = torch.randn(30, 2, generator=g, dtype=torch.float64)
+    p = torch.rand(30, 30, generator=g, dtype=torch.float64)
+    p = p + p.T
+    p.fill_diagonal_(0)
+    q = 1 / (1 + ((z[:, None] - z[None]) ** 2).sum(-1).numpy())
+    np.fill_diagonal(q, 0)
+    expected = kl_div((p / p.sum()).numpy(), q / q.sum())[~np.eye(30, dtype=bool)].sum()
+    assert objective.neighbours(z, p).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_steps_of_one_velocity_cost_nothing():
+    a = torch.rand(10, 2, dtype=torch.float64)
+    w = torch.ones(10, dtype=torch.float64)
+    s, tau = torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)
+    z = [a + s * t for t in tau]
+    plans = [transport.solve(w, p, w, p) for p in z[:2]]
+    assert objective.uneven_steps(z, plans, tau).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_uneven_steps_are_measured_against_the_mean_step():
+    """Two cells that go 1 ± e along one axis: ⟨|stray|²⟩ / |s|² = e²."""
+    w, tau = torch.ones(2, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    z = [torch.tensor([[0.0], [10.0]], dtype=torch.float64), torch.tensor([[0.7], [11.3]], dtype=torch.float64)]
+    plans = [transport.solve(w, z[0], w, z[1])]
+    assert objective.uneven_steps(z, plans, tau).item() == pytest.approx(0.09)
+
+
+def test_total_is_the_papers_sum():
+    weights = Weights(lambda_ae=2, lambda_wfr=3, lambda_match=5, lambda_ot=7, lambda_mass=11, lambda_neighbours=13)
+    terms = {k: torch.tensor(v) for k, v in dict(ae=1.0, wfr=10.0, mass=100.0, ot=1000.0, neighbours=1e4).items()}
+    assert objective.total(terms, weights).item() == 2 + 30 + 5 * (7 * 1000 + 11 * 100) + 13e4

@@ -1,0 +1,213 @@
+"""Training: everything is reached by a gradient, best is best, the same seed gives the same result."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cellstream import events, objective, training
+from cellstream.config import Config
+from cellstream.errors import Diverged
+from cellstream.presets import preset
+from cellstream.state import PrincipalComponents, State
+from cellstream.training import train
+from tests.conftest import TINY
+
+
+def finished(state: State) -> list[events.Event]:
+    return list(train(state))
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("name", ["paper", "best"])
+def test_every_parameter_gets_a_gradient(moving_cloud, name):
+    """In the autoencoder's block the dynamics' losses reach the encoder; in the other, velocity and growth."""
+    state = State.initial(moving_cloud, preset(name, **TINY))
+    batch = state.draw(0, 32)
+    z = batch.encode(state.autoencoder)
+    objective.total(training.dynamics_losses(state, z, []), state.config.weights).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in state.autoencoder.encoder.parameters())
+    kept = training.embedding_losses(state, batch, batch.encode(state.autoencoder))
+    objective.total(kept, state.config.weights).backward()
+    for net_name, net in state.networks.items():
+        for key, p in net.named_parameters():
+            assert p.grad is not None, (net_name, key)
+            assert p.grad.abs().sum() > 0, (net_name, key)
+
+
+@pytest.mark.parametrize(("block", "moves"), [("autoencoder", {"autoencoder"}), ("dynamics", {"velocity", "growth"})])
+def test_a_block_moves_its_own_networks_only(moving_cloud, tiny_config, block, moves):
+    state = State.initial(moving_cloud, tiny_config)
+    before = state.weights()
+    step = dict(autoencoder=training.autoencoder_step, dynamics=training.dynamics_step)[block]
+    step(state, state.draw(0, 32))
+    after = state.weights()
+    assert {k.split(".")[0] for k in before if not torch.equal(before[k], after[k])} == moves
+
+
+def test_best_is_the_lowest_round_and_a_copy(moving_cloud, tiny_config):
+    state = State.initial(moving_cloud, tiny_config)
+    kept = {}
+    for event in train(state):
+        if isinstance(event, events.Round):
+            kept[event.loss] = state.weights()
+            assert event.best == (event.loss == min(kept))
+    assert len(kept) == TINY["rounds"]
+    assert same(state.best, kept[min(kept)])
+    with torch.no_grad():
+        next(state.velocity.parameters()).add_(1)
+    assert same(state.best, kept[min(kept)])
+
+
+def test_the_loss_that_judges_is_that_of_the_model_kept(moving_cloud, tiny_config):
+    state = State.initial(moving_cloud, tiny_config)
+    finished(state)
+    for name, net in state.networks.items():
+        net.load_state_dict({k.removeprefix(f"{name}."): v for k, v in state.best.items() if k.startswith(f"{name}.")})
+    batch = state.draw(-2, training.EVALUATION_CELLS)
+    with torch.no_grad():
+        z = batch.encode(state.autoencoder)
+        terms = training.embedding_losses(state, batch, z) | training.dynamics_losses(state, z, [])
+    assert objective.total(terms, state.config.weights).item() == pytest.approx(state.best_loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["paper", "quick"])
+def test_same_seed_same_result(moving_cloud, name):
+    config = preset(name, **{**TINY, "embedding_steps": 3, "warm_steps": 3} if name == "quick" else TINY)
+    one, other, third = (State.initial(moving_cloud, config.with_settings(seed=s)) for s in (1, 1, 2))
+    said = [finished(state) for state in (one, other, third)]
+    timeless = [[e for e in part if not isinstance(e, events.Finished)] for part in said]
+    assert timeless[0] == timeless[1] != timeless[2]
+    assert same(one.weights(), other.weights())
+    assert not same(one.weights(), third.weights())
+
+
+@pytest.mark.parametrize("stop", [1, 19, 20, 24, 30, 40])
+def test_a_broken_run_goes_on_to_the_same_result(moving_cloud, tiny_config, tmp_path, stop):
+    whole = State.initial(moving_cloud, tiny_config)
+    finished(whole)
+    broken = State.initial(moving_cloud, tiny_config)
+    for _ in train(broken):
+        if broken.step == stop:
+            break
+    broken.save(tmp_path / "checkpoint.safetensors")
+    again = State.initial(moving_cloud, tiny_config)
+    again.restore(tmp_path / "checkpoint.safetensors")
+    assert again.step == stop
+    finished(again)
+    assert same(whole.weights(), again.weights())
+    assert same(whole.best, again.best)
+    assert whole.best_loss == again.best_loss
+
+
+def test_patience_ends_the_run(moving_cloud, tiny_config):
+    config = tiny_config.with_settings(patience=1, rounds=500, autoencoder_rate=1.0, dynamics_rate=1.0)
+    state = State.initial(moving_cloud, config)
+    last = finished(state)[-1]
+    assert isinstance(last, events.Finished)
+    assert "has not fallen" in last.reason
+    assert state.round < 500
+
+
+def test_a_loss_that_is_no_number_stops_with_a_sentence(moving_cloud, tiny_config):
+    broken = replace(moving_cloud, x=moving_cloud.x * float("nan"))
+    with pytest.raises(Diverged, match="learning rates"):
+        finished(State.initial(broken, tiny_config.with_settings(start_steps=0)))
+
+
+@pytest.mark.parametrize("d", [1, 3, 7])
+def test_any_latent_dimension(moving_cloud, tiny_config, d):
+    """Also more dimensions than the input has features."""
+    state = State.initial(moving_cloud, tiny_config.with_settings(latent_dim=d, rounds=1))
+    finished(state)
+    assert state.result().encode(moving_cloud.x.numpy()[:4], 0).shape == (4, d)
+
+
+def test_double_precision(moving_cloud, tiny_config):
+    state = State.initial(moving_cloud, tiny_config.with_settings(precision="float64", rounds=1))
+    finished(state)
+    assert state.velocity.net[0].weight.dtype == torch.float64
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda(moving_cloud, tiny_config):
+    state = State.initial(moving_cloud, tiny_config.with_settings(device="cuda"))
+    assert isinstance(finished(state)[-1], events.Finished)
+    assert state.velocity.net[0].weight.device.type == "cuda"
+
+
+def test_the_start_reaches_the_principal_components(moving_cloud):
+    """The encoder's axes after the start correlate with scikit-learn's PCA of (t, x)."""
+    from sklearn.decomposition import PCA
+
+    config = Config().with_settings(start_steps=400, rounds=0)
+    state = State.initial(moving_cloud, config)
+    finished(state)
+    tau = state.snapshots.tau[moving_cloud.index]
+    z = state.autoencoder.encode(tau, moving_cloud.x).detach().numpy()
+    joined = np.column_stack([tau.numpy(), moving_cloud.x.numpy()])
+    expected = PCA(2).fit_transform(joined)
+    for k in range(2):
+        assert abs(np.corrcoef(z[:, k], expected[:, k])[0, 1]) > 0.98
+        assert z[:, k].std() == pytest.approx(expected[:, k].std(), rel=0.1)
+
+
+def test_principal_components_are_scikit_learns():
+    from sklearn.decomposition import PCA
+
+    x = torch.randn(200, 6, dtype=torch.float64) * torch.tensor([5, 3, 1, 1, 1, 1.0])
+    mine = PrincipalComponents.of(x, 3, "pca").project(x).numpy()
+    theirs = PCA(3).fit_transform(x.numpy())
+    np.testing.assert_allclose(np.abs(mine), np.abs(theirs), atol=1e-8)
+    assert PrincipalComponents.of(x, 3, "unit").project(x)[:, 0].std().item() == pytest.approx(1)
+
+
+def test_batches_hold_each_time_point_without_repeats(moving_cloud, tiny_config):
+    state = State.initial(moving_cloud, tiny_config)
+    batch = state.draw(3, 50)
+    assert [len(c) for c in batch.cells] == [40, 50, 50]
+    for i, cells in enumerate(batch.cells):
+        assert (moving_cloud.index[cells] == i).all()
+        assert len(cells.unique()) == len(cells)
+    assert not torch.equal(batch.cells[2], state.draw(4, 50).cells[2])
+
+
+def test_small_draws_from_many_are_even():
+    """Where few are drawn from many the shortcut is taken: still without repeats, still uniform."""
+    from cellstream.state import _some
+
+    draws = torch.cat([_some(10_000, 100, torch.Generator().manual_seed(k)) for k in range(200)])
+    assert len(draws) == 20_000
+    counts = np.histogram(draws.numpy(), bins=10, range=(0, 10_000))[0]
+    chi2 = ((counts - 2000) ** 2 / 2000).sum()
+    assert chi2 < 27.9  # 0.1 % of a chi-square with 9 degrees of freedom
+
+
+def test_events_are_one_line_each(moving_cloud, tiny_config):
+    for event in train(State.initial(moving_cloud, tiny_config)):
+        line = events.to_line(event)
+        assert "\n" not in line
+        assert events.from_line(line) == event
+
+
+def test_it_learns_what_was_planted(moving_cloud):
+    """A cloud that drifts by (2, 1) and grows by half each step: mass within 5 %, match near the noise floor."""
+    from cellstream.evaluation import evaluate
+
+    config = preset("paper", rounds=15, autoencoder_steps=5, dynamics_steps=30, start_steps=300, dynamics_rate=3e-3)
+    state = State.initial(moving_cloud, config)
+    finished(state)
+    found = evaluate(state.result(), moving_cloud)
+    for point in found["mass"].values():
+        assert point["predicted"] == pytest.approx(point["observed"], rel=0.05)
+    for point in found["match"].values():
+        assert point["w2"] < 1.5 * point["floor"]
+        assert point["w2"] < 0.5 * point["stays"]
+    assert math.isfinite(found["vc"])
