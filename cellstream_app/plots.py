@@ -1,0 +1,301 @@
+"""Pictures in the plane of the embedding: arrays in, HoloViews elements out; datashader works inside.
+
+All elements have the key dimensions ``x`` and ``y``, so they lie over one another with ``*``: growth below, then the
+embedding, which carries the axes, then streamlines or arrows. Shading happens on the server, so the browser gets
+pixels, never a million points; up to ``SHADE_ABOVE`` cells are real dots, sharp at any zoom, that tell their cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import datashader as ds
+import datashader.transfer_functions as tf
+import holoviews as hv
+import numpy as np
+import pandas as pd
+from bokeh.models import CustomJS
+from holoviews import dim
+from scipy.ndimage import zoom
+
+from cellstream_app.streamlines import streamlines as trace_streamlines
+from cellstream_app.style import MISSING, VALUE_PALETTE, Theme, colour_array, growth_palette, quiet
+
+SHADE_ABOVE = 20_000  # cells; up to here dots are drawn by the browser
+SINGLE_PIXELS_ABOVE = 250_000  # cells; up to here a shaded cell is three pixels wide
+SIZE = (900, 640)  # pixels of a picture before the browser tells its own
+MARGIN = 0.06  # empty share around the cells
+HEAD_AT = 0.72  # where on a streamline its arrow head sits
+GROWTH_PIXELS = 280  # of the smoothed growth map, on its longer side
+
+View = tuple[float, float, float, float]  # x0, x1, y0, y1
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Colour by category: ``codes (n,)`` index ``names``; -1 where a cell has none. ``colours`` as ``#rrggbb``."""
+
+    codes: np.ndarray
+    names: Sequence[str]
+    colours: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Values:
+    """Colour by number: ``values (n,)``, not-a-number where a cell has none. ``limits`` default to the data's."""
+
+    values: np.ndarray
+    palette: Sequence[str] = VALUE_PALETTE
+    limits: tuple[float, float] | None = None
+
+    def span(self) -> tuple[float, float]:
+        """The limits in use; never empty, since a palette needs a width."""
+        finite = self.values[np.isfinite(self.values)]
+        low, high = self.limits or ((float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0))
+        return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """What an embedding shows: ``points (n, 2)``, how they are coloured, and what the pointer reads for each (n,)."""
+
+    points: np.ndarray
+    colour: Categories | Values
+    labels: Sequence[str] | None = None
+    alpha: float = 0.85
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Columns x, y, colour, as datashader reads them; made once, however often the view moves."""
+        colour = self.colour
+        if isinstance(colour, Categories):
+            names = [str(i) for i in range(len(colour.names))] + ["missing"]
+            shade = pd.Categorical.from_codes(np.where(colour.codes < 0, len(names) - 1, colour.codes), names)
+        else:
+            shade = colour.values.astype(np.float32)
+        return pd.DataFrame({"x": self.points[:, 0], "y": self.points[:, 1], "colour": shade})
+
+
+def view_of(points: np.ndarray, size: tuple[int, int] = SIZE) -> View:
+    """The smallest view with a margin that holds all points at equal scale on both axes for a picture of ``size``."""
+    finite = points[np.isfinite(points).all(axis=1)]
+    low, high = (finite.min(axis=0), finite.max(axis=0)) if len(finite) else (-np.ones(2), np.ones(2))
+    half = np.maximum((high - low) / 2, 1e-9) * (1 + 2 * MARGIN)
+    scale = max(half[0] / size[0], half[1] / size[1])
+    (cx, cy), hx, hy = (low + high) / 2, scale * size[0], scale * size[1]
+    return float(cx - hx), float(cx + hx), float(cy - hy), float(cy + hy)
+
+
+def dot_size(n: int) -> float:
+    """Diameter in pixels of a cell's dot where there are ``n`` cells."""
+    return float(np.clip(2.5 + 150 / np.sqrt(max(n, 1)), 3.0, 9.0))
+
+
+# ---------------------------------------------------------------------------------------------------- the embedding
+
+
+def embedding(
+    cells: Cells, theme: Theme, *, view: View | None = None, size: tuple[int, int] = SIZE, home: View | None = None
+) -> hv.Overlay:
+    """The cells in the plane: a shaded image where there are many, dots that can be hovered where there are few.
+
+    Always an overlay of one image and one set of points, one of them empty, so that it can stand in a ``DynamicMap``.
+    ``view`` is what the image covers, ``size`` its pixels, ``home`` the view at the start and after a reset.
+    """
+    home = home or view_of(cells.points)
+    many = len(cells.points) > SHADE_ABOVE
+    image = (
+        _shaded(cells, view or home, size, spread=int(len(cells.points) < SINGLE_PIXELS_ABOVE))
+        if many
+        else _rgb(np.zeros((2, 2, 4), np.uint8), home)
+    )
+    dots = _dots(cells if not many else Cells(np.empty((0, 2)), Values(np.empty(0))))
+    # options of elements, not of the overlay: they hold in a larger overlay too
+    plane = dict(
+        xlim=home[:2], ylim=home[2:], xaxis=None, yaxis=None, responsive=True, toolbar="right", show_legend=False,
+        show_frame=False, default_tools=["pan", "wheel_zoom", "reset"], active_tools=["pan", "wheel_zoom"],
+        hooks=[plane_hook(theme, home)],
+    )  # fmt: skip
+    return image.opts(**plane) * dots.opts(**plane)
+
+
+def embedding_map(pipe: hv.streams.Pipe, theme: Theme, home: View, pixel_ratio: float = 1.0) -> hv.DynamicMap:
+    """The embedding of the ``Cells`` last sent to ``pipe``, shaded anew when the user moves or resizes the view.
+
+    The view survives new data: send as often as there is something new. ``pixel_ratio`` sharpens the image on screens
+    whose pixels are finer than those of the style sheet.
+    """
+    shown: dict = {}
+
+    def draw(data: Cells, x_range=None, y_range=None, width=None, height=None, scale=None) -> hv.Overlay:
+        view = (*(x_range or home[:2]), *(y_range or home[2:]))
+        size = (int((width or SIZE[0]) * pixel_ratio), int((height or SIZE[1]) * pixel_ratio))
+        # the same element again is not sent to the browser again
+        state = (data, view, size) if len(data.points) > SHADE_ABOVE else (data,)
+        if shown.get("state") != state:
+            shown.update(state=state, element=embedding(data, theme, view=view, size=size, home=home))
+        return shown["element"]
+
+    return hv.DynamicMap(draw, streams=[pipe, hv.streams.RangeXY(), hv.streams.PlotSize()])
+
+
+def warm_up() -> None:
+    """Compile what shading needs; some seconds. Call from a thread when the server starts, before anybody waits."""
+    points = np.zeros((2, 2), np.float32)
+    for colour in (Categories(np.zeros(2, int), ["a"], ["#000000"]), Values(np.zeros(2, np.float32))):
+        for spread in (0, 1):
+            _shaded(Cells(points, colour), (-1.0, 1.0, -1.0, 1.0), (32, 32), spread)
+
+
+def _shaded(cells: Cells, view: View, size: tuple[int, int], spread: int) -> hv.RGB:
+    """Cells as pixels: counts per category blended by their share, or the mean value; more cells, more opaque."""
+    canvas = ds.Canvas(*(max(s, 2) for s in size), x_range=view[:2], y_range=view[2:])
+    table, colour = cells.table, cells.colour
+    if isinstance(colour, Categories):
+        counts = canvas.points(table, "x", "y", ds.by("colour", ds.count()))
+        key = dict(zip(table["colour"].cat.categories, [*colour.colours, MISSING], strict=True))
+        image = tf.shade(counts, color_key=key, how="eq_hist", min_alpha=140)
+    else:
+        means = canvas.points(table, "x", "y", ds.mean("colour"))
+        image = tf.shade(means, cmap=list(colour.palette), how="linear", span=colour.span())
+    image = tf.spread(image, px=spread, how="over") if spread else tf.dynspread(image, threshold=0.6, max_px=2)
+    pixels = np.ascontiguousarray(image.values).view(np.uint8).reshape(*image.shape, 4)[::-1].copy()
+    pixels[..., 3] = np.round(pixels[..., 3] * cells.alpha)
+    return _rgb(pixels, view)
+
+
+def _rgb(pixels: np.ndarray, view: View) -> hv.RGB:
+    """Bytes ``(rows, columns, 4)``, top row first, as an image over ``view``."""
+    x0, x1, y0, y1 = view
+    return hv.RGB(pixels, ["x", "y"], vdims=[*"RGB", "A"], bounds=(x0, y0, x1, y1))
+
+
+def _dots(cells: Cells) -> hv.Points:
+    """Cells as dots: high values on top; categories in random order, so that none hides the others."""
+    n, colour = len(cells.points), cells.colour
+    if isinstance(colour, Categories):
+        value = np.where(np.asarray(colour.codes) < 0, np.nan, colour.codes).astype(np.float32)
+        order = np.random.default_rng(0).permutation(n)
+        palette, limits = list(colour.colours) or [MISSING], (-0.5, max(len(colour.colours), 1) - 0.5)
+        read = [colour.names[c] if c >= 0 else "–" for c in colour.codes]
+    else:
+        value, palette, limits = np.asarray(colour.values, np.float32), list(colour.palette), colour.span()
+        order = np.argsort(np.where(np.isfinite(value), value, -np.inf), kind="stable")
+        read = [f"{v:.4g}" for v in value]
+    labels = cells.labels if cells.labels is not None else [""] * n
+    data = {
+        "x": cells.points[order, 0], "y": cells.points[order, 1], "value": value[order], "cell": order,
+        "label": np.array(labels, dtype=object)[order], "read": np.array(read, dtype=object)[order],
+    }  # fmt: skip
+    return hv.Points(data, ["x", "y"], ["value", "cell", "label", "read"]).opts(
+        color="value", cmap=palette, clim=limits, clipping_colors={"NaN": MISSING}, size=dot_size(n), line_color=None,
+        fill_alpha=cells.alpha, colorbar=False, tools=["hover"] if n else [],
+        hover_tooltips=[("cell", "@label"), ("", "@read")] if cells.labels is not None else [("", "@read")],
+    )  # fmt: skip
+
+
+def plane_hook(theme: Theme, home: View) -> Callable:
+    """A hook for a figure that shows the plane: transparent, quiet, and at equal scale on both axes at any size."""
+
+    def hook(plot: object, element: object) -> None:
+        figure = plot.handles["plot"]
+        quiet(figure)
+        if "plane" in figure.tags:  # another layer of the same figure was here
+            return
+        figure.tags.append("plane")
+        figure.min_border = 0
+        figure.toolbar_inner = True
+        for axis, (low, high) in ((figure.x_range, home[:2]), (figure.y_range, home[2:])):
+            axis.reset_start, axis.reset_end = low, high
+        keep = CustomJS(args=dict(figure=figure, home=list(home)), code=KEEP_SCALE)
+        figure.js_on_change("inner_width", keep)
+        figure.js_on_change("inner_height", keep)
+
+    return hook
+
+
+# Keeps the centre; where the frame changes its shape, widens one axis until both have the same scale again.
+KEEP_SCALE = """
+const w = figure.inner_width, h = figure.inner_height, xr = figure.x_range, yr = figure.y_range
+if (!(w > 0 && h > 0)) return
+const scale = Math.max(Math.abs(xr.end - xr.start) / w, Math.abs(yr.end - yr.start) / h)
+const cx = (xr.start + xr.end) / 2, cy = (yr.start + yr.end) / 2
+xr.setv({start: cx - scale * w / 2, end: cx + scale * w / 2})
+yr.setv({start: cy - scale * h / 2, end: cy + scale * h / 2})
+"""
+
+
+# ------------------------------------------------------------------------------------------- what lies over the cells
+
+
+def streamlines(
+    grid_x: np.ndarray,
+    grid_y: np.ndarray,
+    vx: np.ndarray,
+    vy: np.ndarray,
+    weight: np.ndarray,
+    theme: Theme,
+    separation: float = 0.035,
+) -> hv.Overlay:
+    """Evenly spaced streamlines that swell towards their head and fade where there are no cells.
+
+    ``vx``, ``vy`` and ``weight`` (0..1, where there are cells) have the shape ``(len(grid_y), len(grid_x))``.
+    """
+    pieces, heads = [np.empty((0, 6))], []
+    for line in trace_streamlines(grid_x, grid_y, vx, vy, weight, separation):
+        along = np.linspace(0, 1, len(line.xy))
+        swell = np.minimum(1, along / 0.6) * np.minimum(1, 0.3 + (1 - along) / 0.15)
+        strength = np.sqrt(line.weight) * (0.12 + 0.88 * swell)
+        s = (strength[1:] + strength[:-1]) / 2
+        pieces.append(np.column_stack([line.xy[:-1], line.xy[1:], 0.9 * s, 0.5 + 1.3 * s]))
+        head = int(HEAD_AT * (len(along) - 1))
+        dx, dy = line.xy[head + 1] - line.xy[head - 1]
+        heads.append((*line.xy[head], np.arctan2(dy, dx), strength[head]))
+    table = np.concatenate(pieces)
+    # columns of short segments: a path whose strength varies would be split in Python, line by line
+    halo, lines = (hv.Segments(table, ["x", "y", "x1", "y1"], ["alpha", "width"]) for _ in range(2))
+    halo = halo.opts(color=theme.background, line_alpha=0.4 * dim("alpha"), line_width=dim("width") + 2)
+    lines = lines.opts(color=theme.ink, line_alpha="alpha", line_width="width")
+    return halo * lines * _heads(heads, theme.ink, 8)
+
+
+def arrows(points: np.ndarray, vectors: np.ndarray, theme: Theme, longest: float) -> hv.Overlay:
+    """An arrow at each of ``points (n, 2)`` along ``vectors (n, 2)``; the longest is ``longest`` data units long."""
+    length = np.hypot(*vectors.T)
+    ends = points + vectors * (longest / (np.nanmax(length, initial=0) or 1.0))
+    shown = np.isfinite(ends).all(axis=1) & (length > 0)
+    start, end = points[shown], ends[shown]
+    angle = np.arctan2(*(end - start).T[::-1])
+    shafts = hv.Segments((*start.T, *end.T), ["x", "y", "x1", "y1"]).opts(color=theme.ink, alpha=0.8, line_width=1.3)
+    return shafts * _heads(np.column_stack([end, angle, np.full(len(end), 0.9)]), theme.ink, 6)
+
+
+def _heads(rows: Sequence, colour: str, size: float) -> hv.Points:
+    """Arrow heads: rows of x, y, angle in radians from the x axis, opacity."""
+    table = np.array(rows, dtype=float).reshape(-1, 4)
+    table[:, 2] = np.rad2deg(table[:, 2]) - 90  # the marker points upwards
+    return hv.Points(table, ["x", "y"], ["angle", "alpha"]).opts(
+        marker="triangle", angle="angle", size=size, color=colour, fill_alpha="alpha", line_color=None
+    )
+
+
+def growth_map(
+    grid_x: np.ndarray, grid_y: np.ndarray, growth: np.ndarray, weight: np.ndarray, limit: float, strength: float = 0.75
+) -> hv.RGB:
+    """Growth on the grid, smooth, diverging about zero and transparent where there are no cells.
+
+    ``growth`` and ``weight`` (0..1) have the shape ``(len(grid_y), len(grid_x))``; colours end at ``±limit``. The
+    colour bar is the page's: ``style.colour_bar_html(style.growth_palette(), (-limit, limit), label)``.
+    """
+    finite = np.isfinite(growth)
+    factor = max(1.0, GROWTH_PIXELS / max(growth.shape))
+    value = zoom(np.where(finite, growth, 0.0), factor, order=1)
+    cover = zoom(np.where(finite, np.clip(weight, 0, 1), 0.0), factor, order=1)
+    palette = colour_array(growth_palette())
+    place = np.clip((value / limit + 1) / 2, 0, 1) * (len(palette) - 1)
+    pixels = palette[np.round(place).astype(int)][::-1].copy()
+    pixels[..., 3] = np.round(pixels[..., 3] * strength * np.sqrt(np.clip(cover, 0, 1))[::-1])
+    hx, hy = (grid_x[1] - grid_x[0]) / 2, (grid_y[1] - grid_y[0]) / 2
+    return _rgb(pixels, (grid_x[0] - hx, grid_x[-1] + hx, grid_y[0] - hy, grid_y[-1] + hy))

@@ -1,0 +1,104 @@
+"""A Panel app in this process and a real Chromium that looks at it."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlparse
+
+import numpy as np
+import panel as pn
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+from scipy.ndimage import label
+
+# WebGL in software, and nothing that Chromium would ask the outside for by itself
+FLAGS = [
+    "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+]  # fmt: skip
+
+
+def chromium_path() -> str:
+    """The system's Chromium; skips the test where there is none. ``CELLSTREAM_CHROMIUM`` names another."""
+    names = (os.environ.get("CELLSTREAM_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no Chromium on this machine")
+    return found
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium."""
+    path = chromium_path()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def served(app: Callable[[], pn.viewable.Viewable]) -> Iterator[str]:
+    """Serve what ``app()`` returns for each session, in a thread; yields the address."""
+    port = free_port()
+    host = f"127.0.0.1:{port}"
+    session = lambda: app()  # noqa: E731  Panel calls functions only, and not every callable object
+    settings = dict(address="127.0.0.1", websocket_origin=[host], threaded=True, show=False, verbose=False)
+    server = pn.serve({"/app": session}, port=port, **settings)
+    try:
+        yield f"http://{host}/app"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def watched(
+    browser: Browser, size: tuple[int, int] = (800, 600), **context: object
+) -> Iterator[tuple[Page, list[str]]]:
+    """A page and the list of what went wrong on it: errors on the console, and requests to anywhere but here."""
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, **context)
+    wrong: list[str] = []
+    page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+    page.on("request", lambda r: None if _is_local(r.url) else wrong.append(f"request: {r.url}"))
+    yield page, wrong
+    page.close()
+
+
+def _is_local(url: str) -> bool:
+    parts = urlparse(url)
+    return parts.hostname == "127.0.0.1" or parts.scheme in ("data", "blob", "about")
+
+
+def picture(page: Page) -> np.ndarray:
+    """What the page shows now, as ``(height, width, 3)`` integers."""
+    return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    """Until the condition holds; fails after the seconds given."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.1)
+
+
+def spots(mask: np.ndarray, smallest: int = 3) -> np.ndarray:
+    """Centres (x, y) of the connected regions of a mask, top to bottom."""
+    regions, n = label(mask)
+    found = [np.argwhere(regions == i + 1) for i in range(n)]
+    return np.array([f.mean(axis=0)[::-1] for f in found if len(f) >= smallest]).reshape(-1, 2)
