@@ -21,6 +21,7 @@ from cellstream.affinities import Affinities
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.networks import Autoencoder, Growth, Magnification, Velocity
+from cellstream.partners import MOST, Partners
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
 
@@ -108,6 +109,11 @@ class State:
         """The model as it is now."""
         return CellStream.from_weights(self.weights(), self.snapshots, self.config)
 
+    def encode(self, cells: Int64[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        """Embedding of the cells at these positions."""
+        s = self.snapshots
+        return self.autoencoder.encode(s.tau[s.index[cells]], s.x[cells])
+
     def draw(self, key: int, size: int) -> Batch:
         """At most ``size`` cells of each time point without replacement; the same for the same ``key`` and seed."""
         generator = torch.Generator().manual_seed(self.config.compute.seed * 1_000_003 + key)
@@ -125,6 +131,13 @@ class State:
         """Who is near whom within each time point, in the autoencoder's units of the input."""
         s, net = self.snapshots, self.autoencoder
         return Affinities((s.x - net.shift[1:]) / net.scale[1:], self.members, self.config.compute.seed)
+
+    @cached_property
+    def partners(self) -> Partners:
+        """Cells coupled with cells of the next time point, in the autoencoder's units of the input."""
+        batch = self.draw(-3, MOST)
+        net = self.autoencoder
+        return Partners.of([(x - net.shift[1:]) / net.scale[1:] for x in batch.x], batch.cells)
 
     @cached_property
     def principal(self) -> PrincipalComponents:

@@ -28,6 +28,9 @@ from cellstream.transport import Plan
 EVALUATION_CELLS = 512
 """Cells of each time point on which the rounds are judged."""
 
+TOUCHING = 3.5
+"""Separation at which neighbouring time points touch without overlapping; see :func:`objective.separation`."""
+
 Losses = dict[str, Tensor]
 
 
@@ -111,29 +114,28 @@ def start_step(state: State, k: int) -> Losses:
 
 
 def embedding_step(state: State, k: int) -> Losses:
-    """Shape the embedding before there are dynamics: what it has to keep, and short even couplings (ours)."""
-    batch = state.draw(state.step, state.config.schedule.batch_size)
-    # partners are found in the input space, which the embedding cannot bend to its ends
-    plans = [_coupling(a, b) for a, b in pairwise(batch.x)]
-    weights = state.config.weights
+    """Shape the embedding before there are dynamics: what it has to keep, even steps between coupled cells, and time
+    points apart as far as the user wishes (ours)."""
+    s, weights = state.config.schedule, state.config.weights
+    batch = state.draw(state.step, s.batch_size)
+    # half as many pairs as cells: they are two cells each
+    generator = torch.Generator().manual_seed(state.config.compute.seed * 1_000_003 + state.step)
+    before, after = state.partners.draw(max(s.batch_size // 2, 1), generator)
+    gaps = state.snapshots.tau.diff()
+    apart = TOUCHING * max(state.config.networks.time_separation, 0.05)
 
     def losses() -> Losses:
         z = batch.encode(state.autoencoder)
-        return embedding_losses(state, batch, z) | dict(steps=objective.uneven_steps(z, plans, state.snapshots.tau))
+        ends = [state.encode(cells.flatten()).unflatten(0, cells.shape) for cells in (before, after)]
+        return embedding_losses(state, batch, z) | dict(
+            steps=objective.uneven_steps(*ends, gaps), separation=(objective.separation(z) / apart - 1).square()
+        )
 
-    return descend(
-        state,
-        "start",
-        losses,
-        lambda terms: (
-            objective.total({k: v for k, v in terms.items() if k != "steps"}, weights)
-            + weights.lambda_match * terms["steps"]
-        ),
-    )
+    def weigh(terms: Losses) -> Tensor:
+        kept = {name: term for name, term in terms.items() if name not in ("steps", "separation")}
+        return objective.total(kept, weights) + weights.lambda_match * (terms["steps"] + terms["separation"])
 
-
-def _coupling(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Plan:
-    return transport.solve(torch.ones_like(a[:, 0]), a, torch.ones_like(b[:, 0]), b)
+    return descend(state, "start", losses, weigh)
 
 
 def warm_step(state: State, k: int) -> Losses:
@@ -146,7 +148,8 @@ def warm_step(state: State, k: int) -> Losses:
     times, points, slopes, rates = [], [], [], []
     for i, (a, b) in enumerate(pairwise(z)):
         gap = tau[i + 1] - tau[i]
-        step = transport.barycentres(_coupling(a, b), b) - a
+        plan = transport.solve(torch.ones_like(a[:, 0]), a, torch.ones_like(b[:, 0]), b)
+        step = transport.barycentres(plan, b) - a
         u = torch.rand(len(a), generator=generator).to(a)
         times.append(tau[i] + u * gap)
         points.append(a + u[:, None] * step)
@@ -166,7 +169,13 @@ def warm_step(state: State, k: int) -> Losses:
 def round_step(state: State, k: int) -> Losses:
     """One step of block coordinate descent: first the autoencoder's steps of the round, then the dynamics'."""
     s = state.config.schedule
-    in_round = k % (s.autoencoder_steps + s.dynamics_steps)
+    per_round = s.autoencoder_steps + s.dynamics_steps
+    in_round = k % per_round
+    if s.decay:
+        factor = 0.55 + 0.45 * math.cos(math.pi * k / (s.rounds * per_round))
+        for name, rate in (("autoencoder", s.autoencoder_rate), ("dynamics", s.dynamics_rate)):
+            for group in state.optimisers[name].param_groups:
+                group["lr"] = rate * factor
     batch = state.draw(state.step, s.batch_size)
     return (autoencoder_step if in_round < s.autoencoder_steps else dynamics_step)(state, batch)
 

@@ -66,20 +66,37 @@ def test_neighbours_is_the_divergence_of_tsne():
 
 
 def test_steps_of_one_velocity_cost_nothing():
-    a = torch.rand(10, 2, dtype=torch.float64)
-    w = torch.ones(10, dtype=torch.float64)
-    s, tau = torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)
-    z = [a + s * t for t in tau]
-    plans = [transport.solve(w, p, w, p) for p in z[:2]]
-    assert objective.uneven_steps(z, plans, tau).item() == pytest.approx(0, abs=1e-12)
+    s, gaps = torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([1.0, 2.0], dtype=torch.float64)
+    before = torch.rand(2, 10, 2, dtype=torch.float64)
+    before[1] = before[0] + s  # the second interval begins where the first ends
+    after = before + s * gaps[:, None, None]
+    assert objective.uneven_steps(before, after, gaps).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_uneven_steps_are_measured_against_the_mean_step():
-    """Two cells that go 1 ± e along one axis: ⟨|stray|²⟩ / |s|² = e²."""
-    w, tau = torch.ones(2, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
-    z = [torch.tensor([[0.0], [10.0]], dtype=torch.float64), torch.tensor([[0.7], [11.3]], dtype=torch.float64)]
-    plans = [transport.solve(w, z[0], w, z[1])]
-    assert objective.uneven_steps(z, plans, tau).item() == pytest.approx(0.09)
+def test_uneven_steps_are_measured_against_the_embedding():
+    """Two cells that go 1 ± e along one axis: ⟨|stray|²⟩ = e², over the variance of all four points."""
+    before = torch.tensor([[[0.0], [10.0]]])
+    after = torch.tensor([[[0.7], [11.3]]])
+    expected = 0.09 / np.var([0, 10, 0.7, 11.3], ddof=1)
+    assert objective.uneven_steps(before, after, torch.ones(1)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_going_to_and_fro_is_uneven():
+    """Steps of 1 there and 1 back have no constant velocity; steps of 1 and 1 on have."""
+    before, back = torch.tensor([[[0.0]], [[1.0]]]), torch.tensor([[[1.0]], [[0.0]]])
+    on = torch.tensor([[[1.0]], [[2.0]]])
+    assert objective.uneven_steps(before, on, torch.ones(2)).item() == pytest.approx(0)
+    assert objective.uneven_steps(before, back, torch.ones(2)).item() > 1
+
+
+@pytest.mark.parametrize(("shape", "touching"), [("disc", 4.0), ("strip", 12**0.5)])
+def test_separation_knows_when_time_points_touch(shape, touching):
+    """Discs of diameter 1 or strips of width 1, at a distance of 1 along the first axis."""
+    rng = np.random.default_rng(0)
+    p = rng.uniform(-0.5, 0.5, (40_000, 2))
+    p = p[np.hypot(*p.T) < 0.5] if shape == "disc" else p * [1, 7]
+    z = [torch.tensor(p + [i, 0]) for i in range(3)]
+    assert objective.separation(z).item() == pytest.approx(touching, rel=0.02)
 
 
 def test_total_is_the_papers_sum():
