@@ -162,6 +162,18 @@ class Weights:
         bounds=(0, None),
         advanced=False,
     )
+    lambda_steps: float = setting(
+        0.5,
+        "While the embedding is shaped: even steps between cells that are coupled in the input (ours).",
+        symbol="λ_Step",
+        bounds=(0, None),
+    )
+    lambda_separation: float = setting(
+        5.0,
+        "While the embedding is shaped: time points as far apart as the time separation asks for (ours).",
+        symbol="λ_Sep",
+        bounds=(0, None),
+    )
 
 
 @dataclass(frozen=True)
@@ -284,7 +296,7 @@ def find(name: str) -> tuple[str, dataclasses.Field]:
 
 def checked(item: dataclasses.Field, value: Any) -> Any:
     """``value`` as the field's type and within its bounds, or a sentence."""
-    kind = type(item.default)
+    kind: type = type(item.default)
     name, meta = item.name, item.metadata
     try:
         if kind is bool and isinstance(value, str):

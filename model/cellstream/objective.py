@@ -18,7 +18,6 @@ from cellstream.networks import Autoencoder
 from cellstream.transport import Plan
 
 
-
 def reconstruction(
     autoencoder: Autoencoder, tau: Float[Tensor, " n"], x: Float[Tensor, "n p"], z: Float[Tensor, "n d"]
 ) -> Float[Tensor, ""]:
@@ -102,5 +101,7 @@ def total(terms: Mapping[str, Tensor], weights: Weights) -> Float[Tensor, ""]:
         "mass": weights.lambda_match * weights.lambda_mass,
         "ot": weights.lambda_match * weights.lambda_ot,
         "neighbours": weights.lambda_neighbours,
+        "steps": weights.lambda_steps,
+        "separation": weights.lambda_separation,
     }
     return torch.stack([weight[name] * term for name, term in terms.items()]).sum()

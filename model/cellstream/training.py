@@ -131,11 +131,7 @@ def embedding_step(state: State, k: int) -> Losses:
             steps=objective.uneven_steps(*ends, gaps), separation=(objective.separation(z) / apart - 1).square()
         )
 
-    def weigh(terms: Losses) -> Tensor:
-        kept = {name: term for name, term in terms.items() if name not in ("steps", "separation")}
-        return objective.total(kept, weights) + weights.lambda_match * (terms["steps"] + terms["separation"])
-
-    return descend(state, "start", losses, weigh)
+    return descend(state, "start", losses, lambda terms: objective.total(terms, weights))
 
 
 def warm_step(state: State, k: int) -> Losses:
