@@ -163,7 +163,7 @@ class Weights:
         advanced=False,
     )
     lambda_steps: float = setting(
-        0.5,
+        0.1,
         "While the embedding is shaped: even steps between cells that are coupled in the input (ours).",
         symbol="λ_Step",
         bounds=(0, None),

@@ -35,14 +35,14 @@ def mass_error(path: Path, mass: Float[Tensor, " T"]) -> Float[Tensor, ""]:
     return (path.mass - mass).abs().sum()
 
 
-def couplings(path: Path, targets: Sequence[Float[Tensor, "m d"]]) -> list[Plan]:
+def couplings(path: Path, targets: Sequence[Float[Tensor, "_ d"]]) -> list[Plan]:
     """Optimal plans from the particles to the cells of each time point after the first."""
     return [
         transport.solve(path.weights(i), path.z[i], torch.ones_like(y[:, 0]), y) for i, y in enumerate(targets) if i > 0
     ]
 
 
-def matching(path: Path, targets: Sequence[Float[Tensor, "m d"]], plans: Sequence[Plan]) -> Float[Tensor, ""]:
+def matching(path: Path, targets: Sequence[Float[Tensor, "_ d"]], plans: Sequence[Plan]) -> Float[Tensor, ""]:
     """L_OT = Σ_{i>0} W_2(w(t_i)/|w(t_i)|₁ on ẑ(t_i), uniform on the encoded X_i), with the plans held fixed.
 
     At i = 0 both sides are the same cells and the distance is zero.
@@ -82,15 +82,17 @@ def uneven_steps(
     return (velocity - s).square().sum(-1).mean() / torch.cat([before, after]).flatten(0, 1).var(0).sum()
 
 
-def separation(z: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, ""]:
-    """|s| / σ_∥: the mean step between time points against the cells' spread within them, along the step (ours).
+def separation(z: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, " i"]:
+    """s_i·ŝ / σ_i: for each interval, the mean step along the direction ŝ from the first to the last time point, against
+    the spread of the cells within its two time points along it (ours).
 
-    Time points that are discs side by side touch at 4, strips at 3.5. z: cells of each time point.
+    Discs side by side touch at 4, strips at 3.5. z: cells of each time point.
     """
-    s = (z[-1].mean(0) - z[0].mean(0)) / (len(z) - 1)
-    length = s.square().sum().sqrt()
-    along = torch.stack([(part @ (s / length)).var() for part in z]).mean().sqrt()
-    return length / along
+    whole = z[-1].mean(0) - z[0].mean(0)
+    along = whole / whole.square().sum().sqrt()
+    place = torch.stack([(part @ along).mean() for part in z])
+    variance = torch.stack([(part @ along).var() for part in z])
+    return place.diff() / ((variance[1:] + variance[:-1]) / 2).sqrt()
 
 
 def total(terms: Mapping[str, Tensor], weights: Weights) -> Float[Tensor, ""]:

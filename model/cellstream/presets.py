@@ -45,10 +45,10 @@ _OURS: dict[str, Any] = dict(
     growth_width=32,
     lambda_neighbours=10.0,
     start_steps=200,
-    start_rate=3e-3,
+    start_rate=5e-3,
     embedding_steps=400,
-    warm_steps=200,
-    rounds=12,
+    warm_steps=300,
+    rounds=16,
     autoencoder_steps=5,
     dynamics_steps=20,
     updates_per_batch=2,
@@ -57,7 +57,7 @@ _OURS: dict[str, Any] = dict(
     steps_per_interval=2,
 )
 
-_QUICK = {**_OURS, "start_steps": 150, "embedding_steps": 150, "warm_steps": 150, "rounds": 4}
+_QUICK = {**_OURS, "start_steps": 150, "embedding_steps": 200, "warm_steps": 200, "rounds": 4}
 
 PRESETS = {
     preset.name: preset

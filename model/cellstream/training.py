@@ -126,9 +126,10 @@ def embedding_step(state: State, k: int) -> Losses:
 
     def losses() -> Losses:
         z = batch.encode(state.autoencoder)
-        ends = [state.encode(cells.flatten()).unflatten(0, cells.shape) for cells in (before, after)]
+        here, there = (state.encode(cells.flatten()).unflatten(0, cells.shape) for cells in (before, after))
         return embedding_losses(state, batch, z) | dict(
-            steps=objective.uneven_steps(*ends, gaps), separation=(objective.separation(z) / apart - 1).square()
+            steps=objective.uneven_steps(here, there, gaps),
+            separation=torch.relu(1 - objective.separation(z) / apart).square().mean(),
         )
 
     return descend(state, "start", losses, lambda terms: objective.total(terms, weights))
@@ -200,7 +201,7 @@ def dynamics_step(state: State, batch: Batch) -> Losses:
     )
 
 
-def embedding_losses(state: State, batch: Batch, z: Sequence[Float[Tensor, "b d"]]) -> Losses:
+def embedding_losses(state: State, batch: Batch, z: Sequence[Float[Tensor, "_ d"]]) -> Losses:
     """What the embedding has to keep of the cells."""
     kept = dict(
         ae=objective.reconstruction(state.autoencoder, torch.cat(batch.tau), torch.cat(batch.x), torch.cat(list(z)))
@@ -214,7 +215,7 @@ def embedding_losses(state: State, batch: Batch, z: Sequence[Float[Tensor, "b d"
     return kept
 
 
-def dynamics_losses(state: State, z: Sequence[Float[Tensor, "b d"]], plans: list[Plan]) -> Losses:
+def dynamics_losses(state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan]) -> Losses:
     """Action and matching of particles that start at ``z[0]``. ``plans`` is filled at first and then held fixed."""
     length = (
         spread(torch.cat(list(z)))

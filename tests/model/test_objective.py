@@ -95,8 +95,8 @@ def test_separation_knows_when_time_points_touch(shape, touching):
     rng = np.random.default_rng(0)
     p = rng.uniform(-0.5, 0.5, (40_000, 2))
     p = p[np.hypot(*p.T) < 0.5] if shape == "disc" else p * [1, 7]
-    z = [torch.tensor(p + [i, 0]) for i in range(3)]
-    assert objective.separation(z).item() == pytest.approx(touching, rel=0.02)
+    z = [torch.tensor(p + [x, 0]) for x in (0, 1, 3)]
+    assert objective.separation(z).tolist() == pytest.approx([touching, 2 * touching], rel=0.02)
 
 
 def test_total_is_the_papers_sum():
