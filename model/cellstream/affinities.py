@@ -17,7 +17,7 @@ class Affinities:
     """Symmetric t-SNE affinities between the cells of each time point, none between time points. Sparse: the work
     and the memory grow with the cells, not with their square."""
 
-    def __init__(self, x: Float[Tensor, "n p"], members: list[Int64[Tensor, " n_i"]], seed: int = 0):
+    def __init__(self, x: Float[Tensor, "n p"], members: list[Int64[Tensor, " _"]], seed: int = 0):
         self.device, self.dtype = x.device, x.dtype
         parts = [_affinities(x[at].cpu().numpy(), seed) for at in members]
         order = torch.cat(members).cpu().numpy()

@@ -7,13 +7,16 @@ and ``mass``.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Float
 
 from cellstream import metrics
 from cellstream.snapshots import Snapshots
-from cellstream.stream import CellStream
+from cellstream.stream import CHUNK, CellStream
 
 Match = dict[str, dict[str, float]]
 
@@ -55,6 +58,31 @@ def glance(stream: CellStream, snapshots: Snapshots, cells: int = 400) -> dict[s
         match={label: _match(s, i) for i, label in s.later},
         mass=_mass(s),
     )
+
+
+def alignment(stream: CellStream, snapshots: Snapshots, v_true: Float[np.ndarray, "n p"]) -> float:
+    """VA (Ling et al. 2026, "Metrics"): distance correlation between v_phi at the cells and :func:`true_velocity`."""
+    t = snapshots.times.cpu().numpy().astype(np.float64)[snapshots.index.cpu().numpy()]
+    v = stream.velocity(stream.encode(snapshots.x.cpu().numpy(), t), t)
+    return metrics.velocity_alignment(v, true_velocity(stream, snapshots, v_true))
+
+
+def true_velocity(
+    stream: CellStream, snapshots: Snapshots, v_true: Float[np.ndarray, "n p"]
+) -> Float[np.ndarray, "n d"]:
+    """J_enc(x) · v_true(x): known velocities of the cells in feature space, as the embedding shows them.
+
+    The Jacobian is that of the encoder with respect to the features, at each cell's own time. In embedding units per
+    the unit of time of ``v_true``.
+    """
+    net, like = stream.autoencoder, stream.autoencoder.shift
+    tau = snapshots.tau[snapshots.index]
+    pushed = []
+    for i in range(0, len(snapshots.x), CHUNK):
+        t, x = (part[i : i + CHUNK].to(like.device, like.dtype) for part in (tau, snapshots.x))
+        v = torch.as_tensor(np.asarray(v_true[i : i + CHUNK]), device=like.device, dtype=like.dtype)
+        pushed.append(torch.func.jvp(partial(net.encode, t), (x,), (v,))[1].cpu().numpy())
+    return np.concatenate(pushed).astype(np.float32)
 
 
 class _Arrays:

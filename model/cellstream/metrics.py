@@ -187,7 +187,7 @@ def direction(
 
 
 def velocity_alignment(
-    velocity: Float[np.ndarray, "n d"], truth: Float[np.ndarray, "n d"], most: int = 2000, seed: int = 0
+    velocity: Float[np.ndarray, "n d"], truth: Float[np.ndarray, "n k"], most: int = 2000, seed: int = 0
 ) -> float:
     """VA: distance correlation between learned and true velocities in the embedding (Székely et al. 2007).
 

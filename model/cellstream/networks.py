@@ -83,7 +83,7 @@ class Dynamics(nn.Module):
         self.centre.copy_(z.mean(0))
         self.length.copy_(z.var(0).mean().sqrt())
 
-    def input(self, tau: Float[Tensor, "..."], z: Float[Tensor, "n d"]) -> Float[Tensor, "n 1+d"]:
+    def input(self, tau: Float[Tensor, ...], z: Float[Tensor, "n d"]) -> Float[Tensor, "n 1+d"]:
         """Time and scaled position side by side; ``tau`` is one number or one per particle."""
         return torch.cat([tau.expand(len(z))[:, None], (z - self.centre) / self.length], 1)
 

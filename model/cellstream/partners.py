@@ -22,13 +22,13 @@ MOST = 1024
 class Partners:
     """For each pair of neighbouring time points, coupled cells and how much mass goes between them."""
 
-    sources: list[Int64[Tensor, " e"]]
+    sources: list[Int64[Tensor, " _"]]
     """Positions in the snapshots."""
-    targets: list[Int64[Tensor, " e"]]
-    mass: list[Float[Tensor, " e"]]
+    targets: list[Int64[Tensor, " _"]]
+    mass: list[Float[Tensor, " _"]]
 
     @classmethod
-    def of(cls, x: list[Float[Tensor, "n p"]], cells: list[Int64[Tensor, " n"]]) -> Partners:
+    def of(cls, x: list[Float[Tensor, "_ p"]], cells: list[Int64[Tensor, " _"]]) -> Partners:
         """Couple the features ``x`` of ``cells``, given per time point."""
         sources, targets, mass = [], [], []
         for i in range(len(x) - 1):

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -130,7 +130,7 @@ def from_anndata(
     time_key: str,
     *,
     input: str = "X",
-    time_map: Mapping[str, float] | None = None,
+    time_map: Mapping[Any, float] | None = None,
     real_times: bool = False,
     masses: Sequence[float] | None = None,
     preprocess: Preprocess | None = None,

@@ -28,14 +28,14 @@ from cellstream.stream import CellStream
 
 @dataclass(frozen=True)
 class Batch:
-    """Cells drawn from every time point, as one list entry per time point."""
+    """Cells drawn from every time point, as one list entry per time point; each may have a length of its own."""
 
-    cells: list[Int64[Tensor, " b"]]
+    cells: list[Int64[Tensor, " _"]]
     """Positions in the snapshots."""
-    tau: list[Float[Tensor, " b"]]
-    x: list[Float[Tensor, "b p"]]
+    tau: list[Float[Tensor, " _"]]
+    x: list[Float[Tensor, "_ p"]]
 
-    def encode(self, autoencoder: Autoencoder) -> list[Float[Tensor, "b d"]]:
+    def encode(self, autoencoder: Autoencoder) -> list[Float[Tensor, "_ d"]]:
         """Encoded cells, by one call of the encoder."""
         z = autoencoder.encode(torch.cat(self.tau), torch.cat(self.x))
         return list(z.split([len(t) for t in self.tau]))
@@ -78,7 +78,7 @@ class State:
         dynamics = [*velocity.parameters(), *growth.parameters()]
         embedding = [*autoencoder.parameters(), *(magnification.parameters() if magnification else [])]
         rates = config.schedule
-        optimisers = dict(
+        optimisers: dict[str, torch.optim.Optimizer] = dict(
             start=torch.optim.Adam(embedding, lr=rates.start_rate),
             warm=torch.optim.Adam(dynamics, lr=rates.start_rate),
             autoencoder=torch.optim.Adam(embedding, lr=rates.autoencoder_rate),
@@ -122,7 +122,7 @@ class State:
         return Batch(cells, [tau[i].expand(len(c)) for i, c in enumerate(cells)], [s.x[c] for c in cells])
 
     @cached_property
-    def members(self) -> list[Int64[Tensor, " n_i"]]:
+    def members(self) -> list[Int64[Tensor, " _"]]:
         """Positions of the cells of each time point."""
         return [self.snapshots.cells(i) for i in range(len(self.snapshots.times))]
 

@@ -86,18 +86,15 @@ class CellStream:
 
     @classmethod
     def _build(cls, weights: Mapping[str, Tensor], p: int, clock: Clock, features: tuple, config: Config) -> CellStream:
-        nets = dict(
-            autoencoder=Autoencoder(p, config.networks),
-            velocity=Velocity(config.networks),
-            growth=Growth(config.networks),
-        )
+        s = config.networks
+        autoencoder, velocity, growth = Autoencoder(p, s), Velocity(s), Growth(s)
         like = next(iter(weights.values()))
-        for name, net in nets.items():
+        for name, net in (("autoencoder", autoencoder), ("velocity", velocity), ("growth", growth)):
             prefix = f"{name}."
             part = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
             net.to(like.device, like.dtype).load_state_dict({k: v.detach().clone() for k, v in part.items()})
             net.eval().requires_grad_(False)
-        return cls(nets["autoencoder"], nets["velocity"], nets["growth"], clock, features, config)
+        return cls(autoencoder, velocity, growth, clock, features, config)
 
     @property
     def latent_dim(self) -> int:
@@ -203,7 +200,7 @@ class CellStream:
                 f"Expected a result of format {FORMAT} or older, but this one is of format {header['format']}. "
                 "Update cellstream to open it."
             )
-        clock = {k: tuple(v) if isinstance(v, list) else v for k, v in header["clock"].items()}
+        clock: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["clock"].items()}
         config = Config.from_dict(header["config"])
         return cls._build(weights, header["n_features"], Clock(**clock), tuple(header["features"]), config)
 

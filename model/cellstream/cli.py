@@ -1,0 +1,309 @@
+"""The command line: ``cellstream fit | evaluate | run | resume | simulate | datasets | app | presets | settings``.
+
+A user's mistake is one sentence on stderr and exit code 2. Everything heavy is imported where it is used, so that
+help comes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from cellstream import __version__
+from cellstream.config import Config, find, settings
+from cellstream.errors import UserError
+from cellstream.presets import PRESETS, preset
+from cellstream.terminal import as_json, columns, say, table_of, write
+
+if TYPE_CHECKING:
+    from cellstream.fit import Outcome
+
+CODES = {"finished": 0, "cancelled": 130, "failed": 1, "dead": 1}
+"""Exit codes by how a run ended; 130 is a shell's for Ctrl-C."""
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run a command and exit."""
+    try:
+        arguments = parser().parse_args(argv)
+        code = arguments.command(arguments)
+        sys.stdout.flush()
+    except UserError as error:
+        say(str(error))
+        code = 2
+    except KeyboardInterrupt:
+        say("Stopped.")
+        code = 130
+    except BrokenPipeError:
+        # whoever read our output has seen enough ("cellstream settings | head")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        say(f"A file could not be read or written: {error}.")
+        code = 2
+    sys.exit(code)
+
+
+# --- the commands, in the order of the help ---------------------------------------------------------------------------
+
+
+def fit(arguments: argparse.Namespace) -> int:
+    config = configured(arguments)
+    out = new_file(arguments.out, arguments.overwrite)
+    masses = numbers(arguments.masses) if arguments.masses else None
+    from cellstream import fit
+    from cellstream.times import read_time_map
+
+    return report(
+        fit.fit(
+            arguments.file,
+            out,
+            config,
+            say,
+            time_key=arguments.time_key,
+            input=arguments.input,
+            time_map=read_time_map(arguments.time_map) if arguments.time_map else None,
+            real_times=arguments.real_times,
+            masses=masses,
+            preset=arguments.preset,
+            run_dir=Path(arguments.run_dir).expanduser() if arguments.run_dir else None,
+        ),
+        arguments.json,
+    )
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    from cellstream import evaluation, readers, scverse
+
+    adata = readers.open_file(arguments.result).adata
+    stream, snapshots, recipe = scverse.read_result(adata)
+    metrics = evaluation.evaluate(stream, snapshots)
+    truth = scverse.simulated_velocity(adata, snapshots, recipe)
+    if truth is not None:
+        metrics["va"] = evaluation.alignment(stream, snapshots, truth)
+    write(as_json(metrics) if arguments.json else table_of(metrics))
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from cellstream.runs import Run
+    from cellstream.worker import work
+
+    work(Run(arguments.folder).folder)
+    return 0
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    from cellstream import fit
+    from cellstream.runs import Run
+
+    run = Run(arguments.folder)
+    out = arguments.out or run.recipe.get("out")
+    return report(fit.resume(run, new_file(out, arguments.overwrite) if out else None), arguments.json)
+
+
+def simulate(arguments: argparse.Namespace) -> int:
+    out = new_file(arguments.out, arguments.overwrite)
+    from cellstream import fit
+    from cellstream.simulate import simulate
+
+    further = {} if arguments.sigma is None else {"sigma_main": arguments.sigma}
+    adata = simulate(arguments.name, n_cells=arguments.cells, seed=arguments.seed, **further)
+    fit.write(adata, out)
+    write(f"{out}  {adata.n_obs:,} cells, {adata.n_vars:,} features\n")
+    return 0
+
+
+def datasets(arguments: argparse.Namespace) -> int:
+    from cellstream import datasets
+
+    if arguments.action == "list":
+        rows = [(d.name, f"{d.cells:,}", f"{d.features:,}", d.time_key, d.title) for d in datasets.available()]
+        write(columns([("name", "cells", "features", "time key", "what"), *rows]))
+        return 0
+    out = new_file(arguments.out, arguments.overwrite) if arguments.out else None
+    path = datasets.fetch(arguments.name)
+    if out:
+        import shutil
+
+        from cellstream.files import whole
+
+        with whole(out) as temporary:
+            shutil.copyfile(path, temporary)
+    write(f"{out or path}\n")
+    return 0
+
+
+def app(arguments: argparse.Namespace) -> int:
+    from cellstream.serve import serve
+
+    return serve(arguments.file, arguments.port, browser=not arguments.no_browser)
+
+
+def presets(arguments: argparse.Namespace) -> int:
+    write(columns([("name", "what"), *((p.name, p.text) for p in PRESETS.values())]))
+    return 0
+
+
+def show_settings(arguments: argparse.Namespace) -> int:
+    config = preset(arguments.preset)
+    rows = [("section", "name=value", "may be", "what")]
+    for section, item in settings():
+        value = getattr(getattr(config, section), item.name)
+        meta = item.metadata
+        unit = f" {meta['unit']}" if meta["unit"] else ""
+        symbol = f"{meta['symbol']}: " if meta["symbol"] else ""
+        rows.append((section, f"{item.name}={value}", allowed(item) + unit, symbol + meta["doc"]))
+    write(columns(rows))
+    return 0
+
+
+def report(outcome: Outcome, asked_json: bool) -> int:
+    """What came of a run: on stdout what was made, on stderr what went wrong."""
+    status = outcome.status
+    if status.state != "finished":
+        say(status.reason or f"The run is {status.state}.")
+    if status.state in ("failed", "dead"):
+        say(f"The run is kept in {outcome.run}; 'cellstream resume {outcome.run}' goes on from its last checkpoint.")
+    if asked_json:
+        paths = {name: str(path) if path else None for name, path in (("out", outcome.out), ("run", outcome.run))}
+        write(as_json({**paths, "state": status.state, "seconds": outcome.seconds, "metrics": outcome.metrics}))
+    else:
+        if outcome.metrics:
+            write(table_of(outcome.metrics))
+        place = outcome.out or outcome.run
+        write(
+            f"{place}  {status.state}, trained for {outcome.seconds:.0f} s\n" if place else "Nothing was learned yet.\n"
+        )
+    return CODES[status.state]
+
+
+# --- from words to values ---------------------------------------------------------------------------------------------
+
+
+def configured(arguments: argparse.Namespace) -> Config:
+    """The preset, with what --set, --seed and --device change."""
+    changes: dict[str, Any] = {}
+    for word in arguments.set:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise UserError(f"Expected --set name=value, but got {word!r}; 'cellstream settings' lists the names.")
+        changes[find(name.strip())[1].name] = value.strip()
+    for name in ("seed", "device"):
+        if getattr(arguments, name) is not None:
+            changes[name] = getattr(arguments, name)
+    return preset(arguments.preset, **changes)
+
+
+def new_file(out: str, overwrite: bool) -> Path:
+    """A place for an ``.h5ad`` that can be written to, looked at before the work instead of after it."""
+    path = Path(out).expanduser().resolve()
+    if path.suffix != ".h5ad":
+        raise UserError(f"Expected a name that ends in .h5ad to write to, but got {out!r}.")
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"Expected a file in a folder that exists to write to, but got {out!r}.")
+    if path.exists() and not overwrite:
+        raise UserError(f"{out} exists already: choose another name, or add --overwrite to replace it.")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"The folder {path.parent} cannot be written to: choose another place with --out.")
+    return path
+
+
+def numbers(words: str) -> list[float]:
+    try:
+        return [float(word) for word in words.split(",")]
+    except ValueError:
+        raise UserError(f"Expected numbers with commas between them, as in 1,1.5,2, but got {words!r}.") from None
+
+
+def allowed(item: Any) -> str:
+    """The values that a setting may have."""
+    meta = item.metadata
+    if meta["choices"]:
+        return ", ".join(map(str, meta["choices"]))
+    if isinstance(item.default, bool):
+        return "yes, no"
+    low, high = meta["bounds"] or (None, None)
+    return f"{low} to {high}" if high is not None else f"at least {low}" if low is not None else ""
+
+
+# --- the words ------------------------------------------------------------------------------------------------------
+
+
+class Parser(argparse.ArgumentParser):
+    """Mistakes become our one sentence instead of argparse's usage and message."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message[:1].upper()}{message[1:]}; '{self.prog} --help' tells more.")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = Parser(prog="cellstream", description="Embedding and dynamics of time-series single-cell data.")
+    top.add_argument("--version", action="version", version=f"cellstream {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        made.set_defaults(command=function)
+        return made
+
+    def output(to: argparse.ArgumentParser, required: bool, text: str) -> None:
+        to.add_argument("--out", required=required, metavar="FILE.h5ad", help=text)
+        to.add_argument("--overwrite", action="store_true", help="replace FILE.h5ad where it exists")
+
+    wants_json: dict[str, Any] = dict(action="store_true", help="print one JSON object on stdout")
+
+    one = command("fit", fit, "Train on a file and write it with the result in it.")
+    one.add_argument("file", metavar="FILE", help="h5ad, zarr, loom, 10x, csv or tsv; or the name of a data set")
+    output(one, True, "where the result goes")
+    one.add_argument("--time-key", metavar="KEY", help="column of obs with the time of each cell")
+    one.add_argument("--input", default="X", metavar="X|layer:K|obsm:K", help="what the encoder reads (default X)")
+    one.add_argument("--preset", default="best", choices=list(PRESETS), help="see 'cellstream presets' (default best)")
+    one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="see 'cellstream settings'")
+    one.add_argument("--seed", type=int, metavar="N", help="same seed, same machine, same result (default 0)")
+    one.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default auto")
+    one.add_argument("--time-map", metavar="FILE.csv", help="two columns: a label of KEY, and the time it stands for")
+    one.add_argument("--real-times", action="store_true", help="follow the real gaps, not 0, 1, 2, …")
+    one.add_argument("--masses", metavar="1,1.5,2", help="population size at each time point (default: cell counts)")
+    one.add_argument("--run-dir", metavar="DIR", help="keep the run in this folder, so that it can be resumed")
+    one.add_argument("--json", **wants_json)
+
+    one = command("evaluate", evaluate, "Measure a result, each metric beside its yardsticks.")
+    one.add_argument("result", metavar="RESULT.h5ad")
+    one.add_argument("--json", **wants_json)
+
+    one = command("run", run, "Train in a run folder, without a word (what the app starts; for a person: resume).")
+    one.add_argument("folder", metavar="FOLDER")
+
+    one = command("resume", resume, "Go on with a run that was interrupted, and write its result.")
+    one.add_argument("folder", metavar="FOLDER")
+    output(one, False, "where the result goes (default: where the run was told to write it)")
+    one.add_argument("--json", **wants_json)
+
+    one = command("simulate", simulate, "Write simulated data with known velocity and growth.")
+    one.add_argument("name", metavar="NAME", help="populations or branching")
+    output(one, True, "where the data go")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    one.add_argument("--cells", type=int, metavar="N", help="cells at the first time point")
+    one.add_argument("--sigma", type=float, metavar="S", help="diffusion along the movement (populations)")
+
+    one = command("datasets", datasets, "List the named data sets, or get one.")
+    actions = one.add_subparsers(dest="action", required=True, metavar="list|get")
+    actions.add_parser("list", help="what there is")
+    get = actions.add_parser("get", help="fetch one, and print where it is")
+    get.add_argument("name", metavar="NAME")
+    output(get, False, "copy it to this place")
+
+    one = command("app", app, "Open the app in the browser, for this machine only.")
+    one.add_argument("file", nargs="?", metavar="FILE", help="data or result to open")
+    one.add_argument("--port", type=int, metavar="N", help="default 5006, or the next one that is free")
+    one.add_argument("--no-browser", action="store_true", help="only serve, open no browser")
+
+    command("presets", presets, "List the presets.")
+    one = command("settings", show_settings, "List every setting with its value, its bounds and its meaning.")
+    one.add_argument("--preset", default="best", choices=list(PRESETS), help="whose values (default best)")
+    return top

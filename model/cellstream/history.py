@@ -1,0 +1,66 @@
+"""What a run has said so far, in the form in which it is drawn; read from its events.jsonl bit by bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cellstream import events
+from cellstream.events import Event
+
+
+@dataclass
+class History:
+    """Everything that a run has said; what it took back by going on from an earlier step is left out."""
+
+    steps: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Of each step: ``stage``, and its losses by name."""
+    stages: list[events.Stage] = field(default_factory=list)
+    rounds: list[events.Round] = field(default_factory=list)
+    previews: list[events.Preview] = field(default_factory=list)
+    last: Event | None = None
+    last_at: int = 0
+    """Where in the file ``last`` begins, in bytes."""
+    total: int = 0
+    seen: int = 0
+    """Bytes of the file read so far."""
+
+    def add(self, event: Event, at: int = 0) -> None:
+        match event:
+            case events.Step():
+                self.steps[event.step] = {"stage": event.stage, **event.losses}
+                self.total = event.total
+            case events.Stage():
+                self.stages.append(event)
+                self.total = event.total
+            case events.Round():
+                self.rounds.append(event)
+            case events.Preview():
+                self.previews.append(event)
+            case events.Resumed():
+                self.steps = {k: v for k, v in self.steps.items() if k <= event.step}
+                self.rounds = [r for r in self.rounds if r.step <= event.step]
+                self.previews = [p for p in self.previews if p.step <= event.step]
+                self.stages = [s for s in self.stages if s.step <= event.step]
+        self.last, self.last_at = event, at
+
+    @property
+    def step(self) -> int:
+        return next(reversed(self.steps), 0)
+
+    def read(self, path: Path) -> bool:
+        """Add the lines that have come to the file since the last time; whether there were any."""
+        if not path.exists() or path.stat().st_size <= self.seen:
+            return False
+        with open(path, "rb") as file:
+            file.seek(self.seen)
+            text = file.read()
+        end = text.rfind(b"\n") + 1  # what comes after is still being written
+        for line in text[:end].splitlines(keepends=True):
+            at, self.seen = self.seen, self.seen + len(line)
+            try:
+                self.add(events.from_line(line.decode()), at)
+            except (ValueError, KeyError, TypeError):
+                continue  # half a line, left by a worker that was killed while writing it
+        return end > 0

@@ -1,0 +1,153 @@
+"""A run's progress on a terminal: a bar with the part, the losses and an honest time left."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from tqdm import tqdm
+
+from cellstream.config import Config
+from cellstream.history import History
+from cellstream.runs import Run, Status
+
+POLL_SECONDS = 0.2
+ENOUGH = 3
+"""Steps of a part after which its speed is told."""
+
+
+def follow(run: Run, out: TextIO | None = None) -> Status:
+    """Show a run's progress until it is over; returns how it ended.
+
+    Ctrl-C (or the signal that ends a process) asks the run to stop and keep its best model; a second one kills it.
+    """
+    bar = Bar(run, out or sys.stderr)
+    heeded = 0
+    with _interrupts() as interrupts:
+        while True:
+            status = run.status()
+            bar.show(status, stopping=heeded > 0)
+            if not status.live:
+                bar.close()
+                return status
+            if len(interrupts) > heeded:
+                (run.kill if heeded else run.cancel)()
+                heeded = len(interrupts)
+            time.sleep(POLL_SECONDS)
+
+
+class Bar:
+    """A tqdm bar where ``out`` is a terminal; elsewhere, in a log file, one line for each part."""
+
+    def __init__(self, run: Run, out: TextIO):
+        self.run, self.out = run, out
+        self.clock = Clock(run.config)
+        self.told = 0
+        # made when there is something to show: the process needs seconds to come up
+        self.bar = tqdm(
+            desc="Starting ",
+            unit="",
+            total=1,
+            file=out,
+            disable=not out.isatty(),
+            bar_format="{desc}{percentage:3.0f}%|{bar}| {unit}",
+            # a terminal that does not tell its size would get no bar at all
+            ncols=shutil.get_terminal_size().columns,
+            nrows=2,
+        )
+
+    def show(self, status: Status, stopping: bool) -> None:
+        history = self.run.history
+        self.clock.look(history, running=status.state == "running")
+        if self.bar.disable:
+            for stage in history.stages[self.told :]:
+                self.out.write(f"{stage.text}\n")
+            self.told = len(history.stages)
+            self.out.flush()
+            return
+        self.bar.total, self.bar.n = max(history.total, 1), history.step
+        self.bar.set_description_str(self._doing(status, stopping), refresh=False)
+        self.bar.unit = ", ".join(filter(None, [self.clock.left(), _losses(history)]))
+        self.bar.refresh()
+
+    def close(self) -> None:
+        self.bar.close()
+
+    def _doing(self, status: Status, stopping: bool) -> str:
+        if stopping:
+            return "Stopping, keeping the best model "
+        if status.state == "running" and status.step == status.total > 0:
+            return "Measuring the result "
+        words = {"starting": "Starting", "queued": "Waiting for its turn", "paused": "Paused"}
+        return f"{words.get(status.state, status.stage.capitalize() or 'Preparing')} "
+
+
+class Clock:
+    """Time left from the speed of the present part: the parts' steps cost so differently that no other speed tells."""
+
+    def __init__(self, config: Config):
+        self.ends = part_ends(config)
+        self.part: str | None = None
+        self.begun = self.seconds = 0.0
+        self.first = self.step = 0
+
+    def look(self, history: History, running: bool) -> None:
+        now = time.monotonic()
+        part = history.stages[-1].name if history.stages else None
+        if part != self.part or not running:
+            # after a pause, too, the clock starts anew
+            self.part, self.begun, self.first = part, now, history.step
+        self.seconds, self.step = now - self.begun, history.step
+
+    def left(self) -> str:
+        """ "0:40 left in this part", or, in the last one, which may stop earlier, "at most 1:20 left"."""
+        if self.part not in self.ends or self.step - self.first < ENOUGH:
+            return ""
+        todo = self.ends[self.part] - self.step
+        if todo <= 0:
+            return ""
+        left = tqdm.format_interval(self.seconds / (self.step - self.first) * todo)
+        return f"at most {left} left" if self.part == list(self.ends)[-1] else f"{left} left in this part"
+
+
+def part_ends(config: Config) -> dict[str, int]:
+    """The step at which each part of the training ends, in order; as :func:`cellstream.training.parts` has them."""
+    s = config.schedule
+    steps = dict(
+        start=s.start_steps,
+        embedding=s.embedding_steps,
+        warm=s.warm_steps,
+        rounds=s.rounds * (s.autoencoder_steps + s.dynamics_steps),
+    )
+    steps = {name: n for name, n in steps.items() if n}
+    return dict(zip(steps, itertools.accumulate(steps.values()), strict=True))
+
+
+def _losses(history: History, most: int = 3) -> str:
+    if not history.steps:
+        return ""
+    said = history.steps[history.step]
+    return ", ".join(f"{k} {v:.3g}" for k, v in itertools.islice(said.items(), most + 1) if k != "stage")
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """The signals that ask to end come into a list; a closed terminal or a cluster's time limit count as Ctrl-C."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    kinds = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {kind: signal.signal(kind, lambda kind, _: came.append(kind)) for kind in kinds}
+    try:
+        yield came
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

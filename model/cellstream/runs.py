@@ -1,0 +1,281 @@
+"""A run is a folder, and one process works in it: ``cellstream run FOLDER``.
+
+    config.json       settings          recipe.json   name, source file, time key, input, when it was made
+    data.npz          snapshots         events.jsonl  what happened, one event a line
+    preview.npz       the latest picture               checkpoint-*.safetensors   the last two
+    model.safetensors the result        metrics.json  what it is worth
+    worker.json       who works here    heartbeat     touched every second
+    cancel, pause     wishes of the user                stderr.txt   the process's last words
+
+The app, the command line and the tests all go through this contract; nothing is pickled; files appear whole.
+:class:`Run` is the outside of the folder. The process inside is in :mod:`cellstream.worker`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import psutil
+from filelock import FileLock
+
+from cellstream import events
+from cellstream.card import Card
+from cellstream.config import Config
+from cellstream.errors import UserError
+from cellstream.files import whole
+from cellstream.history import History
+from cellstream.snapshots import Snapshots
+from cellstream.stream import CellStream
+
+LIVE = ("starting", "queued", "running", "paused")
+OVER = ("finished", "cancelled", "failed", "dead")
+
+_children: dict[Path, subprocess.Popen] = {}
+"""Workers that this process has started: a child stays as a zombie until its parent takes leave of it."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands."""
+
+    state: str
+    """new, starting, queued, running, paused, finished, cancelled, failed or dead."""
+    reason: str = ""
+    """Why it ended, in a sentence."""
+    step: int = 0
+    total: int = 0
+    stage: str = ""
+
+    @property
+    def live(self) -> bool:
+        """A process works on it or waits to."""
+        return self.state in LIVE
+
+
+class Run:
+    """One run folder, seen from outside. Cheap to make; reads only what is asked for."""
+
+    def __init__(self, folder: Path | str):
+        self.folder = Path(folder).expanduser().resolve()
+        if not (self.folder / "config.json").is_file():
+            raise UserError(f"Expected a run folder with a config.json, but {self.folder} is none.")
+        self.history = History()
+
+    # making, starting, stopping
+
+    @classmethod
+    def create(cls, folder: Path | str, snapshots: Snapshots, config: Config, recipe: Mapping[str, Any]) -> Run:
+        """A new run folder. ``recipe`` says where the data came from, so that the result finds its way back to it."""
+        folder = Path(folder).expanduser().resolve()
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(f"Expected a new or empty folder for the run, but {folder} holds files. Name another one.")
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole(folder / "data.npz") as path:
+            snapshots.save(path)
+        made = datetime.now().astimezone().isoformat(timespec="seconds")
+        with whole(folder / "recipe.json") as path:
+            path.write_text(json.dumps({"name": folder.name, "made": made, **recipe}, indent=2))
+        with whole(folder / "config.json") as path:
+            path.write_text(config.to_json())
+        return cls(folder)
+
+    def start(self) -> None:
+        """Start the process, or start it again from the last checkpoint; nothing happens where one is at work."""
+        # two who press Start at once: the second finds the first one's card
+        with FileLock(self.folder / "start"):
+            if self.status().live:
+                return
+            if gone := _children.pop(self.folder, None):
+                gone.wait()
+            for wish in ("cancel", "pause"):
+                (self.folder / wish).unlink(missing_ok=True)
+            events_so_far = self.folder / "events.jsonl"
+            since = events_so_far.stat().st_size if events_so_far.exists() else 0
+            with open(self.folder / "stderr.txt", "wb") as errors:
+                child = subprocess.Popen(
+                    # -P: a file of the user's called torch.py in the current folder is not torch
+                    [sys.executable, "-P", "-m", "cellstream", "run", str(self.folder)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    start_new_session=True,
+                    env={**os.environ, "OMP_NUM_THREADS": str(self.config.compute.threads)},
+                )
+            _children[self.folder] = child
+            # the worker writes its own card once it is up, and mends this one should it come later
+            Card.of(child.pid, "starting", since).write(self.folder)
+
+    def cancel(self) -> None:
+        """Ask the worker to stop and keep the best model so far. Nothing happens where none is at work."""
+        if self.status().live:
+            (self.folder / "cancel").touch()
+
+    def pause(self) -> None:
+        """Ask the worker to wait. Nothing happens where none is at work."""
+        if self.status().live:
+            (self.folder / "pause").touch()
+
+    def unpause(self) -> None:
+        """Let a waiting worker go on."""
+        (self.folder / "pause").unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """End the process at once. Resume goes on from the last checkpoint."""
+        card = Card.read(self.folder)
+        if card is None or card.host != platform.node() or not card.alive(self.folder):
+            return
+        try:
+            psutil.Process(card.pid).kill()
+        except psutil.NoSuchProcess:
+            return
+        self._gone(within=5)
+
+    def delete(self) -> None:
+        """Remove the folder of a run on which nobody works."""
+        if self.status().live or not self._gone(within=5):
+            raise UserError(f"The run {self.name!r} is still under way. Stop it before deleting it.")
+        if child := _children.pop(self.folder, None):
+            child.wait()
+        shutil.rmtree(self.folder)
+
+    def rename(self, name: str) -> None:
+        """Give the run another name; the folder stays."""
+        self.recipe["name"] = name
+        with whole(self.folder / "recipe.json") as path:
+            path.write_text(json.dumps(self.recipe, indent=2))
+
+    # looking at it
+
+    @cached_property
+    def config(self) -> Config:
+        return Config.from_dict(json.loads((self.folder / "config.json").read_text()))
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        return json.loads((self.folder / "recipe.json").read_text())
+
+    @property
+    def name(self) -> str:
+        return self.recipe["name"]
+
+    def snapshots(self) -> Snapshots:
+        return Snapshots.load(self.folder / "data.npz")
+
+    def result(self) -> CellStream | None:
+        """The best model so far, where one has been written."""
+        path = self.folder / "model.safetensors"
+        return CellStream.load(path) if path.exists() else None
+
+    def metrics(self) -> dict[str, Any] | None:
+        path = self.folder / "metrics.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def preview(self) -> dict[str, np.ndarray] | None:
+        """The latest picture: ``z, v, cells, index, step`` as arrays."""
+        try:
+            with np.load(self.folder / "preview.npz", allow_pickle=False) as data:
+                return dict(data)
+        except (FileNotFoundError, ValueError, OSError):
+            return None
+
+    def poll(self) -> bool:
+        """Read what is new in events.jsonl into ``history``; whether there was anything."""
+        return self.history.read(self.folder / "events.jsonl")
+
+    def status(self) -> Status:
+        """Where the run stands now; a worker that is gone without a last word is dead."""
+        card, alive = self._worker()
+        # read after looking for the worker: what it had to say, it said before it went
+        self.poll()
+        h = self.history
+
+        def stands(state: str, reason: str = "") -> Status:
+            return Status(state, reason, h.step, h.total, h.stages[-1].name if h.stages else "")
+
+        match h.last if h.last_at >= (card.since if card else 0) else None:
+            case events.Finished(reason=reason):
+                return stands("finished", reason)
+            case events.Cancelled():
+                return stands("cancelled", "Stopped by you; the best model so far is kept.")
+            case events.Failed(reason=reason):
+                return stands("failed", reason)
+        if card is not None and alive:
+            return stands(card.phase)
+        if card is None and h.last is None:
+            return stands("new")
+        return stands("dead", self._last_words(h.step))
+
+    def _worker(self) -> tuple[Card | None, bool]:
+        """Who works here, or did so last, and whether that process is there."""
+        if self.folder in _children and _children[self.folder].poll() is not None:
+            del _children[self.folder]
+        card = Card.read(self.folder)
+        return card, card is not None and card.alive(self.folder)
+
+    def _gone(self, within: float) -> bool:
+        """Whether the process has ended, or ends within so many seconds."""
+        until = time.monotonic() + within
+        while self._worker()[1]:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _last_words(self, step: int) -> str:
+        path = self.folder / "stderr.txt"
+        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+        said = f" Its last words: {lines[-1][:200]}" if lines else ""
+        return (
+            f"The training process ended at step {step} without a word: it was killed, ran out of memory, or the "
+            f"machine restarted. Resume goes on from the last checkpoint.{said}"
+        )
+
+
+def home() -> Path:
+    """Where the app keeps its runs: ``CELLSTREAM_HOME``, else the user's data folder."""
+    place = os.environ.get("CELLSTREAM_HOME")
+    return Path(place).expanduser() if place else Path(platformdirs.user_data_dir("cellstream", appauthor=False))
+
+
+def all_runs(root: Path | None = None) -> list[Run]:
+    """The runs in a folder, newest first; folders that are no runs are passed over."""
+    root = root or home() / "runs"
+    found = []
+    for config in root.glob("*/config.json"):
+        try:
+            run = Run(config.parent)
+            run.recipe["made"]  # a folder without a readable recipe is no run
+            found.append(run)
+        except (UserError, OSError, ValueError, KeyError, TypeError):
+            continue
+    return sorted(found, key=lambda run: run.recipe["made"], reverse=True)
+
+
+def new_folder(name: str, root: Path | None = None) -> Path:
+    """A new, empty folder for a run, named by its data and the time."""
+    root = root or home() / "runs"
+    stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+    first = path = root / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    n = 1
+    while True:
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            n += 1
+            path = first.with_name(f"{first.name}-{n}")

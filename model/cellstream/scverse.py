@@ -1,0 +1,215 @@
+"""A result inside an AnnData, under names that scanpy and scVelo know; and the way back from there.
+
+    obsm["X_cellstream"]            embedding (n_obs, d)         uns["cellstream"]   the model itself, its settings,
+    obsm["velocity_cellstream"]     velocity there (n_obs, d)                        where the data came from, metrics
+    obs["cellstream_growth_rate"]   d log(mass)/dt               and losses
+
+One ``.h5ad`` is thus all that a result needs. What the file carried before is left as it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from cellstream.config import Preprocess
+from cellstream.errors import UserError
+from cellstream.snapshots import Snapshots, from_anndata
+from cellstream.stream import CellStream
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from cellstream.history import History
+
+KEY = "cellstream"
+EMBEDDING = "X_cellstream"
+VELOCITY = "velocity_cellstream"
+GROWTH = "cellstream_growth_rate"
+SAME = 1e-2
+"""Embeddings count as the same where no cell is further away than this share of the embedding's spread."""
+
+
+def annotate(
+    stream: CellStream,
+    adata: AnnData,
+    snapshots: Snapshots,
+    recipe: Mapping[str, Any] | None = None,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    history: History | None = None,
+) -> None:
+    """Write a result into ``adata``, in place; cells without a time get NaN.
+
+    Velocities and growth rates are per ``stream.clock.rate_unit``. ``recipe`` holds the arguments of
+    :func:`cellstream.snapshots.from_anndata` by which ``snapshots`` came from ``adata``; without it
+    :func:`read_result` cannot find its way back. An earlier result of CellStream is replaced.
+
+    Raises:
+        UserError: a name is taken by something that is not CellStream's, or ``adata`` has other cells.
+    """
+    _require_free(adata)
+    rows = _rows(adata, snapshots)
+    index = snapshots.index.cpu().numpy()
+    t = snapshots.times.cpu().numpy().astype(np.float64)[index]
+    z = stream.encode(snapshots.x.cpu().numpy(), t)
+    kept = dict(
+        version=stream.header()["version"],
+        config=stream.config.to_json(),
+        recipe=json.dumps(dict(recipe or {}), ensure_ascii=False),
+        clock=json.dumps({**asdict(stream.clock), "rate_unit": stream.clock.rate_unit}, ensure_ascii=False),
+        metrics=json.dumps(dict(metrics or {}), ensure_ascii=False),
+        losses=_losses(history),
+        model=dict(
+            header=json.dumps(stream.header(), ensure_ascii=False),
+            weights={name: value.cpu().numpy().copy() for name, value in stream.weights().items()},
+        ),
+    )
+    # everything is ready before the first name is written: an error leaves the data as they were
+    values = [_spread_out(part, rows, adata.n_obs) for part in (z, stream.velocity(z, t), stream.growth(z, t))]
+    adata.obsm[EMBEDDING], adata.obsm[VELOCITY], adata.obs[GROWTH] = values
+    adata.uns[KEY] = kept
+    _announce(adata)
+
+
+def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
+    """The model, the snapshots and the recipe in an AnnData that :func:`annotate` has written to.
+
+    The snapshots are made anew from the file's own matrix by the recipe, and checked: what the model says of them
+    has to be the embedding in the file.
+
+    Raises:
+        UserError: there is no result, or the cells or their values were changed since.
+    """
+    kept = adata.uns.get(KEY)
+    if not _ours(kept):
+        raise UserError(
+            "Expected a result of CellStream, but the file has no uns['cellstream'] with a model: "
+            "choose a file that 'cellstream fit' or the app has written."
+        )
+    try:
+        header, recipe = json.loads(kept["model"]["header"]), json.loads(kept["recipe"])
+        weights = {name: torch.from_numpy(np.array(value)) for name, value in kept["model"]["weights"].items()}
+        stream = CellStream.from_header(header, weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"The result in uns['cellstream'] is damaged ({error}): take an earlier copy of the file."
+        ) from error
+    if "time_key" not in recipe:
+        raise UserError(
+            "The result does not say how it was made from the file (no recipe in uns['cellstream']): "
+            "write it again with the recipe given to annotate."
+        )
+    snapshots = from_anndata(
+        adata,
+        recipe["time_key"],
+        input=recipe.get("input", "X"),
+        time_map=recipe.get("time_map"),
+        real_times=recipe.get("real_times", False),
+        masses=recipe.get("masses"),
+        preprocess=Preprocess(**recipe["preprocess"]) if recipe.get("preprocess") else stream.config.preprocess,
+    )
+    _require_same(stream, adata, snapshots)
+    return stream, snapshots, recipe
+
+
+def simulated_velocity(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str, Any]) -> np.ndarray | None:
+    """The true velocity (n, p) of the snapshots' features, where a simulation left it in ``layers["velocity_true"]``.
+
+    None where there is none, or where the features are not the genes themselves.
+    """
+    if recipe.get("input", "X") != "X" or "velocity_true" not in adata.layers:
+        return None
+    at = adata.var_names.get_indexer(list(snapshots.features))
+    if (at < 0).any():
+        return None
+    layer = adata.layers["velocity_true"]
+    layer = layer.toarray() if hasattr(layer, "toarray") else np.asarray(layer)
+    return layer[np.ix_(_rows(adata, snapshots), at)]
+
+
+def _ours(kept: Any) -> bool:
+    return isinstance(kept, Mapping) and isinstance(kept.get("model"), Mapping) and "header" in kept["model"]
+
+
+def _require_free(adata: AnnData) -> None:
+    """Names may be taken by an earlier result of ours, not by anything of the user's."""
+    if _ours(adata.uns.get(KEY)):
+        return
+    names = [("obsm", EMBEDDING), ("obsm", VELOCITY), ("obs", GROWTH), ("uns", KEY)]
+    taken = [f"{slot}['{name}']" for slot, name in names if name in getattr(adata, slot)]
+    if taken:
+        raise UserError(
+            f"The data already has {' and '.join(taken)}, which CellStream did not write and will not overwrite: "
+            "rename or remove it first."
+        )
+
+
+def _rows(adata: AnnData, snapshots: Snapshots) -> np.ndarray:
+    """Row in ``adata`` of each cell of the snapshots."""
+    n = len(snapshots.index)
+    rows = np.arange(n) if snapshots.rows is None else np.asarray(snapshots.rows)
+    if (snapshots.rows is None and n != adata.n_obs) or rows.max() >= adata.n_obs:
+        raise UserError(
+            f"The result is of {n:,} cells, which are not those of the data with {adata.n_obs:,}: "
+            "give the AnnData from which the snapshots were made."
+        )
+    return rows
+
+
+def _spread_out(values: np.ndarray, rows: np.ndarray, n_obs: int) -> np.ndarray:
+    """``values`` at their rows of the whole table, NaN elsewhere."""
+    if not np.isfinite(values).all():
+        raise UserError("The model gives values that are not finite numbers: train it again with lower learning rates.")
+    out = np.full((n_obs, *values.shape[1:]), np.nan, dtype=np.float32)
+    out[rows] = values
+    return out
+
+
+def _losses(history: History | None) -> dict[str, np.ndarray]:
+    """Step by step: ``step``, ``stage`` and every loss, NaN where a stage does not have it."""
+    if history is None or not history.steps:
+        return {}
+    steps = history.steps
+    terms = sorted({term for said in steps.values() for term in said} - {"stage"})
+    return dict(
+        step=np.fromiter(steps, dtype=np.int64),
+        stage=np.array([said["stage"] for said in steps.values()], dtype=str),
+        **{term: np.array([said.get(term, np.nan) for said in steps.values()], dtype=np.float64) for term in terms},
+    )
+
+
+def _announce(adata: AnnData) -> None:
+    """scVelo looks in ``uns["velocity_params"]["embeddings"]`` for the bases that have a velocity; it keeps its own."""
+    params = adata.uns.get("velocity_params", {})
+    if not isinstance(params, Mapping):
+        return
+    known = params.get("embeddings", [])
+    known = [known] if isinstance(known, str) else [str(name) for name in np.asarray(known).ravel()]
+    if KEY not in known:
+        adata.uns["velocity_params"] = {**params, "embeddings": [*known, KEY]}
+
+
+def _require_same(stream: CellStream, adata: AnnData, snapshots: Snapshots) -> None:
+    """What the model says of the cells must be what the file holds, or one of the two has been changed."""
+    again = "take the file as it was written, or train again"
+    if snapshots.labels != stream.clock.labels:
+        raise UserError(
+            f"The result is of the time points {', '.join(stream.clock.labels)}, but the file now has "
+            f"{', '.join(snapshots.labels)}: {again}."
+        )
+    if snapshots.x.shape[1] != stream.autoencoder.shift.shape[0] - 1 or EMBEDDING not in adata.obsm:
+        raise UserError(f"The features of the cells are not those that the result was made from: {again}.")
+    rows = _rows(adata, snapshots)
+    index = snapshots.index.cpu().numpy()
+    z = stream.encode(snapshots.x.cpu().numpy(), snapshots.times.cpu().numpy().astype(np.float64)[index])
+    written = np.asarray(adata.obsm[EMBEDDING])[rows]
+    if z.shape != written.shape or not (np.abs(z - written) <= SAME * np.linalg.norm(z.std(0))).all():
+        raise UserError(f"The values of the cells are not those that the result was made from: {again}.")

@@ -1,0 +1,55 @@
+"""What the command line says: sentences on stderr; tables, or one line of JSON, on stdout."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+
+
+def write(text: str) -> None:
+    sys.stdout.write(text)
+
+
+def as_json(value: Any) -> str:
+    """One line of JSON; what is not a number becomes null, for which JSON has a word."""
+    return json.dumps(_strict(value), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table_of(metrics: dict[str, Any]) -> str:
+    """The metrics for a person, each beside what it is to be read with."""
+    m = metrics
+    rows = [
+        ("VC", f"{m['vc']:.3f}", f"velocity consistency (in the paper's form {m['vc_paper']:.3f})"),
+        ("TC", f"{m['tc']:.3f}", f"time consistency (in the paper's form {m['tc_paper']:.3f})"),
+        ("trust", f"{m['trust']:.3f}", f"neighbours kept within time points (plain PCA {m['trust_pca']:.3f})"),
+        ("direction", f"{m['direction']:.3f}", "cosine of velocity and optimal coupling"),
+        ("R²", f"{m['r2']:.3f}", "features that the decoder returns"),
+        *([("VA", f"{m['va']:.3f}", "distance correlation with the true velocity")] if "va" in m else []),
+    ]
+    match: list[tuple[str, ...]] = [("time point", "W2", "noise floor", "nothing moves", "mass", "observed")]
+    for label, at in m["match"].items():
+        mass = m["mass"][label]
+        values = (at["w2"], at["floor"], at["stays"], mass["predicted"], mass["observed"])
+        match.append((label, *(f"{value:.3f}" for value in values)))
+    return columns(rows) + "\n" + columns(match) + "\n"
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows as lines with aligned columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)

@@ -1,0 +1,285 @@
+"""The process inside a run folder: trains, and leaves there what others want to see. See :mod:`cellstream.runs`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from cellstream import evaluation, events
+from cellstream.card import Card
+from cellstream.config import Config
+from cellstream.errors import Diverged, UserError
+from cellstream.events import Event
+from cellstream.files import whole
+from cellstream.snapshots import Snapshots
+from cellstream.state import State
+from cellstream.stream import CellStream
+from cellstream.training import train
+
+LOCK_SECONDS = 5.0
+"""How long to wait for a worker in the same folder that is about to end."""
+CHECKPOINT_SECONDS = 5.0
+PREVIEW_SHARE = 0.12
+"""Previews may take this share of the time, so that a large data set is not slowed down by being watched."""
+PREVIEW_SECONDS = 0.7
+"""The least time between two previews."""
+PREVIEW_CELLS = 20_000
+
+
+def work(folder: Path) -> None:
+    """Train in a run folder, from its last checkpoint if there is one, until done, cancelled or failed.
+
+    Raises :class:`UserError` where another process already works there.
+    """
+    Worker(folder).work()
+
+
+class Worker:
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.step = 0
+        self.checkpointed = self.previewed = time.monotonic()
+        self.pause_between_previews = PREVIEW_SECONDS
+        self.turn = FileLock(folder.parent / ".turn")
+        self.stopped = False
+        """A signal has asked to stop."""
+        self.card_lock = threading.Lock()
+
+    def work(self) -> None:
+        lock = FileLock(self.folder / "lock")
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            raise UserError(f"Another process already works in {self.folder}.") from None
+        over = threading.Event()
+        with lock, self._signals():
+            self._tidy()
+            events_so_far = self.folder / "events.jsonl"
+            since = events_so_far.stat().st_size if events_so_far.exists() else 0
+            self.card = Card.of(os.getpid(), "running", since)
+            self.card.write(self.folder)
+            beat = threading.Thread(target=self._beat, args=(over,), daemon=True)
+            beat.start()
+            try:
+                self._train()
+            except UserError as error:
+                self._say(events.Failed(self.step, str(error)))
+            except Exception as error:
+                self._say(events.Failed(self.step, _in_words(error), traceback.format_exc()))
+                traceback.print_exc()
+            finally:
+                self.turn.release()
+                over.set()
+                beat.join()
+                (self.folder / "cancel").unlink(missing_ok=True)
+
+    def _train(self) -> None:
+        recipe = json.loads((self.folder / "recipe.json").read_text())
+        takes_turns = bool(recipe.get("takes_turns"))
+        if takes_turns and not self._wait_for_turn():
+            return self._say(events.Cancelled(self.step, 0.0))
+        config = Config.from_dict(json.loads((self.folder / "config.json").read_text()))
+        torch.set_num_threads(config.compute.threads)
+        state = State.initial(Snapshots.load(self.folder / "data.npz"), config)
+        if self._restore(state) or (self.folder / "events.jsonl").exists():
+            self._say(events.Resumed(state.step))
+        try:
+            for event in train(state):
+                self.step = state.step
+                if isinstance(event, events.Finished):
+                    return self._finish(state, event)
+                self._say(event)
+                if self._wished("pause") and not self._wished("cancel"):
+                    self._wait_paused(state, takes_turns)
+                if self._wished("cancel"):
+                    self._checkpoint(state)
+                    if state.step:
+                        self._keep(state.result())
+                    return self._say(events.Cancelled(state.step, state.seconds, _finite(state.best_loss)))
+                now = time.monotonic()
+                if now - self.checkpointed > CHECKPOINT_SECONDS:
+                    self._checkpoint(state)
+                if now - self.previewed > self.pause_between_previews or isinstance(event, events.Stage):
+                    self._preview(state)
+        except Diverged:
+            if state.best is not None:
+                self._keep(state.result())
+            raise
+
+    def _finish(self, state: State, event: events.Finished) -> None:
+        self._checkpoint(state)
+        self._preview(state)
+        stream = state.result()
+        self._keep(stream)
+        measured = evaluation.evaluate(stream, state.snapshots)
+        with whole(self.folder / "metrics.json") as path:
+            path.write_text(json.dumps(measured, indent=2))
+        self._say(events.Finished(event.step, event.reason, event.loss, event.seconds, measured))
+
+    # when others have a say
+
+    def _wait_for_turn(self) -> bool:
+        """Wait until no run beside this one trains, in the order in which they were started; whether to go on."""
+        while not self._wished("cancel"):
+            if self._is_next():
+                try:
+                    self.turn.acquire(timeout=0)
+                except Timeout:
+                    pass
+                else:
+                    self._be("running")
+                    return True
+            self._be("queued")
+            time.sleep(0.2)
+        return False
+
+    def _is_next(self) -> bool:
+        mine = (self.card.started, self.folder.name)
+        for path in self.folder.parent.glob("*/worker.json"):
+            card, folder = Card.read(path.parent), path.parent
+            if folder == self.folder or card is None or card.phase not in ("starting", "queued"):
+                continue
+            if (card.started, folder.name) < mine and card.alive(folder):
+                return False
+        return True
+
+    def _wait_paused(self, state: State, takes_turns: bool) -> None:
+        self._checkpoint(state)
+        self._be("paused")
+        self._say(events.Paused(state.step))
+        self.turn.release()
+        while self._wished("pause") and not self._wished("cancel"):
+            time.sleep(0.1)
+        if takes_turns:
+            self._wait_for_turn()
+        self._be("running")
+
+    def _wished(self, what: str) -> bool:
+        return (what == "cancel" and self.stopped) or (self.folder / what).exists()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C, and the signal by which machines and clusters end a process, are wishes to stop and keep the best."""
+
+        def stop(*_: object) -> None:
+            self.stopped = True
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {kind: signal.signal(kind, stop) for kind in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
+
+    def _be(self, phase: str) -> None:
+        with self.card_lock:
+            if phase != self.card.phase:
+                self.card = dataclasses.replace(self.card, phase=phase)
+                self.card.write(self.folder)
+
+    def _beat(self, over: threading.Event) -> None:
+        """Once a second, show life; and put the card right, where whoever started this process wrote it late."""
+        while not over.wait(1):
+            try:
+                if not (self.folder / "config.json").exists():
+                    self.stopped = True  # the folder was taken away: nobody waits for this run any more
+                    return
+                (self.folder / "heartbeat").touch()
+                with self.card_lock:
+                    if Card.read(self.folder) != self.card:
+                        self.card.write(self.folder)
+            except OSError:
+                continue  # a full disk, or a folder that is gone: training itself will say so
+
+    # what is left in the folder
+
+    def _say(self, event: Event) -> None:
+        with open(self.folder / "events.jsonl", "a", encoding="utf-8") as file:
+            file.write(events.to_line(event) + "\n")
+
+    def _tidy(self) -> None:
+        """Clear up after a worker that was killed while writing: half files, and half a line of events."""
+        for name in ("checkpoint-", "model-", "preview-", "metrics-"):
+            for path in self.folder.glob(f".{name}*"):
+                path.unlink(missing_ok=True)
+        path = self.folder / "events.jsonl"
+        if path.exists() and (text := path.read_bytes()) and not text.endswith(b"\n"):
+            # the next event must not be glued to it
+            with open(path, "ab") as file:
+                file.write(b"\n")
+
+    def _checkpoint(self, state: State) -> None:
+        with whole(self.folder / f"checkpoint-{state.step:08d}.safetensors") as path:
+            state.save(path)
+        # those of later steps could not be read when this process began, or it would have gone on from them
+        kept = [path for path in self._checkpoints() if path.name <= f"checkpoint-{state.step:08d}.safetensors"][:2]
+        for old in set(self._checkpoints()) - set(kept):
+            old.unlink()
+        self.checkpointed = time.monotonic()
+
+    def _checkpoints(self) -> list[Path]:
+        """Newest first."""
+        return sorted(self.folder.glob("checkpoint-*.safetensors"), reverse=True)
+
+    def _restore(self, state: State) -> bool:
+        for path in self._checkpoints():
+            try:
+                state.restore(path)
+            except UserError:
+                continue  # damaged on disk: the one before it will do
+            return True
+        return False
+
+    def _keep(self, stream: CellStream) -> None:
+        with whole(self.folder / "model.safetensors") as path:
+            stream.save(path)
+
+    def _preview(self, state: State) -> None:
+        began = time.monotonic()
+        stream, s = state.present(), state.snapshots
+        cells = _spaced(len(s.index), PREVIEW_CELLS)
+        index = s.index[cells].cpu().numpy()
+        t = s.times.cpu().numpy()[index]
+        z = stream.encode(s.x[cells].cpu().numpy(), t)
+        with whole(self.folder / "preview.npz") as path:
+            np.savez(path, z=z, v=stream.velocity(z, t), index=index, cells=cells.numpy(), step=state.step)
+        with whole(self.folder / "preview.safetensors") as path:
+            stream.save(path)
+        self._say(events.Preview(state.step, "preview.npz", evaluation.glance(stream, s)))
+        self.previewed = time.monotonic()
+        self.pause_between_previews = max(PREVIEW_SECONDS, (self.previewed - began) / PREVIEW_SHARE)
+
+
+def _spaced(n: int, most: int) -> torch.Tensor:
+    """At most ``most`` of ``0 .. n-1``, the same ones every time so that a live picture does not flicker."""
+    if n <= most:
+        return torch.arange(n)
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:most].sort().values
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _in_words(error: Exception) -> str:
+    """What broke, for a person, and what to do about it."""
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "Training ran out of memory. Choose a smaller batch_size, fewer features, or the device cpu."
+    if isinstance(error, OSError):
+        return f"A file could not be written or read ({error}). Check the disk, then press Resume."
+    return f"Training broke with {type(error).__name__}: {error}. Resume goes on from the last checkpoint."

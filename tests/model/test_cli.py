@@ -1,0 +1,471 @@
+"""The command line: what it makes, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+
+from cellstream import cli, evaluation, events, progress, serve
+from cellstream.config import Config, settings
+from cellstream.history import History
+from cellstream.presets import PRESETS, preset
+from cellstream.progress import Bar, Clock, part_ends
+from cellstream.runs import Run, Status
+from cellstream.scverse import read_result
+from cellstream.simulate import simulate
+from cellstream.state import State
+from cellstream.terminal import as_json, columns
+from cellstream.training import parts, train
+from tests.conftest import TINY
+
+SMALL = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
+PATIENT = 120
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs the command line in this process; gives exit code, stdout and stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "cells.h5ad"
+    simulate("populations", n_cells=40).write_h5ad(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def fitted(data, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """A result, made once by the command as a user calls it."""
+    out = tmp_path_factory.mktemp("fitted") / "result.h5ad"
+    words = ["fit", data, "--out", out, "--preset", "paper", "--seed", "5", "--masses", "2,3,4", "--json", *SMALL]
+    return out, subprocess.run([sys.executable, "-m", "cellstream", *words], capture_output=True, text=True)
+
+
+def one_sentence(said: str) -> str:
+    assert said.endswith((".\n", "?\n")), said
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
+    return said
+
+
+def last_step() -> int:
+    return max(part_ends(preset("paper", **TINY)).values())
+
+
+# --- fit --------------------------------------------------------------------------------------------------------------
+
+
+def test_fit_writes_a_result_and_says_what_it_did(fitted, data):
+    out, ended = fitted
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout)
+    assert (said["out"], said["run"], said["state"]) == (str(out), None, "finished")
+    assert said["seconds"] > 0
+    assert said["metrics"].keys() >= {"vc", "tc", "trust", "direction", "match", "mass"}
+    for words in ("'time'", "negative values", "kept all", "Fitting the autoencoder"):
+        assert words in ended.stderr
+    adata = anndata.read_h5ad(out)
+    assert adata.obsm["X_cellstream"].shape == (adata.n_obs, 2)
+    np.testing.assert_array_equal(adata.X, anndata.read_h5ad(data).X)
+    kept = adata.uns["cellstream"]
+    assert json.loads(kept["metrics"]) == said["metrics"]
+    assert list(kept["losses"]["step"]) == list(range(1, last_step() + 1))
+    recipe = json.loads(kept["recipe"])
+    expected = dict(source=str(data), time_key="time", input="X", masses=[2, 3, 4], preset="paper", real_times=False)
+    assert {key: recipe[key] for key in expected} == expected
+
+
+def test_the_result_is_that_of_the_settings_given(fitted):
+    stream, snapshots, _ = read_result(anndata.read_h5ad(fitted[0]))
+    assert stream.config == preset("paper", seed=5, **TINY)
+    assert snapshots.mass.tolist() == [1, 1.5, 2]
+    # the same training in this process
+    state = State.initial(snapshots, stream.config)
+    for _ in train(state):
+        pass
+    weights = state.result().weights()
+    assert all(value.equal(weights[name]) for name, value in stream.weights().items())
+
+
+def test_no_temporary_run_is_left(fitted, data, tmp_path, command, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code, said, err = command(
+        "fit", data, "--time-key", "time", "--out", tmp_path / "r.h5ad", "--preset", "paper", *SMALL
+    )
+    assert code == 0, err
+    assert [path.name for path in tmp_path.iterdir()] == ["r.h5ad"]
+    assert "velocity consistency" in said
+    assert str(tmp_path / "r.h5ad") in said
+
+
+def test_evaluate_measures_the_result_anew(fitted, command):
+    code, said, _ = command("evaluate", fitted[0], "--json")
+    assert code == 0
+    found = json.loads(said)
+    keys = "vc_paper tc_paper vc tc lonely trust trust_pca direction r2 match mass va"
+    assert found.keys() == set(keys.split())
+    adata = anndata.read_h5ad(fitted[0])
+    stream, snapshots, _ = read_result(adata)
+    assert found["va"] == pytest.approx(evaluation.alignment(stream, snapshots, adata.layers["velocity_true"]))
+    before = json.loads(adata.uns["cellstream"]["metrics"])
+    assert {k: found[k] for k in before} == json.loads(as_json(before))
+    code, said, _ = command("evaluate", fitted[0])
+    assert code == 0
+    assert f"{found['va']:.3f}" in said
+    assert f"{found['match']['2']['w2']:.3f}" in said
+
+
+def test_ctrl_c_keeps_the_best_model_and_resume_goes_on(data, tmp_path, command):
+    out, folder = tmp_path / "result.h5ad", tmp_path / "run"
+    words = ["fit", data, "--out", out, "--preset", "paper", *SMALL, "--set", "rounds=4000", "--set", "patience=10000"]
+    fit = subprocess.Popen(
+        [sys.executable, "-m", "cellstream", *map(str, words), "--run-dir", str(folder), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    seen = []
+    for line in fit.stderr:
+        seen.append(line)
+        if "together" in line:
+            break
+    until(lambda: (run := Run(folder)).poll() and run.history.rounds)
+    fit.send_signal(signal.SIGINT)
+    said, errors = fit.communicate(timeout=PATIENT)
+    assert fit.returncode == 130, "".join(seen) + errors
+    assert "Stopped by you" in errors
+    assert json.loads(said)["state"] == "cancelled"
+    adata = anndata.read_h5ad(out)
+    best = Run(folder).result().weights()
+    kept = adata.uns["cellstream"]["model"]["weights"]
+    assert all((value.numpy() == kept[name]).all() for name, value in best.items())
+    # a second fit into the same folder is told of resume
+    code, _, err = command(*words[:2], "--out", tmp_path / "other.h5ad", "--run-dir", folder)
+    assert code == 2
+    assert f"cellstream resume {folder}" in one_sentence(err)
+    code, _, err = command("resume", folder)
+    assert code == 2
+    assert "--overwrite" in one_sentence(err)
+    # let it come to its end soon
+    run = Run(folder)
+    shorter = run.config.with_settings(patience=1)
+    (folder / "config.json").write_text(shorter.to_json())
+    code, said, err = command("resume", folder, "--overwrite", "--json")
+    assert code == 0, err
+    assert json.loads(said)["state"] == "finished"
+    assert json.loads(said)["run"] == str(folder)
+    first = [
+        e
+        for e in map(events.from_line, (folder / "events.jsonl").read_text().splitlines())
+        if isinstance(e, events.Resumed)
+    ]
+    assert first[0].step > 20
+    # what is finished is only written
+    code, said, err = command("resume", folder, "--out", tmp_path / "again.h5ad")
+    assert code == 0, err
+    read_result(anndata.read_h5ad(tmp_path / "again.h5ad"))
+
+
+def until(condition):
+    end = time.monotonic() + PATIENT
+    while not (found := condition()):
+        assert time.monotonic() < end, "It did not happen."
+        time.sleep(0.05)
+    return found
+
+
+def test_a_run_that_fails_says_why_and_is_kept(data, tmp_path, command):
+    run = make_run(tmp_path, size=1e30)  # float32 does not hold the squares
+    code, said, err = command("resume", run.folder, "--json")
+    assert code == 1
+    assert json.loads(said)["state"] == "failed"
+    assert Run(run.folder).status().reason in err
+    assert str(run.folder) in err
+
+
+def make_run(tmp_path, size: float = 1) -> Run:
+    from cellstream.snapshots import from_anndata
+
+    adata = simulate("populations", n_cells=40)
+    adata.X = adata.X * np.float32(size)
+    return Run.create(tmp_path / "run", from_anndata(adata, "time"), Config().with_settings(**TINY), {})
+
+
+def test_a_folder_that_was_removed_is_told_in_a_sentence(tmp_path, command, monkeypatch):
+    run = make_run(tmp_path)
+    monkeypatch.setattr(Run, "start", lambda self: None)
+    monkeypatch.setattr("cellstream.fit.follow", lambda run: (run.folder / "config.json").unlink() or Status("new"))
+    code, _, err = command("resume", run.folder)
+    assert code == 2
+    assert "was removed" in one_sentence(err)
+
+
+def test_run_works_in_a_folder_without_a_word(tmp_path, command):
+    run = make_run(tmp_path)
+    assert command("run", run.folder) == (0, "", "")
+    assert run.status().state == "finished"
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["fit", "DATA"], "--out"),
+        (["fit", "nothing-like-it", "--out", "NEW"], "branching, ipsc, emt"),
+        (["fit", "DATA.csv", "--out", "NEW"], "DATA.csv"),
+        (["fit", "DATA", "--out", "x.csv"], ".h5ad"),
+        (["fit", "DATA", "--out", "/nowhere/x.h5ad"], "folder that exists"),
+        (["fit", "DATA", "--out", "DATA"], "--overwrite"),
+        (["fit", "DATA", "--out", "NEW", "--time-key", "days"], "Columns that look like time: 'time'"),
+        (["fit", "DATA", "--out", "NEW", "--input", "layer:none"], "layer:velocity_true"),
+        (["fit", "DATA", "--out", "NEW", "--set", "alpha"], "name=value"),
+        (["fit", "DATA", "--out", "NEW", "--set", "lambda_oops=1"], "Known settings"),
+        (["fit", "DATA", "--out", "NEW", "--set", "rounds=-1"], "rounds expects 0 to 10000"),
+        (["fit", "DATA", "--out", "NEW", "--seed", "x"], "--seed"),
+        (["fit", "DATA", "--out", "NEW", "--preset", "finest"], "quick"),
+        (["fit", "DATA", "--out", "NEW", "--masses", "1;2"], "1,1.5,2"),
+        (["fit", "DATA", "--out", "NEW", "--masses", "1,2"], "Expected 3 relative masses"),
+        (["fit", "DATA", "--out", "NEW", "--time-map", "none.csv"], "none.csv"),
+        (["evaluate", "DATA"], "cellstream fit"),
+        (["evaluate", "none.h5ad"], "none.h5ad"),
+        (["resume", "."], "run folder"),
+        (["run", "nowhere"], "run folder"),
+        (["simulate", "weather", "--out", "NEW"], "populations, branching"),
+        (["simulate", "branching", "--sigma", "1", "--out", "NEW"], "no setting 'sigma_main'"),
+        (["datasets", "get", "mosta"], "branching, ipsc, emt"),
+        (["datasets"], "list|get"),
+        (["app", "none.h5ad"], "none.h5ad"),
+        (["dance"], "invalid choice"),
+        ([], "COMMAND"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_code_2(data, tmp_path, command, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command(*[word.replace("DATA", str(data)).replace("NEW", "new.h5ad") for word in words])
+    assert (code, out) == (2, "")
+    assert says.replace("DATA", str(data)) in one_sentence(err)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("columns", "says"), [(["day", "hour"], "'day' (.*'hour' ("), ([], "no column looks like it")])
+def test_the_time_column_is_asked_for_where_it_is_not_plain(tmp_path, command, columns, says):
+    import re
+
+    adata = simulate("populations", n_cells=20)
+    adata.obs = adata.obs[["population"]].assign(**{name: adata.obs["time"] for name in columns})
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    code, _, err = command("fit", tmp_path / "cells.h5ad", "--out", tmp_path / "new.h5ad")
+    assert code == 2
+    assert re.search(says.replace("(", "\\("), one_sentence(err).replace("\\", ""))
+
+
+def test_symbols_name_settings_too(data, tmp_path):
+    words = [
+        "fit",
+        str(data),
+        "--out",
+        str(tmp_path / "r.h5ad"),
+        "--set",
+        "λ_AE=7",
+        "--set",
+        "alpha=2",
+        "--device",
+        "cpu",
+    ]
+    config = cli.configured(cli.parser().parse_args(words))
+    assert config == preset("best", lambda_ae=7, alpha=2, device="cpu")
+
+
+# --- the other commands -----------------------------------------------------------------------------------------------
+
+
+def test_help_comes_without_the_heavy_libraries():
+    code = (
+        "import sys; from cellstream.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: sys.stderr.write(' '.join({'torch', 'scanpy', 'anndata', 'numpy', 'panel'} & set(sys.modules)))"
+    )
+    for words in (["--help"], ["fit", "--help"], ["settings"], ["presets"]):
+        ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+        assert (ended.returncode, ended.stderr) == (0, ""), words
+        assert ended.stdout
+
+
+def test_settings_and_presets_are_all_listed(command):
+    code, said, _ = command("settings", "--preset", "paper")
+    assert code == 0
+    lines = said.splitlines()[1:]
+    assert [line.split()[1] for line in lines] == [
+        f"{item.name}={getattr(getattr(preset('paper'), section), item.name)}" for section, item in settings()
+    ]
+    assert all(item.metadata["doc"] in line for line, (_, item) in zip(lines, settings(), strict=True))
+    _, said, _ = command("presets")
+    assert [line.split()[0] for line in said.splitlines()[1:]] == list(PRESETS)
+
+
+def test_simulate_writes_what_the_library_simulates(tmp_path, command):
+    path = tmp_path / "s.h5ad"
+    words = ["simulate", "populations", "--out", path, "--seed", 3, "--cells", 30, "--sigma", 0.7]
+    assert command(*words)[0] == 0
+    expected = simulate("populations", n_cells=30, seed=3, sigma_main=0.7)
+    np.testing.assert_array_equal(anndata.read_h5ad(path).X, expected.X)
+    assert command(*words)[0] == 2
+    assert command(*words, "--overwrite")[0] == 0
+
+
+def test_datasets_are_listed_and_copied(tmp_path, command):
+    _, said, _ = command("datasets", "list")
+    assert [line.split()[0] for line in said.splitlines()[1:]] == ["branching", "ipsc", "emt"]
+    code, said, _ = command("datasets", "get", "branching", "--out", tmp_path / "b.h5ad")
+    assert (code, said) == (0, f"{tmp_path / 'b.h5ad'}\n")
+    _, place, _ = command("datasets", "get", "branching")
+    assert (tmp_path / "b.h5ad").read_bytes() == Path(place.strip()).read_bytes()
+
+
+def test_a_closed_pipe_is_no_error():
+    ended = subprocess.run(
+        f"{sys.executable} -m cellstream settings | head -1", shell=True, capture_output=True, text=True
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.startswith("section")
+
+
+def test_the_app_is_served_to_this_machine_only(data, command, monkeypatch):
+    asked = []
+
+    def instead(words, env):
+        asked.append((words, env))
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(serve.subprocess, "run", instead)
+    assert command("app", data, "--no-browser")[0] == 0
+    words, environment = asked[0]
+    assert words[words.index("--address") + 1] == "127.0.0.1"
+    assert Path(words[words.index("serve") + 1]).name == "cellstream_app"
+    port = words[words.index("--port") + 1]
+    origins = [words[i + 1] for i, word in enumerate(words) if word == "--allow-websocket-origin"]
+    assert origins == [f"127.0.0.1:{port}", f"localhost:{port}"]
+    assert "--show" not in words
+    assert environment["CELLSTREAM_FILE"] == str(data)
+
+
+def test_a_port_in_use_is_passed_over_or_refused(command, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, _, err = command("app", "--port", port, "--no-browser")
+        assert code == 2
+        assert str(port) in one_sentence(err)
+        monkeypatch.setattr(serve, "PORT", port)
+        assert port < serve.free_port() < port + 100
+
+
+# --- progress ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_parts_end_where_the_training_ends_them(moving_cloud, name):
+    ends, first = {}, 0
+    for part in parts(State.initial(moving_cloud, preset(name))):
+        first += part.steps
+        ends[part.name] = first
+    assert part_ends(preset(name)) == ends
+
+
+def test_time_left_is_that_of_the_present_part(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    config = Config().with_settings(start_steps=100, rounds=10, autoencoder_steps=10, dynamics_steps=10)
+    clock, history = Clock(config), History()
+
+    def after(seconds: float, stage: str, *steps: int) -> str:
+        nonlocal now
+        now = seconds
+        if not history.stages or history.stages[-1].name != stage:
+            history.add(events.Stage(stage, "", history.step, 300))
+            clock.look(history, running=True)
+        for step in steps:
+            history.add(events.Step(step, 300, stage, {"total": 1.0}))
+        clock.look(history, running=True)
+        return clock.left()
+
+    assert after(0, "start") == ""
+    assert after(10, "start", *range(1, 21)) == "00:40 left in this part"  # 2 a second, 80 to go
+    assert after(60, "start", *range(21, 101)) == ""
+    # the speed of an earlier part says nothing of this one
+    assert after(60, "rounds", 101) == ""
+    assert after(100, "rounds", *range(102, 122)) == "at most 05:40 left"  # 21 in 40 s, 179 to go
+    clock.look(history, running=False)  # paused
+    assert clock.left() == ""
+
+
+def test_a_terminal_gets_a_bar_and_a_log_gets_lines(tmp_path):
+    run = make_run(tmp_path)
+    run.history.add(events.Stage("start", "Fitting the autoencoder.", 0, 44))
+    run.history.add(events.Step(11, 44, "start", {"total": 1.5, "decoder": 0.25}))
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal, log = Terminal(), io.StringIO()
+    for out in (terminal, log):
+        bar = Bar(run, out)
+        for stopping in (False, False, True):
+            bar.show(Status("running", step=11, total=44, stage="start"), stopping)
+        bar.close()
+    assert "Start  25%" in terminal.getvalue()
+    assert "total 1.5, decoder 0.25" in terminal.getvalue()
+    assert "Stopping" in terminal.getvalue()
+    assert log.getvalue() == "Fitting the autoencoder.\n"
+
+
+def test_json_has_a_word_for_what_is_no_number():
+    said = json.loads(as_json({"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": None, "e": "ö"}}))
+    assert said == {"a": None, "b": [1.5, None], "c": {"d": None, "e": "ö"}}
+
+
+def test_columns_are_aligned():
+    assert columns([("a", "bc"), ("def", "g")]) == "a    bc\ndef  g\n"
+
+
+def test_the_second_ctrl_c_kills(monkeypatch, tmp_path):
+    run, did, states = make_run(tmp_path), [], iter(["running"] * 3 + ["dead"])
+    monkeypatch.setattr(progress, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(run, "cancel", lambda: did.append("cancel"))
+    monkeypatch.setattr(run, "kill", lambda: did.append("kill"))
+
+    def status() -> Status:
+        state = next(states)
+        if state == "running":
+            os.kill(os.getpid(), signal.SIGINT)
+        return Status(state)
+
+    monkeypatch.setattr(run, "status", status)
+    handler = signal.getsignal(signal.SIGINT)
+    assert progress.follow(run, io.StringIO()).state == "dead"
+    assert did == ["cancel", "kill", "kill"]
+    assert signal.getsignal(signal.SIGINT) is handler
