@@ -79,7 +79,7 @@ def fit(
         say(sentence)
     recipe = dict(
         name=dataset or path.stem,
-        source=str(path),
+        source=dataset or str(path),
         time_key=time_key,
         **arguments,
         preprocess=dataclasses.asdict(config.preprocess),

@@ -83,7 +83,7 @@ def uneven_steps(
 
 
 def separation(z: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, " i"]:
-    """s_i·ŝ / σ_i: for each interval, the mean step along the direction ŝ from the first to the last time point, against
+    """s_i·ŝ / σ_i: for each interval, the mean step along ŝ, from the first to the last time point, against
     the spread of the cells within its two time points along it (ours).
 
     Discs side by side touch at 4, strips at 3.5. z: cells of each time point.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.special import kl_div
 
-from cellstream import objective, transport
+from cellstream import objective
 from cellstream.config import Networks, Weights
 from cellstream.dynamics import Path
 from cellstream.networks import Autoencoder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import ot
 import torch
+
 from cellstream.partners import Partners
 
 

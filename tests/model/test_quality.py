@@ -1,4 +1,4 @@
-"""What the presets reach on the paper's data, on strict metrics, and on simulations whose truth is known. Minutes long."""
+"""What the presets reach on the paper's data, on strict metrics, and on simulations of known truth. Minutes long."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cellstream import simulate
 from cellstream.evaluation import evaluate, true_velocity
 from cellstream.metrics import velocity_alignment
