@@ -9,7 +9,7 @@ import numpy as np
 from bokeh.core.properties import value as constant
 from bokeh.models import BasicTickFormatter, NumeralTickFormatter, Text
 
-from cellstream_app.style import CATEGORY_PALETTE, FONT, SMALL_SIZE, Theme, quiet, time_colours
+from cellstream_app.style import CATEGORY_PALETTE, FONT, SMALL_SIZE, SPACE, Theme, quiet, time_colours
 
 HEIGHT = 220  # pixels
 LOG_FROM = 20.0  # ratio of largest to smallest value above which an axis is logarithmic
@@ -113,8 +113,10 @@ def _from_zero(*values: Sequence[float]) -> tuple[float, float]:
 
 def _frame(theme: Theme, **own: object) -> dict:
     """Options of a chart: as wide as there is room, quiet, in the colours of the theme; and its own."""
-    common = dict(xlabel="", toolbar=None, show_grid=True, show_frame=False, hooks=[chart_hook(theme)])
-    return dict(responsive=True, height=HEIGHT) | common | own
+    # no tools: the wheel over a chart scrolls the page
+    quiet_tools = dict(toolbar=None, default_tools=[], active_tools=[])
+    common = dict(xlabel="", show_grid=True, show_frame=False, hooks=[chart_hook(theme)])
+    return dict(responsive=True, height=HEIGHT) | quiet_tools | common | own
 
 
 def chart_hook(theme: Theme) -> Callable:
@@ -130,6 +132,10 @@ def chart_hook(theme: Theme) -> Callable:
             axis.major_label_text_color, axis.axis_label_text_color = theme.muted, theme.ink
             axis.major_label_text_font = axis.axis_label_text_font = FONT
             axis.axis_label_text_font_style = "normal"
+            axis.major_label_text_font_size, axis.axis_label_text_font_size = SMALL_SIZE, SMALL_SIZE
+            axis.axis_label_standoff = SPACE
+            if hasattr(axis.ticker, "desired_num_ticks"):
+                axis.ticker.desired_num_ticks = 5
         if isinstance(figure.yaxis[0].formatter, BasicTickFormatter):
             figure.yaxis[0].formatter = NumeralTickFormatter(format="0,0.[000]")
         figure.yaxis[0].ticker.desired_num_ticks = 5
@@ -141,6 +147,7 @@ def chart_hook(theme: Theme) -> Callable:
         for legend in figure.legend:
             legend.background_fill_alpha, legend.border_line_color = 0, None
             legend.label_text_color, legend.label_text_font = theme.ink, FONT
+            legend.label_text_font_size, legend.spacing, legend.label_standoff = SMALL_SIZE, SPACE, SPACE // 2
             legend.orientation = "horizontal" if legend in figure.above else "vertical"
             legend.padding = 0
 

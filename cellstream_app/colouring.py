@@ -1,0 +1,139 @@
+"""What cells can be coloured by, and how: time, growth and speed from the result; labels and genes from the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy.sparse import issparse
+
+from cellstream import times
+from cellstream.errors import UserError
+from cellstream_app.plots import Categories, Values
+from cellstream_app.results import Result
+from cellstream_app.sources import Source
+from cellstream_app.style import (
+    VALUE_PALETTE,
+    category_colours,
+    colour_bar_html,
+    growth_palette,
+    legend_html,
+    time_colours,
+)
+
+TIME, GROWTH, SPEED, GENE = "time", "growth", "speed", "gene"
+NAMES = {TIME: "Time", GROWTH: "Growth rate", SPEED: "Speed", GENE: "Gene …"}
+MOST_LABELS = 100
+"""A column with more kinds than this is no label."""
+ROBUST = 99.0
+"""Percentile at which the colours of a gene end, so that one cell does not darken all others."""
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """Colours of the cells, the legend that explains them (HTML), and what the pointer reads."""
+
+    colour: Categories | Values
+    legend: str
+
+
+def choices(source: Source | None) -> dict[str, str]:
+    """What can be chosen: shown name -> key. Columns of the file have keys ``obs:NAME``."""
+    found = {NAMES[key]: key for key in (TIME, GROWTH, SPEED, GENE)}
+    if source is not None:
+        obs = source.adata.obs
+        labels = [str(guess.key) for guess in times.guess_label_keys(obs)]
+        numbers = [
+            str(key)
+            for key in obs.columns
+            if pd.api.types.is_float_dtype(obs[key]) and str(key) not in labels and not times.looks_like_time_name(key)
+        ]
+        found |= {key: f"obs:{key}" for key in [*labels, *numbers]}
+    return found
+
+
+def genes(result: Result, source: Source | None) -> list[str]:
+    """Names that a gene can be chosen from: the file's genes, or what is left of them in the run."""
+    if source is not None and source.adata.n_vars:
+        return [str(name) for name in source.adata.var_names]
+    return [str(name) for name in result.snapshots.features]
+
+
+def colouring(result: Result, source: Source | None, key: str, gene: str = "") -> Colouring:
+    """The cells of a result, coloured. Raises :class:`UserError` for a column or a gene that is not there."""
+    unit = result.stream.clock.rate_unit
+    if key == TIME:
+        labels = [str(label) for label in result.snapshots.labels]
+        counts = dict(zip(labels, result.snapshots.counts.tolist(), strict=True))
+        colours = time_colours(len(labels))
+        return Colouring(
+            Categories(result.index, labels, colours), legend_html(dict(zip(labels, colours, strict=True)), counts)
+        )
+    if key == GROWTH:
+        limit = result.growth_limit
+        opaque = [colour[:7] for colour in growth_palette()]
+        bar = colour_bar_html(growth_palette(), (-limit, limit), f"doublings per {unit}", "0")
+        return Colouring(Values(result.g, opaque, (-limit, limit)), bar)
+    if key == SPEED:
+        top = float(np.percentile(result.speed, ROBUST))
+        return Colouring(
+            Values(result.speed, VALUE_PALETTE, (0.0, top)),
+            colour_bar_html(VALUE_PALETTE, (0.0, top), f"embedding units per {unit}"),
+        )
+    if key == GENE:
+        values = expression(result, source, gene)
+        top = float(np.percentile(values[np.isfinite(values)], ROBUST)) or float(np.nanmax(values))
+        low = min(float(np.nanmin(values)), 0.0) if np.nanmin(values) < 0 else 0.0
+        return Colouring(Values(values, VALUE_PALETTE, (low, top)), colour_bar_html(VALUE_PALETTE, (low, top), gene))
+    return _column(result, source, key.removeprefix("obs:"))
+
+
+def _column(result: Result, source: Source | None, key: str) -> Colouring:
+    if source is None or key not in source.adata.obs:
+        raise UserError(f"The column '{key}' is not in the file behind this result: choose another colour.")
+    column = source.adata.obs[key].iloc[result.rows]
+    if pd.api.types.is_float_dtype(column) and column.nunique() > MOST_LABELS:
+        values = column.to_numpy(np.float32)
+        low, high = (float(v) for v in np.nanpercentile(values, [1, ROBUST]))
+        return Colouring(Values(values, VALUE_PALETTE, (low, high)), colour_bar_html(VALUE_PALETTE, (low, high), key))
+    kinds = column.astype("category") if not isinstance(column.dtype, pd.CategoricalDtype) else column
+    names = [str(name) for name in kinds.cat.categories]
+    given = source.adata.uns.get(f"{key}_colors")
+    colours = category_colours(
+        names, given if isinstance(given, Mapping) else list(given) if given is not None else None
+    )
+    codes = kinds.cat.codes.to_numpy()
+    counts = {name: int(n) for name, n in zip(names, np.bincount(codes[codes >= 0], minlength=len(names)), strict=True)}
+    used = {name: colours[name] for name in names if counts[name]}
+    return Colouring(Categories(codes, names, [colours[name] for name in names]), legend_html(used, counts))
+
+
+def expression(result: Result, source: Source | None, gene: str) -> np.ndarray:
+    """A gene in each cell, (n,); counts are scaled to 10,000 per cell and logged as for training."""
+    known = genes(result, source)
+    if gene not in known:
+        raise UserError(f"There is no gene '{gene}': type the beginning of a name and choose from the list.")
+    if source is None:
+        return result.snapshots.x.numpy()[:, known.index(gene)]
+    adata = source.adata
+    values = _dense(adata.X[:, known.index(gene)])
+    if _holds_counts(adata):
+        values = np.log1p(1e4 * values / np.maximum(_totals(adata), 1))
+    return values[result.rows].astype(np.float32)
+
+
+def _dense(column: object) -> np.ndarray:
+    return np.asarray(column.todense() if issparse(column) else column, np.float64).ravel()
+
+
+def _totals(adata: AnnData) -> np.ndarray:
+    return np.asarray(adata.X.sum(axis=1), np.float64).ravel()
+
+
+def _holds_counts(adata: AnnData) -> bool:
+    some = adata.X[:200]
+    values = some.data if issparse(some) else np.asarray(some)
+    return bool(values.size and (values >= 0).all() and (values == np.rint(values)).all() and values.max() > 1)

@@ -1,0 +1,276 @@
+"""The Data page: open a data set, say when its cells were measured, see what will be learned from."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import html
+from typing import Any
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+
+from cellstream import metrics, times
+from cellstream.config import Config
+from cellstream.preprocess import inputs
+from cellstream_app import charts, plots, ui
+from cellstream_app.forms import Form
+from cellstream_app.imports import holds_result
+from cellstream_app.pages.opening import Opening
+from cellstream_app.session import Session
+from cellstream_app.style import theme, time_colours
+from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_values
+from cellstream_app.ui import BOTH, WIDE
+
+EVEN, REAL = "Even steps: 0, 1, 2, …", "Real gaps"
+PICTURE_SIZE = (520, 380)
+ROW_HEIGHT, MOST_ROWS = 36, 7
+NO_UNIT = "no unit"
+
+
+class DataPage(pn.viewable.Viewer):
+    """Controls at the left, what they make of the data at the right."""
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self.session = session
+        self._syncing = False
+        self.opening = Opening(session)
+        self._make_time_controls()
+        self._make_input_controls()
+        self.next = pmui.Button(
+            label="Continue to training", end_icon="arrow_forward", on_click=self._go_on, margin=0, **WIDE
+        )
+        self.time_card = ui.card(
+            self.time_key, self.reason, ui.row(self.unit, self.gaps), self.table, self.problem, title="When"
+        )
+        self.input_card = ui.card(
+            self.input,
+            ui.column(*self.form.widgets.values(), gap=10),
+            title="What the encoder reads",
+        )
+        self.controls = ui.side_panel(self.opening, self.time_card, self.input_card, self.next, width=372)
+        self.shown = ui.main_panel(*self._make_pictures())
+        self.empty = ui.empty_state(
+            "No data set is open",
+            "Choose an example at the left, or open a file with cells from two or more time points: "
+            ".h5ad, zarr, loom, 10x, csv.",
+        )
+        for names, handler in (
+            (["source"], self._on_source),
+            (["reading"], self._on_reading),
+            (["snapshots", "problem", "dark"], self._on_prepared),
+            (["preparing", "opening"], self._on_busy),
+        ):
+            session.param.watch(handler, names)
+        self._on_source()
+
+    def __panel__(self) -> pn.Row:
+        return pn.Row(self.controls, self.shown, self.empty, margin=0, **BOTH)
+
+    # controls
+
+    def _make_time_controls(self) -> None:
+        self.time_key = pmui.Select(label="Time column", size="small", margin=0, **WIDE)
+        self.reason = ui.text("")
+        self.unit = pmui.Select(
+            label="Unit", options={NO_UNIT: "", **{u: u for u in times.UNITS if u}}, size="small", margin=0, width=110
+        )
+        self.gaps = pmui.Select(
+            label="The dynamics see",
+            options=[EVEN, REAL],
+            size="small",
+            margin=0,
+            description="The paper counts time points 0, 1, 2. Real gaps let speeds and growth be per unit of time.",
+            **WIDE,
+        )
+        self.table = pn.widgets.Tabulator(
+            show_index=False,
+            editors={LABEL: None, CELLS: None, VALUE: {"type": "number"}, SIZE: {"type": "number", "min": 0}},
+            titles={VALUE: "Value ✎", SIZE: "Rel. size ✎"},
+            widths={LABEL: "32%", VALUE: "22%", CELLS: "18%", SIZE: "28%"},
+            text_align={VALUE: "right", CELLS: "right", SIZE: "right"},
+            formatters={SIZE: {"type": "money", "precision": 2, "symbol": ""}},
+            sortable=False,
+            theme="simple",
+            margin=0,
+            stylesheets=[TABLE_STYLE],
+            **WIDE,
+        )
+        self.problem = ui.Message()
+        self.time_key.param.watch(self._ask(lambda r: dataclasses.replace(
+            r, time_key=self.time_key.value, time_map=None, unit=None, masses=None)), "value")  # fmt: skip
+        self.unit.param.watch(self._ask(lambda r: dataclasses.replace(r, unit=self.unit.value)), "value")
+        self.gaps.param.watch(self._ask(lambda r: dataclasses.replace(r, real_times=self.gaps.value == REAL)), "value")
+        self.table.on_edit(self._on_edit)
+
+    def _make_input_controls(self) -> None:
+        self.input = pmui.Select(label="Input", size="small", margin=0, **WIDE)
+        self.input.param.watch(self._ask(lambda r: dataclasses.replace(r, input=self.input.value)), "value")
+        ask = self._ask(lambda r: dataclasses.replace(r, preprocess=self.form.config.preprocess))
+        self.form = Form(Config(), ["preprocess"], on_change=lambda: pn.state.execute(ask))
+        for widget in self.form.widgets.values():
+            widget.margin = 0
+
+    def _ask(self, change: Any) -> Any:
+        """A handler that prepares the data anew with a changed reading."""
+
+        @ui.asks(self.problem)
+        async def handler(*events: Any) -> None:
+            if not self._syncing and self.session.source is not None:
+                await self.session.prepare(change(self.session.reading))
+
+        return handler
+
+    async def _on_edit(self, event: Any) -> None:
+        @ui.asks(self.problem)
+        async def change() -> None:
+            reading, table = self.session.reading, self.table.value
+            if event.column == SIZE:
+                await self.session.prepare(with_sizes(reading, table))
+            else:
+                await self.session.prepare(with_values(self.session.source.adata.obs, reading, table))
+
+        await change()
+
+    async def _show_result(self, event: Any) -> None:
+        await ui.asks(self.problem)(self.session.show_result_in_file)()
+
+    def _go_on(self, event: Any) -> None:
+        self.session.page = "train"
+
+    # pictures
+
+    def _make_pictures(self) -> list:
+        self.title = ui.text("")
+        self.facts = ui.text("")
+        self.notes = ui.text("")
+        self.bars = pn.pane.HoloViews(None, margin=0, height=250, linked_axes=False, **WIDE)
+        self.picture = pn.pane.HoloViews(None, margin=0, linked_axes=False, min_height=300, **BOTH)
+        self.report = ui.text("")
+        self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
+        bars = ui.card(self.bars, title="Cells per time point")
+        found = ui.card(self.report, title="What was found and done", sizing_mode="stretch_both")
+        picture = ui.card(self.picture, title="Principal components", hint="A first look, coloured by time", **BOTH)
+        lower = pn.Row(
+            picture,
+            ui.column(bars, found, width=400, sizing_mode="stretch_height"),
+            margin=0,
+            min_height=430,
+            styles={"gap": f"{ui.GAP}px"},
+            **BOTH,
+        )
+        self.found_result = ui.row(
+            ui.text("This file holds a result of CellStream.", align="center"),
+            pmui.Button(
+                label="Show it",
+                icon="bubble_chart",
+                size="small",
+                variant="outlined",
+                on_click=self._show_result,
+                margin=0,
+            ),
+        )
+        top = ui.card(self.title, self.facts, self.notes, self.found_result, self.busy)
+        return [top, lower]
+
+    def _on_source(self, *events: Any) -> None:
+        source = self.session.source
+        for part in (self.time_card, self.input_card, self.next, self.shown):
+            part.visible = source is not None
+        self.empty.visible = source is None
+        if source is None:
+            return
+        adata = source.adata
+        self.title.object = ui.styled(html.escape(source.title), "17px")
+        parts = [("cells", adata.n_obs), ("genes", adata.n_vars), ("layers", len(adata.layers))]
+        self.facts.object = ui.facts(
+            [(f"{n:,}", name) for name, n in parts] + [(_listed(adata.obsm) or "none", "embeddings in the file")]
+        )
+        self.notes.object = ui.bullets(source.notes) if source.notes else ""
+        self.notes.visible = bool(source.notes)
+        self.found_result.visible = holds_result(source)
+        self._on_reading()
+
+    def _on_reading(self, *events: Any) -> None:
+        source, reading = self.session.source, self.session.reading
+        if source is None:
+            return
+        self._syncing = True
+        try:
+            obs = source.adata.obs
+            guesses = {str(guess.key): guess.reason for guess in times.guess_time_keys(obs)}
+            keys = [*guesses, *(str(key) for key in obs.columns if str(key) not in guesses)]
+            self.time_key.param.update(options=keys, value=reading.time_key or None)
+            self.reason.object = ui.styled(_why(reading.time_key, guesses), muted=True)
+            self.gaps.value = REAL if reading.real_times else EVEN
+            self.input.param.update(options={_input_name(name): name for name in inputs(source.adata)})
+            self.input.value = reading.input
+            self.form.show(dataclasses.replace(self.form.base, preprocess=reading.preprocess))
+            self.table.visible = bool(reading.time_key)
+            if reading.time_key:
+                self.table.value = time_table(obs, reading)
+                self.table.height = ROW_HEIGHT * (min(len(self.table.value), MOST_ROWS) + 1) + 2
+        finally:
+            self._syncing = False
+
+    async def _on_prepared(self, *events: Any) -> None:
+        session, snapshots = self.session, self.session.snapshots
+        self.problem.say(session.problem)
+        self.next.disabled = snapshots is None
+        if snapshots is None:
+            if session.problem:
+                self.report.object = ui.styled("Nothing yet: see the message at the left.", muted=True)
+            return
+        self._syncing = True
+        self.unit.value = snapshots.unit if snapshots.unit in times.UNITS else ""
+        self._syncing = False
+        self.report.object = ui.bullets([*snapshots.report, *_size_note(snapshots)])
+        look = theme(session.dark)
+        self.bars.object = charts.cells_per_time(snapshots.labels, snapshots.counts.tolist(), look)
+        points = await asyncio.to_thread(metrics.principal_components, snapshots.x.numpy())
+        if snapshots is not session.snapshots:
+            return
+        names = [str(label) for label in snapshots.labels]
+        colour = plots.Categories(snapshots.index.numpy(), names, time_colours(len(names)))
+        cells = plots.Cells(np.asarray(points, np.float32), colour)
+        self.picture.object = plots.embedding(cells, look, size=PICTURE_SIZE)
+
+    def _on_busy(self, *events: Any) -> None:
+        self.busy.visible = self.session.preparing
+
+
+def _input_name(name: str) -> str:
+    """An input, for people: the matrix, a layer or an embedding."""
+    kind, _, rest = name.partition(":")
+    return {"X": "X, the main matrix", "layer": f"Layer {rest}", "obsm": f"Embedding {rest}"}[kind]
+
+
+def _why(key: str, guesses: dict[str, str]) -> str:
+    if not key:
+        return "No column looks like time: choose the one that holds it."
+    return html.escape(f"Guessed: {guesses[key]}." if key in guesses else "Chosen by you.")
+
+
+def _listed(names: Any, most: int = 4) -> str:
+    names = [str(name) for name in names]
+    return ", ".join(names[:most]) + (f" +{len(names) - most}" if len(names) > most else "")
+
+
+def _size_note(snapshots: Any) -> list[str]:
+    few = [label for label, n in zip(snapshots.labels, snapshots.counts.tolist(), strict=True) if n < 50]
+    return [f"Few cells at {', '.join(few)}: what is learned there is uncertain."] if few else []
+
+
+TABLE_STYLE = """
+.tabulator { font-size: 13px !important; background: transparent !important; border: none !important; color: inherit }
+.tabulator .tabulator-header, .tabulator .tabulator-header .tabulator-col, .tabulator-tableholder, .tabulator-table,
+.tabulator .tabulator-row, .tabulator .tabulator-row.tabulator-row-even, .tabulator .tabulator-row:hover {
+  background: transparent !important; color: inherit !important; border-color: rgba(128, 128, 128, .25) !important }
+.tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 4px 8px !important }
+.tabulator .tabulator-col-title { font-weight: 600; font-size: 12px; padding-right: 0 !important }
+.tabulator .tabulator-row { border-bottom: 1px solid rgba(128, 128, 128, .18) !important }
+.tabulator .tabulator-row .tabulator-cell { border: none !important; padding: 8px !important }
+.tabulator .tabulator-cell input { color: inherit !important; background: transparent !important }
+"""

@@ -1,0 +1,249 @@
+"""The Explore page: the embedding, its flow in time, and what lies over it; one time drives all."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from cellstream.errors import UserError
+from cellstream_app import ui
+from cellstream_app.colouring import GENE, TIME, Colouring, choices, colouring, genes
+from cellstream_app.pages.saving import Saving
+from cellstream_app.pages.stage import Stage
+from cellstream_app.pages.timebar import TimeBar
+from cellstream_app.session import SAMPLE, Session, folder_name
+from cellstream_app.ui import BOTH, WIDE
+
+COURSE, MOMENT = "whole course", "this moment"
+WHAT_ONE_SEES = (
+    "Each dot is a cell, coloured by the time it was measured. The particles start at the first time point and follow "
+    "the learned flow: what grows swells, what dies fades."
+)
+BREATH = 4.0
+"""While time plays, the layers rest so many times as long as it took to draw them: others want the server too."""
+
+
+class ExplorePage(pn.viewable.Viewer):
+    """Controls at the left; the stage with its time bar at the right."""
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self.session = session
+        self.stage = Stage(session)
+        self.time_bar = TimeBar(self.stage.canvas, self._on_moved)
+        self._syncing = False
+        self._shown: Any = None
+        self._drawn_at = 0.0
+        self._stale = False
+        self._make_controls()
+        self._make_place()
+        session.param.watch(self._on_result, ["result", "dark"])
+        session.param.watch(self._on_problem, ["result_problem", "loading", "run", "status"])
+        session.param.watch(self._on_runs, ["runs_changed", "run_id"])
+        session.param.watch(self._on_page, "page")
+        session.param.watch(self._on_beat, "beat")
+        self._on_runs()
+        self._on_result()
+        self._on_problem()
+
+    def __panel__(self) -> pn.Row:
+        return pn.Row(self.controls, self.place, margin=0, **BOTH)
+
+    def key(self, key: str) -> None:
+        """A key of the keyboard: space plays, arrows step through time, f shows all cells."""
+        if self.session.result is None:
+            return
+        match key:
+            case " ":
+                self.time_bar.toggle()
+            case "ArrowRight" | "ArrowLeft":
+                self.time_bar.stride(1 if key == "ArrowRight" else -1)
+            case "f":
+                self.stage.fit()
+
+    def _make_controls(self) -> None:
+        self.result = pmui.Select(label="Result", size="small", margin=0, **WIDE)
+        self.result.param.watch(self._on_choice, "value")
+        self.colour = pmui.Select(
+            label="Colour cells by", value=TIME, options={"Time": TIME}, size="small", margin=0, **WIDE
+        )
+        self.gene = pmui.AutocompleteInput(
+            label="Gene", placeholder="type a name", restrict=True, case_sensitive=False, min_characters=1,
+            search_strategy="includes", size="small", margin=0, visible=False, **WIDE,
+        )  # fmt: skip
+        self.legend = ui.text("")
+        self.message = ui.Message()
+        self.colour.param.watch(self._on_colour, "value")
+        self.gene.param.watch(self._on_colour, "value")
+        switch = dict(margin=0, size="small")
+        self.particles = pmui.Switch(label="Particles", value=True, **switch)
+        self.streams = pmui.Switch(label="Streamlines of v", value=True, **switch)
+        self.growth = pmui.Switch(label="Growth map of g", value=False, **switch)
+        self.arrows = pmui.Switch(label="Arrows at cells", value=False, **switch)
+        self.when = pmui.RadioButtonGroup(
+            label="Streamlines and growth of", options=[COURSE, MOMENT], value=COURSE, size="small", margin=0,
+            variant="outlined", color="primary", **WIDE,
+        )  # fmt: skip
+        self.growth_legend = ui.text("", visible=False)
+        for widget in (self.streams, self.growth, self.arrows, self.when):
+            widget.param.watch(self._on_layers, "value")
+        self.particles.param.watch(self._on_particles, "value")
+        switches = ui.column(self.particles, self.streams, self.growth, self.arrows, gap=4)
+        self.controls = ui.side_panel(
+            ui.card(self.result, self.colour, self.gene, self.legend, self.message, title="Cells"),
+            ui.card(switches, self.when, self.growth_legend, title="Layers"),
+            Saving(self.session),
+            width=316,
+        )
+
+    def _make_place(self) -> None:
+        go_to = dict(on_click=self._go_to, margin=0)
+        self.title = ui.text("", align="center")
+        open_mine = pmui.Button(label="Open my data", icon="folder_open", size="small", tags=["data"], **go_to)
+        bare = {"boxShadow": "none", "backgroundImage": "none", "overflow": "hidden"}
+        self.what = ui.card(ui.row(self.title, open_mine, gap=16), sx={**bare, "px": "16px", "py": "10px"})
+        self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
+        self.stage_card = ui.card(self.stage, sx={**bare, "p": 0}, **BOTH)
+        self.empty = ui.empty_state(
+            "Nothing to explore yet",
+            "Open a data set and train on it; the embedding and its flow appear here. A run under way shows itself "
+            "here after its first picture.",
+            pmui.Button(label="Open my data", icon="folder_open", tags=["data"], **go_to),
+            pmui.Button(label="Go to training", icon="model_training", variant="outlined", tags=["train"], **go_to),
+        )
+        self.place = ui.main_panel(self.what, self.busy, self.stage_card, self.time_bar, self.empty, scroll=False)
+
+    def _go_to(self, event: Any) -> None:
+        self.session.page = event.obj.tags[0]
+
+    # the result
+
+    def _on_result(self, *events: Any) -> None:
+        session, result = self.session, self.session.result
+        for part in (self.what, self.stage_card, self.time_bar.view, self.controls):
+            part.visible = result is not None
+        self.empty.visible = result is None and not session.loading
+        if result is None:
+            return
+        same = self._shown is not None and self._shown.run.folder == result.run.folder
+        self._shown = result
+        self.time_bar.show(result, start=not same)
+        self._syncing = True
+        options = choices(session.result_source)
+        self.colour.options = options
+        if self.colour.value not in options.values():
+            self.colour.value = TIME
+        self.gene.options = genes(result, session.result_source)
+        self._syncing = False
+        self._say_what()
+        self.stage.layers = self._layers()
+        self.stage.show(result, self._colouring(), self.time_bar.time)
+        self._show_growth_legend()
+        if not same and self.particles.value:
+            self.time_bar.begin(seen=session.page == "explore")
+
+    def _say_what(self) -> None:
+        result, run = self.session.result, self.session.result.run
+        said = f"{len(result.index):,} cells at {len(result.times)} time points."
+        if folder_name(run) == SAMPLE:
+            said = WHAT_ONE_SEES
+        elif not result.final:
+            said += " Still learning: this is its latest picture."
+        self.title.object = ui.styled(
+            f"<b style='font-weight:600'>{ui.escaped(run.name)}</b> <span style='opacity:.72'>{ui.escaped(said)}</span>"
+        )
+
+    def _on_problem(self, *events: Any) -> None:
+        session = self.session
+        self.busy.visible = session.loading
+        self.message.say(session.result_problem, "info")
+        self.empty.visible = session.result is None and not session.loading
+
+    def _on_runs(self, *events: Any) -> None:
+        session = self.session
+        runs = [run for run in session.runs() if run is session.run or (run.folder / "model.safetensors").exists()]
+        options = {"Sample: simulated blood": SAMPLE}
+        for run in runs:
+            name = run.name if run.name not in options else f"{run.name} ({run.folder.name[-6:]})"
+            options[name] = run.folder.name
+        self._syncing = True
+        value = session.run_id if session.run_id in options.values() else SAMPLE
+        self.result.param.update(options=options, value=value)
+        self._syncing = False
+
+    async def _on_choice(self, event: Any) -> None:
+        if not self._syncing and event.new != self.session.run_id:
+            self.session.run_id = event.new
+            await self.session.restore()
+
+    async def _on_page(self, event: Any) -> None:
+        if event.new != "explore":
+            if event.old == "explore":
+                self.time_bar.leave()
+            return
+        self.time_bar.come()
+        result, run = self.session.result, self.session.run
+        if run is not None and (result is None or not result.final):
+            await self.session.load()
+
+    # colours and layers
+
+    def _colouring(self) -> Colouring:
+        result, source = self.session.result, self.session.result_source
+        key = TIME if self.colour.value == GENE and not self.gene.value else self.colour.value
+        try:
+            found = colouring(result, source, key, self.gene.value or "")
+        except UserError as error:
+            self.message.say(str(error), "error")
+            found = colouring(result, source, TIME)
+        self.legend.object = found.legend
+        return found
+
+    def _on_colour(self, event: Any) -> None:
+        self.gene.visible = self.colour.value == GENE
+        if not self._syncing and self.session.result is not None:
+            self.message.clear()
+            self.stage.recolour(self._colouring())
+
+    def _layers(self) -> dict[str, bool]:
+        return dict(
+            streams=self.streams.value, growth=self.growth.value, arrows=self.arrows.value,
+            moment=self.when.value == MOMENT, particles=self.particles.value,
+        )  # fmt: skip
+
+    def _on_layers(self, *events: Any) -> None:
+        self.stage.layers = self._layers()
+        self.when.disabled = not (self.streams.value or self.growth.value)
+        self._show_growth_legend()
+        self._stale = True
+
+    def _on_particles(self, event: Any) -> None:
+        self.stage.layers = self._layers()
+        self.stage.canvas.visible = event.new
+        if not event.new:
+            self.stage.canvas.playing = False
+        if self.session.result is not None:
+            self.stage.recolour(self._colouring())
+
+    def _show_growth_legend(self) -> None:
+        self.growth_legend.visible = self.growth.value and self.session.result is not None
+        if self.growth_legend.visible:
+            self.growth_legend.object = self.stage.growth_legend()
+
+    # time
+
+    def _on_moved(self) -> None:
+        self._stale = True
+
+    def _on_beat(self, event: Any) -> None:
+        """Draw what depends on the time, where that has changed."""
+        if not self._stale or self.session.page != "explore" or self.session.result is None:
+            return
+        if self.stage.canvas.playing and time.monotonic() - self._drawn_at < BREATH * self.stage.last_cost:
+            return
+        self._stale = False
+        self.stage.at(self.time_bar.time)
+        self._drawn_at = time.monotonic()

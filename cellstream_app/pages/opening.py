@@ -1,0 +1,145 @@
+"""Opening a data set: an example by name, a path on this machine, or an upload."""
+
+from __future__ import annotations
+
+import html
+from functools import partial
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from cellstream import datasets
+from cellstream_app import sources, ui
+from cellstream_app.session import Session
+from cellstream_app.ui import WIDE
+
+EXAMPLES, PATH, UPLOAD = "Examples", "This computer", "Upload"
+
+
+class Dropper(pn.widgets.FileDropper):
+    """A place to drop files that writes each chunk to disk as it comes; ``received`` hears the path of a whole file."""
+
+    def __init__(self, received: Any, refused: Any, **params: Any):
+        super().__init__(**params)
+        self._received, self._refused = received, refused
+        self._spools: dict[str, sources.Spool] = {}
+
+    def _process_event(self, event: Any) -> None:
+        data = event.data
+        name = str(data["name"])
+        if event.event_name == "delete_event":
+            if spool := self._spools.pop(name, None):
+                spool.discard()
+            return
+        try:
+            if data["chunk"] == 1:
+                self._spools[name] = sources.Spool(name)
+            spool = self._spools.get(name)
+            if spool is None:
+                return
+            chunk = data["data"]
+            spool.add(chunk.encode() if isinstance(chunk, str) else bytes(chunk))
+            if data["chunk"] == data["total_chunks"]:
+                self._received(str(self._spools.pop(name).finish()))
+        except (sources.UserError, OSError) as error:
+            self._spools.pop(name, None)
+            self._refused(str(error))
+
+
+class Opening(pn.viewable.Viewer):
+    """The card with the three ways in."""
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self.session = session
+        self.message = ui.Message()
+        self.ways = pmui.RadioButtonGroup(
+            label="Where the data is", options=[EXAMPLES, PATH, UPLOAD], value=EXAMPLES, size="small", margin=0,
+            variant="outlined", color="primary", **WIDE,
+        )  # fmt: skip
+        self.examples = ui.column(*map(self._example, datasets.available()), gap=6)
+        self.path = pmui.AutocompleteInput(
+            label="Path of a file or folder", placeholder="~/data/cells.h5ad", restrict=False, min_characters=1,
+            search_strategy="starts_with", size="small", margin=0, **WIDE,
+        )  # fmt: skip
+        self.open_path = pmui.Button(label="Open", icon="folder_open", on_click=self._on_path, margin=0)
+        self.by_path = ui.column(
+            self.path,
+            ui.row(self.open_path, ui.text("h5ad, zarr, loom, 10x or csv", muted=True)),
+            gap=10,
+            visible=False,
+        )
+        self.dropper = Dropper(
+            lambda path: pn.state.execute(partial(self.open, path)), self.message.say, margin=0, height=90, **WIDE
+        )
+        self.by_upload = ui.column(
+            self.dropper, ui.text("Large files open faster by their path.", muted=True), gap=6, visible=False
+        )
+        self.busy = ui.row(
+            pmui.CircularProgress(value=True, size=18, margin=0), ui.text("Reading …", muted=True), visible=False
+        )
+        self.again = pmui.Button(
+            label="Open something else", icon="folder_open", variant="outlined", size="small", margin=0, visible=False,
+            on_click=lambda event: self._fold(False), **WIDE,
+        )  # fmt: skip
+        self.ways.param.watch(self._on_way, "value")
+        session.param.watch(lambda event: self._fold(event.new is not None), "source")
+        self.path.param.watch(self._on_typing, "value_input")
+        session.param.watch(self._on_busy, "opening")
+
+    def __panel__(self) -> pmui.Paper:
+        return ui.card(
+            self.again,
+            self.ways,
+            self.examples,
+            self.by_path,
+            self.by_upload,
+            self.busy,
+            self.message,
+            title="Data set",
+        )
+
+    def _fold(self, folded: bool) -> None:
+        """Once a data set is open, the ways in make room for what is asked about it."""
+        self.again.visible, self.ways.visible = folded, not folded
+        for way, part in ((EXAMPLES, self.examples), (PATH, self.by_path), (UPLOAD, self.by_upload)):
+            part.visible = not folded and self.ways.value == way
+
+    def _example(self, dataset: datasets.Dataset) -> pmui.Clickable:
+        async def open_it(event: Any) -> None:
+            await self.open(dataset.name)
+
+        origin = "bundled" if not dataset.urls else "public, fetched once"
+        inside = pn.pane.HTML(
+            ui.styled(
+                f"<b style='font-weight:600'>{html.escape(dataset.title)}</b><div style='opacity:.68;font-size:12px'>"
+                f"{dataset.cells:,} cells × {dataset.features:,} features · {origin}</div>"
+            ),
+            margin=(6, 8),
+            **WIDE,
+        )
+        return pmui.Clickable(
+            inside,
+            on_click=open_it,
+            margin=0,
+            sx={"borderRadius": "8px", "border": "1px solid", "borderColor": "divider", "width": "100%"},
+            **WIDE,
+        )
+
+    async def open(self, key: str) -> None:
+        """Open by name or path; what goes wrong is said in the card."""
+        await ui.asks(self.message)(lambda: self.session.open(key))()
+
+    async def _on_path(self, event: Any) -> None:
+        await self.open(self.path.value_input or self.path.value or "")
+
+    def _on_typing(self, event: Any) -> None:
+        self.path.options = sources.completions(event.new or "")
+
+    def _on_way(self, event: Any) -> None:
+        self._fold(False)
+        self.message.clear()
+
+    def _on_busy(self, event: Any) -> None:
+        self.busy.visible = bool(event.new)

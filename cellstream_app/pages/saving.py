@@ -1,0 +1,115 @@
+"""Saving the selected result into a copy of its data set, for the rest of the scverse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from cellstream import scverse
+from cellstream.errors import UserError
+from cellstream.files import whole
+from cellstream_app import ui
+from cellstream_app.results import Result
+from cellstream_app.session import Session
+from cellstream_app.sources import Source, permitted
+from cellstream_app.ui import WIDE
+
+LARGEST_DOWNLOAD = 200_000_000
+"""Bytes in memory; what is larger is saved to a path."""
+
+
+class Saving(pn.viewable.Viewer):
+    """A path to save to, and a download."""
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self.session = session
+        self.message = ui.Message()
+        self.path = pmui.TextInput(label="Path on this computer", size="small", margin=0, **WIDE)
+        self.save = pmui.Button(label="Save .h5ad", icon="save", size="small", margin=0, on_click=self._on_save)
+        self.download = pmui.FileDownload(
+            callback=self._file, filename="cellstream.h5ad", label="Download", icon="download", size="small",
+            variant="outlined", auto=True, embed=False, margin=0,
+        )  # fmt: skip
+        session.param.watch(self._on_result, ["result", "result_source"])
+        self._on_result()
+
+    def __panel__(self) -> pmui.Paper:
+        return ui.card(
+            self.path, ui.row(self.save, self.download), self.message, title="Save",
+            hint="Embedding, velocity and growth in a copy of the data",
+        )  # fmt: skip
+
+    def _on_result(self, *events: Any) -> None:
+        ready = self.session.result is not None and self.session.result_source is not None
+        self.save.disabled = not ready
+        self.download.disabled = not ready or size_of(self.session.result_source) > LARGEST_DOWNLOAD
+        if ready:
+            name = f"{stem(self.session.result_source)}-cellstream.h5ad"
+            self.path.placeholder = f"~/{name}"
+            self.download.filename = name
+
+    async def _on_save(self, event: Any) -> None:
+        async def save() -> None:
+            out = target(self.path.value or self.path.placeholder)
+            await asyncio.to_thread(write_result, self.session.result, self.session.result_source, out)
+            self.message.say(f"Saved to {out}.", "success")
+
+        self.save.loading = True
+        self.message.alert.severity = "error"
+        await ui.asks(self.message)(save)()
+        self.save.loading = False
+
+    def _file(self) -> str | None:
+        folder = tempfile.mkdtemp(prefix="cellstream-")
+        out = Path(folder) / self.download.filename
+        try:
+            write_result(self.session.result, self.session.result_source, out)
+        except UserError as error:
+            self.message.say(str(error), "error")
+            return None
+        return str(out)
+
+
+def target(path: str) -> Path:
+    """The file to be written: an ``.h5ad`` that is not there yet, in a folder that is."""
+    out = permitted(path)
+    if out.suffix != ".h5ad":
+        out = out.with_name(f"{out.name}.h5ad")
+    if out.exists():
+        raise UserError(f"There is a file {out} already: choose another name.")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise UserError(f"The folder {out.parent} is not there or cannot be written to: choose another one.")
+    return out
+
+
+def write_result(result: Result, source: Source, out: Path) -> None:
+    """A copy of the data set with the result in it, as a whole file or none. Takes a while."""
+    adata = source.adata.copy()
+    run = result.run
+    run.poll()
+    scverse.annotate(result.stream, adata, result.snapshots, run.recipe, metrics=run.metrics(), history=run.history)
+    try:
+        with whole(out) as path:
+            adata.write_h5ad(path, compression="gzip")
+    except (OSError, TypeError, ValueError, KeyError, NotImplementedError) as error:
+        raise UserError(f"{out} could not be written ({error}): choose another place.") from error
+
+
+def size_of(source: Source | None) -> int:
+    """Bytes of a data set's matrix in memory, about."""
+    if source is None or source.adata.X is None:
+        return 0
+    x = source.adata.X
+    return int(x.data.nbytes if hasattr(x, "indptr") else x.nbytes)
+
+
+def stem(source: Source) -> str:
+    """A data set's name without its ending."""
+    return Path(source.key).name.split(".")[0] or "data"

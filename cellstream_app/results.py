@@ -1,0 +1,221 @@
+"""A run's result as arrays to draw: cells in the plane, fields on a grid, particles in time. It knows no screen."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from cellstream.errors import UserError
+from cellstream.runs import Run
+from cellstream.snapshots import Snapshots
+from cellstream.stream import CellStream, Flow
+from cellstream_app.fields import Field, Grid
+
+KEPT = 4
+"""Results that stay in memory."""
+PARTICLES = 500
+FRAMES = 60
+"""Frames of the particles' paths, at least; every measured time is one of them."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The plane of the picture: the embedding itself where it has two dimensions.
+
+    With more, the plane of its two leading principal components; with one, time lies along x.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+    time_axis: float = 0.0
+    """Length on x of a networks' unit of time; 0 where time is no axis."""
+
+    @classmethod
+    def of(cls, z: np.ndarray, tau_end: float) -> Plane:
+        d = z.shape[1]
+        if d == 1:
+            return cls(np.zeros(1), np.array([[0.0, 1.0]]), 1.6 * float(np.ptp(z)) / max(tau_end, 1e-9))
+        if d == 2:
+            return cls(np.zeros(2), np.eye(2))
+        mean = z.mean(0)
+        axes = np.linalg.svd(z[:: max(1, len(z) // 20_000)] - mean, full_matrices=False)[2][:2].T
+        return cls(mean, axes)
+
+    def points(self, z: np.ndarray, tau: np.ndarray) -> np.ndarray:
+        """Where ``z (…, d)`` at the networks' time ``tau (…)`` lies in the plane, (…, 2) float32."""
+        return self._with_time((z - self.mean) @ self.axes, tau * self.time_axis)
+
+    def vectors(self, v: np.ndarray, tau_rate: float) -> np.ndarray:
+        """Velocities ``v (…, d)`` in the plane, (…, 2) float32."""
+        return self._with_time(v @ self.axes, tau_rate * self.time_axis)
+
+    def _with_time(self, flat: np.ndarray, x: np.ndarray | float) -> np.ndarray:
+        if self.time_axis:
+            flat[..., 0] += x
+        return flat.astype(np.float32)
+
+
+class Result:
+    """A run's model with its cells. Made by :func:`load_result`; what is costly is computed once, when asked for."""
+
+    def __init__(self, run: Run, stream: CellStream, snapshots: Snapshots, final: bool):
+        self.run, self.stream, self.snapshots, self.final = run, stream, snapshots, final
+        self.index = snapshots.index.numpy()
+        self.times = snapshots.times.numpy().astype(np.float64)
+        self.z = stream.encode(snapshots.x.numpy(), self.t)
+
+    # the cells
+
+    @cached_property
+    def t(self) -> np.ndarray:
+        """Time of each cell, (n,)."""
+        return self.times[self.index]
+
+    @cached_property
+    def v(self) -> np.ndarray:
+        """Velocity of each cell at its own time, (n, d)."""
+        return self.stream.velocity(self.z, self.t)
+
+    @cached_property
+    def g(self) -> np.ndarray:
+        """Growth rate of each cell at its own time, doublings per ``rate_unit``, (n,)."""
+        return self.stream.growth(self.z, self.t) / np.float32(np.log(2))
+
+    @cached_property
+    def speed(self) -> np.ndarray:
+        """Length of each cell's velocity, (n,)."""
+        return np.linalg.norm(self.v, axis=1)
+
+    @cached_property
+    def plane(self) -> Plane:
+        return Plane.of(self.z, float(self.tau(self.times[-1])))
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        """The cells in the plane, (n, 2)."""
+        return self.plane.points(self.z, self.tau(self.t))
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """The cells' velocities in the plane, (n, 2)."""
+        return self.plane.vectors(self.v, self.stream.clock.rate)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Row of each cell in the file, (n,)."""
+        rows = self.snapshots.rows
+        return np.arange(len(self.index)) if rows is None else np.asarray(rows)
+
+    @cached_property
+    def growth_limit(self) -> float:
+        """Where the colours of growth end, doublings per ``rate_unit``: nearly all cells lie within."""
+        return float(max(np.percentile(np.abs(self.g), 98), 0.05))
+
+    def tau(self, t: np.ndarray | float) -> np.ndarray:
+        """The networks' time."""
+        return self.stream.clock.to_tau(t)
+
+    # the particles
+
+    @cached_property
+    def flow(self) -> Flow:
+        """Particles that start around the first time point's cells and flow through all times."""
+        gaps = len(self.times) - 1
+        parts = int(np.clip(np.ceil(FRAMES / gaps), 5, 30))
+        times = np.interp(np.arange(gaps * parts + 1) / parts, np.arange(gaps + 1), self.times)
+        random = np.random.default_rng(0)
+        start = self.z[self.index == 0]
+        chosen = start[random.choice(len(start), PARTICLES, replace=len(start) < PARTICLES)]
+        if len(start) < PARTICLES:
+            # some cells are taken more than once: a small spread, Silverman's, keeps them from lying on each other
+            width = start.std(0) * len(start) ** (-1 / (start.shape[1] + 4))
+            chosen = chosen + random.normal(size=chosen.shape) * width * 0.6
+        return self.stream.push(chosen, self.times[0], times)
+
+    @cached_property
+    def paths(self) -> np.ndarray:
+        """The particles in the plane, (frames, particles, 2)."""
+        return self.plane.points(self.flow.z, self.tau(self.flow.times)[:, None])
+
+    def population(self, t: float) -> tuple[np.ndarray, np.ndarray]:
+        """Particles at time ``t``: their latent positions (particles, d) and masses (particles,)."""
+        times = self.flow.times
+        k = int(np.clip(np.searchsorted(times, t) - 1, 0, len(times) - 2))
+        u = np.float32(np.clip((t - times[k]) / (times[k + 1] - times[k]), 0, 1))
+        z = (1 - u) * self.flow.z[k] + u * self.flow.z[k + 1]
+        return z, np.exp((1 - u) * self.flow.log_w[k] + u * self.flow.log_w[k + 1])
+
+    def mass(self, t: float) -> float:
+        """Predicted size of the population at time ``t``, relative to the start."""
+        return float(self.population(t)[1].mean())
+
+    # fields on a grid
+
+    @cached_property
+    def grid(self) -> Grid:
+        return Grid.around(np.concatenate([self.points, self.paths.reshape(-1, 2)]))
+
+    def field(self, t: float) -> Field:
+        """What the networks say at time ``t`` on the grid, covered where the particles are then."""
+        grid = self.grid
+        z, mass = self.population(t)
+        points = self.plane.points(z, self.tau(np.full(len(z), t)))
+        if self.z.shape[1] == 2:
+            shape = len(grid.y), len(grid.x)
+            v = self.stream.velocity(grid.points, t).reshape(*shape, 2)
+            g = self.stream.growth(grid.points, t).reshape(shape) / np.log(2)
+        else:
+            # the plane has no unique point of the embedding behind it: averages over the particles there
+            vectors = self.plane.vectors(self.stream.velocity(z, t), self.stream.clock.rate)
+            v = np.stack([grid.average(points, part, mass) for part in vectors.T], -1)
+            g = grid.average(points, self.stream.growth(z, t) / np.log(2), mass)
+        return Field(grid.x, grid.y, v[..., 0], v[..., 1], g, grid.cover(points, mass))
+
+    @cached_property
+    def course(self) -> Field:
+        """The whole time course at once: each cell's velocity and growth at its own time, averaged on the grid."""
+        grid, points = self.grid, self.points
+        vx, vy = (grid.average(points, part) for part in self.vectors.T)
+        return Field(grid.x, grid.y, vx, vy, grid.average(points, self.g), grid.cover(points))
+
+
+_loaded: dict[Path, tuple[int, Result]] = {}
+"""The last results that were loaded, shared by all browser sessions; nobody changes them."""
+
+
+def load_result(run: Run) -> Result | None:
+    """The run's best model with its cells, or what it has shown of itself so far; None before its first picture."""
+    final = run.folder / "model.safetensors"
+    for path in (final, run.folder / "preview.safetensors"):
+        if not path.exists():
+            continue
+        written = path.stat().st_mtime_ns
+        if (known := _loaded.get(path)) and known[0] == written:
+            return known[1]
+        result = Result(run, CellStream.load(path), run.snapshots(), path == final)
+        _loaded[path] = (written, result)
+        while len(_loaded) > KEPT:
+            _loaded.pop(next(iter(_loaded)))
+        return result
+    return None
+
+
+def sample_run() -> Run | None:
+    """The bundled run on the sample data, with which the app greets; None where it was not installed.
+
+    As for data sets, the folder in ``CELLSTREAM_DATA_DIR`` comes first.
+    """
+    here = Path(__file__).resolve().parent
+    given = os.environ.get("CELLSTREAM_DATA_DIR")
+    for place in ([Path(given)] if given else []) + [here.parent / "sample_data", here / "sample_data"]:
+        folder = place / "branching-result"
+        if (folder / "config.json").is_file():
+            try:
+                return Run(folder)
+            except UserError:
+                continue
+    return None

@@ -1,0 +1,285 @@
+"""Session: the one state of a browser session. Pages read and write it, and never each other.
+
+What is costly (reading files, preprocessing, loading results) runs in a thread; training runs in a process of its own,
+whose folder is polled. Nothing here knows a widget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import param
+
+from cellstream import runs, times
+from cellstream.config import Config, Preprocess
+from cellstream.errors import UserError
+from cellstream.preprocess import inputs
+from cellstream.progress import Clock
+from cellstream.runs import Run, Status
+from cellstream.snapshots import Snapshots, from_anndata
+from cellstream_app.imports import import_result
+from cellstream_app.results import Result, load_result, sample_run
+from cellstream_app.sources import Source, open_source
+
+PAGES = ("data", "train", "explore")
+SAMPLE = "sample"
+"""The name in the address of the bundled run."""
+STATUS_SECONDS = 1.0
+"""How often a run is asked whether its process still lives, even when it says nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a data set is to be read: everything that the Data page asks. ``time_map`` None: the labels say it."""
+
+    time_key: str = ""
+    input: str = "X"
+    time_map: dict[str, float] | None = None
+    unit: str | None = None
+    """The unit that the user chose; None takes the one in the file."""
+    real_times: bool = False
+    masses: tuple[float, ...] | None = None
+    preprocess: Preprocess = dataclasses.field(default_factory=Preprocess)
+
+
+class Session(param.Parameterized):
+    """The state. Parameters that pages watch; methods that change them."""
+
+    page = param.Selector(default="explore", objects=list(PAGES), doc="The page that is shown.")
+    run_id = param.String(default=SAMPLE, doc="Folder name of the selected run; in the address, so reloads find it.")
+    dark = param.Boolean(default=False, doc="Whether the theme is dark.")
+    pixel_ratio = param.Number(default=1.0, doc="Device pixels in a pixel of the style sheet.")
+
+    source = param.ClassSelector(class_=Source, doc="The opened data set.")
+    reading = param.ClassSelector(class_=Reading, default=Reading(), doc="How it is to be read.")
+    snapshots = param.ClassSelector(
+        class_=Snapshots, doc="The data set, read and prepared; None where it could not be."
+    )
+    problem = param.String(default="", doc="Why it could not be, in a sentence.")
+    opening = param.String(default="", doc="What is being opened now.")
+    preparing = param.Boolean(default=False, doc="Whether the data set is being prepared.")
+
+    beat = param.Integer(default=0, doc="Counts up ten times a second: one clock for all that looks again and again.")
+    run = param.ClassSelector(class_=Run, doc="The selected run.")
+    status = param.ClassSelector(class_=Status, default=Status("new"), doc="Where it stands.")
+    news = param.Integer(default=0, doc="Counts up whenever the run has said something.")
+    runs_changed = param.Integer(default=0, doc="Counts up whenever a run was made, renamed or deleted.")
+
+    result = param.ClassSelector(class_=Result, doc="The selected run's result, or what it has shown so far.")
+    result_source = param.ClassSelector(class_=Source, doc="The data set behind the result, where it is still there.")
+    result_problem = param.String(default="", doc="What could not be loaded, in a sentence.")
+    loading = param.Boolean(default=False, doc="Whether a result is being loaded.")
+
+    def __init__(self, **params: Any):
+        super().__init__(**params)
+        self._known: dict[Path, Run] = {}
+        self._asked = 0.0
+        self._prepares = 0
+        self._wanted: Run | None = None
+        self.clock: Clock | None = None
+
+    # data
+
+    async def open(self, key: str) -> None:
+        """Open a data set by name or path, guess how to read it, and prepare it. Raises :class:`UserError`."""
+        self.opening = key
+        try:
+            source = await asyncio.to_thread(open_source, key)
+        finally:
+            self.opening = ""
+        reading = guess_reading(source)
+        self.param.update(source=source, reading=reading, snapshots=None, problem="")
+        await self.prepare(reading)
+
+    async def prepare(self, reading: Reading) -> None:
+        """Prepare the opened data set in this way. Of several calls in a row, the last one counts."""
+        source = self.source
+        if source is None:
+            return
+        self._prepares += 1
+        mine = self._prepares
+        self.param.update(reading=reading, preparing=True)
+        snapshots, problem = None, ""
+        try:
+            if not reading.time_key:
+                raise UserError("No column of this data set looks like time: choose the one that holds it.")
+            snapshots = await asyncio.to_thread(read_snapshots, source, reading)
+        except UserError as error:
+            problem = str(error)
+        except MemoryError:
+            problem = "There is not enough memory to prepare this data set: keep fewer genes, or take fewer cells."
+        if mine == self._prepares:
+            self.param.update(snapshots=snapshots, problem=problem, preparing=False)
+
+    # runs
+
+    def runs(self) -> list[Run]:
+        """Every run in the user's folder, newest first. Runs seen before are the same objects."""
+        found = [self._known.setdefault(run.folder, run) for run in runs.all_runs()]
+        self._known = {run.folder: run for run in found}
+        return found
+
+    async def start(self, config: Config, preset_name: str, name: str = "") -> Run:
+        """Make a run of the prepared data set and start its process. Raises :class:`UserError`."""
+        if self.snapshots is None or self.source is None:
+            raise UserError("No data set is ready: open one on the Data page first.")
+        reading, source = self.reading, self.source
+        recipe = dict(
+            takes_turns=True,
+            name=name.strip() or source.title,
+            source=source.key,
+            title=source.title,
+            time_key=reading.time_key,
+            input=reading.input,
+            time_map=reading.time_map,
+            unit=self.snapshots.unit,
+            real_times=reading.real_times,
+            masses=list(reading.masses) if reading.masses else None,
+            preset=preset_name,
+            preprocess=dataclasses.asdict(reading.preprocess),
+        )
+        config = dataclasses.replace(config, preprocess=reading.preprocess)
+        stem = re.sub(r"\.(h5ad|zarr|loom|h5|mtx|csv|tsv|txt)(\.gz|\.zip)?$", "", Path(source.key).name)
+        run = await asyncio.to_thread(Run.create, runs.new_folder(stem), self.snapshots, config, recipe)
+        run.start()
+        self._known[run.folder] = run
+        self.param.update(runs_changed=self.runs_changed + 1)
+        await self.select(run)
+        return run
+
+    async def show_result_in_file(self) -> None:
+        """Make a run of the result that the opened file holds, and show it. Raises :class:`UserError`."""
+        run = await asyncio.to_thread(import_result, self.source)
+        self._known[run.folder] = run
+        self.runs_changed += 1
+        await self.select(run)
+        self.page = "explore"
+
+    async def select(self, run: Run | None) -> None:
+        """Make a run the selected one and load what it has to show."""
+        self._wanted = run
+        status = run.status() if run else Status("new")
+        name = folder_name(run)
+        self.clock = Clock(run.config) if run else None
+        self.param.update(run=run, run_id=name, status=status, news=self.news + 1, result_problem="")
+        await self.load()
+
+    async def restore(self) -> None:
+        """Select the run that the address names; the sample where it names none or one that is gone."""
+        run, problem = find_run(self.run_id, self.runs())
+        await self.select(run)
+        if problem:
+            self.result_problem = problem
+
+    async def load(self) -> None:
+        """Load the selected run's result, or the latest picture of a run under way."""
+        run = self._wanted
+        self.loading = True
+        result, source, problem = None, None, ""
+        try:
+            if run is not None:
+                result = await asyncio.to_thread(load_result, run)
+                if result is not None:
+                    result, source, problem = await asyncio.to_thread(with_source, result)
+        except UserError as error:
+            problem = str(error)
+        if run is self._wanted:
+            self.param.update(result=result, result_source=source, result_problem=problem, loading=False)
+
+    def poll(self) -> bool:
+        """Read what the selected run has said since; whether anything has changed. Called a few times a second."""
+        run = self.run
+        if run is None or not run.folder.exists():
+            return False
+        said = run.poll()
+        now = time.monotonic()
+        if not said and now - self._asked < STATUS_SECONDS:
+            return False
+        self._asked = now
+        status = run.status()
+        self.clock.look(run.history, running=status.state == "running")
+        if not said and status == self.status:
+            return False
+        ended = self.status.live and not status.live
+        self.param.update(status=status, news=self.news + 1)
+        if ended:
+            self.runs_changed += 1
+        return True
+
+    def rename(self, run: Run, name: str) -> None:
+        """Give a run another name."""
+        if not name.strip():
+            raise UserError("A run needs a name: type one.")
+        run.rename(name.strip()[:120])
+        self.runs_changed += 1
+
+    async def delete(self, run: Run) -> None:
+        """Delete a run that is not under way; the sample takes its place where it was selected."""
+        await asyncio.to_thread(run.delete)
+        self._known.pop(run.folder, None)
+        if self.run is run:
+            await self.select(sample_run())
+        self.runs_changed += 1
+
+
+def folder_name(run: Run | None) -> str:
+    """The name of a run in the address."""
+    if run is None:
+        return ""
+    sample = sample_run()
+    return SAMPLE if sample is not None and run.folder == sample.folder else run.folder.name
+
+
+def find_run(name: str, known: list[Run]) -> tuple[Run | None, str]:
+    """The run of this name in the address, among the ``known`` ones only, and a sentence where it is gone."""
+    if name in ("", SAMPLE):
+        return sample_run(), ""
+    for run in known:
+        if run.folder.name == name:
+            return run, ""
+    return sample_run(), "The run in this address is no longer there; this is the sample instead."
+
+
+def guess_reading(source: Source) -> Reading:
+    """How a data set is probably to be read."""
+    obs = source.adata.obs
+    guesses = [guess.key for guess in times.guess_time_keys(obs)]
+    key = source.time_key if source.time_key in obs else next(iter(guesses), "")
+    there = inputs(source.adata)
+    return Reading(time_key=str(key), input=there[0] if there else "X")
+
+
+def read_snapshots(source: Source, reading: Reading) -> Snapshots:
+    """The data set as the method takes it. Takes a while; raises :class:`UserError`."""
+    snapshots = from_anndata(
+        source.adata,
+        reading.time_key,
+        input=reading.input,
+        time_map=reading.time_map,
+        real_times=reading.real_times,
+        masses=reading.masses,
+        preprocess=reading.preprocess,
+    )
+    return snapshots if reading.unit is None else dataclasses.replace(snapshots, unit=reading.unit)
+
+
+def with_source(result: Result) -> tuple[Result, Source | None, str]:
+    """The result, warmed up for drawing, and the data set behind it where that is still what it was."""
+    for warm in ("points", "g", "flow", "paths", "grid"):
+        getattr(result, warm)
+    key = result.run.recipe.get("source")
+    if not key:
+        return result, None, "Where this run's data came from is not known, so labels and genes cannot be shown."
+    try:
+        source = open_source(str(key))
+    except (UserError, OSError):
+        return result, None, f"The file {key} is no longer there, so labels and genes cannot be shown."
+    if len(result.rows) and int(np.max(result.rows)) >= source.adata.n_obs:
+        return result, None, f"The file {key} has other cells than the run, so labels and genes cannot be shown."
+    return result, source, ""

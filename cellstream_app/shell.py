@@ -1,0 +1,206 @@
+"""The frame around the pages: title, navigation, the run under way, the theme, the address; and the polling."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.themes import Theme
+from panel.util import edit_readonly
+
+from cellstream_app import style, ui
+from cellstream_app.browser import Browser
+from cellstream_app.imports import holds_result
+from cellstream_app.pages.data import DataPage
+from cellstream_app.pages.explore import ExplorePage
+from cellstream_app.pages.train import TrainPage
+from cellstream_app.session import PAGES, SAMPLE, Session
+
+BEAT_MS = 100
+POLL_BEATS = 2
+"""Beats between two looks at what the selected run has said."""
+AHEAD_BEATS = 9
+"""Beats between the first picture and the making of each page that is not shown yet."""
+TABS = {"data": ("Data", "table_view"), "train": ("Train", "model_training"), "explore": ("Explore", "bubble_chart")}
+MAKERS: dict[str, Callable[[Session], pn.viewable.Viewer]] = {
+    "data": DataPage,
+    "train": TrainPage,
+    "explore": ExplorePage,
+}
+
+LOOK = {
+    # these two words tell pmui to leave the header's children in the colours of the page
+    ".MuiAppBar-root": {"bgcolor": "primary.contrastText", "color": "primary.main"},
+    ".MuiAppBar-root.header": {
+        "backgroundColor": "background.paper",
+        "color": "text.primary",
+        "boxShadow": "none",
+        "backgroundImage": "none",
+        "borderBottom": "1px solid",
+        "borderColor": "divider",
+    },
+    ".header .MuiToolbar-root": {"minHeight": "52px", "height": "52px", "margin": 0},
+    ".title": {"color": "inherit !important", "fontSize": "19px", "fontWeight": 650, "letterSpacing": "-0.01em"},
+    ".header a": {"color": "inherit"},
+    ".header > .MuiLinearProgress-root": {"display": "none"},
+    "main": {"backgroundColor": "background.default"},
+    "main .MuiToolbar-root": {"minHeight": "53px !important", "height": "53px", "margin": 0},
+}
+
+# what a theme of the document names, pmui leaves as the plots have it: their axes and legends are dressed by `charts`
+PLOTS = Theme(json={"attrs": {name: {} for name in ("Axis", "Legend", "Grid")}})
+BUTTONS = {
+    "MuiButton": {"styleOverrides": {"root": {"textTransform": "none"}}},
+    "MuiToggleButton": {"styleOverrides": {"root": {"textTransform": "none", "padding": "4px 10px"}}},
+    "MuiFormLabel": {"styleOverrides": {"root": {"fontSize": "13px"}}},
+}
+
+
+def themes() -> dict:
+    """The style's themes. Where there are two, nothing beside them is read: so what they share goes into both."""
+    config = style.theme_config()
+    shared = {key: value for key, value in config.items() if key not in ("light", "dark")} | {"components": BUTTONS}
+    return {mode: {**shared, **config[mode]} for mode in ("light", "dark")}
+
+
+class Shell:
+    """Makes the page of one browser session."""
+
+    def __init__(self) -> None:
+        self.session = Session()
+        self.views: dict[str, pn.viewable.Viewer] = {}
+        self.browser = Browser(width=0, height=0, margin=0)
+        self.menu = pmui.TabMenu(
+            items=[{"label": label, "icon": icon} for label, icon in TABS.values()],
+            active=PAGES.index(self.session.page),
+            icon_position="start",
+            margin=(0, 0, 0, 28),
+            width=400,
+            sx={
+                "minHeight": "52px",
+                "& .MuiTab-root": {"minHeight": "52px", "textTransform": "none", "fontSize": "14px", "py": 0},
+                "& .MuiTab-root.Mui-selected": {"fontWeight": 600},
+            },
+        )
+        self.chip = pmui.Chip(
+            label="", icon="autorenew", size="small", visible=False, on_click=self._to_training, align="center",
+            variant="outlined",
+        )  # fmt: skip
+        self.place = pn.Column(self.browser, margin=0, sizing_mode="stretch_both")
+        self.page = pmui.Page(
+            title="CellStream",
+            site_url="cellstream_app",
+            header=[pn.Row(self.menu, pn.HSpacer(), self.chip, sizing_mode="stretch_width", align="center", margin=0)],
+            main=[self.place],
+            theme_config=themes(),
+            busy_indicator=None,
+            sx=LOOK,
+            meta_description="Embeddings and continuous dynamics of time-series single-cell data",
+        )
+        # Panel links this to every callback, the clock's too: two messages to the browser for each beat
+        with edit_readonly(self.page):
+            self.page.busy = False
+        if pn.state.curdoc:
+            pn.state.curdoc.theme = PLOTS
+        self._from_address()
+        self.menu.param.watch(lambda event: self._go(event.new), "active")
+        self.page.param.watch(lambda event: setattr(self.session, "dark", event.new), "dark_theme")
+        self.session.param.watch(self._show, "page")
+        self.session.param.watch(self._to_address, ["page", "run_id"])
+        self.session.param.watch(self._on_status, ["status", "news", "runs_changed"])
+        self.browser.param.watch(self._begin, "hello")
+        self.browser.param.watch(self._on_key, "strokes")
+
+    # the browser is there
+
+    async def _begin(self, event: Any) -> None:
+        """The first pictures are drawn once it is known in which theme."""
+        session, browser = self.session, self.browser
+        session.pixel_ratio = min(max(browser.pixel_ratio, 1.0), 3.0)
+        if browser.prefers_dark:
+            self.page.dark_theme = True
+        self._show()
+        await session.restore()
+        await self._open_given()
+        pn.state.add_periodic_callback(self._beat, BEAT_MS)
+
+    async def _open_given(self) -> None:
+        """The file that ``cellstream app FILE`` was given; an address cannot name one, it could name any."""
+        given, asked = os.environ.get("CELLSTREAM_FILE"), pn.state.location and "run" in pn.state.location.query_params
+        if not given or (asked and self.session.run_id != SAMPLE):
+            return
+        self.session.page = "data"
+        opening = self.views["data"].opening
+        await opening.open(given)
+        if self.session.source is not None and holds_result(self.session.source):
+            await ui.asks(opening.message)(self.session.show_result_in_file)()
+
+    async def _beat(self) -> None:
+        session = self.session
+        session.beat += 1
+        if session.beat % AHEAD_BEATS == 0 and (ahead := [name for name in PAGES if name not in self.views]):
+            self._build(ahead[0])
+        if session.beat % POLL_BEATS == 0:
+            live = session.status.live
+            session.poll()
+            if live and not session.status.live:
+                self._say_end()
+                await session.load()
+
+    def _say_end(self) -> None:
+        status = self.session.status
+        if pn.state.notifications and self.session.page != "train":
+            kind = "success" if status.state == "finished" else "info" if status.state == "cancelled" else "error"
+            name = self.session.run.name.replace("<", "‹").replace(">", "›")  # shown as HTML
+            getattr(pn.state.notifications, kind)(f"{name}: {status.state}.", duration=6000)
+
+    def _on_key(self, event: Any) -> None:
+        if self.session.page == "explore":
+            self.views["explore"].key(self.browser.key)
+
+    # pages
+
+    def _go(self, active: int | None) -> None:
+        if active is not None:
+            self.session.page = PAGES[active]
+
+    def _show(self, *events: Any) -> None:
+        name = self.session.page
+        self.menu.active = PAGES.index(name)
+        if name not in self.views:
+            self._build(name)
+        for holder in self.place.objects[1:]:
+            holder.visible = holder.name == name
+
+    def _build(self, name: str) -> None:
+        self.views[name] = MAKERS[name](self.session)
+        shown = name == self.session.page
+        self.place.append(ui.column(self.views[name], visible=shown, name=name, **ui.BOTH))
+
+    def _to_training(self, event: Any) -> None:
+        self.session.page = "train"
+
+    def _on_status(self, *events: Any) -> None:
+        status, run = self.session.status, self.session.run
+        self.chip.visible = run is not None and status.live
+        if self.chip.visible:
+            share = f" {100 * status.step // status.total} %" if status.total else ""
+            name = run.name if len(run.name) <= 30 else f"{run.name[:29]}…"
+            self.chip.label = f"{name}: {status.state}{share}"
+
+    # the address
+
+    def _from_address(self) -> None:
+        place = pn.state.location
+        asked = {key: str(value) for key, value in place.query_params.items()} if place else {}
+        if asked.get("page") in PAGES:
+            self.session.page = asked["page"]
+        if asked.get("run"):
+            self.session.run_id = asked["run"]
+
+    def _to_address(self, *events: Any) -> None:
+        if pn.state.location:
+            pn.state.location.update_query(page=self.session.page, run=self.session.run_id)

@@ -1,0 +1,149 @@
+"""Where data comes from: a named data set, a path on this machine, an upload; and what it says about itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from anndata import AnnData
+
+from cellstream import datasets, readers, runs
+from cellstream.errors import UserError
+
+KEPT = 3
+"""Opened data sets that stay in memory, shared by all browser sessions; nobody changes them."""
+LARGEST_UPLOAD = 20_000_000_000
+"""Bytes; a larger file is better opened by its path."""
+LISTED = 200
+"""Most entries of a folder that are offered while a path is typed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An opened data set. ``key`` finds it again: the name of a public data set, or a path."""
+
+    key: str
+    title: str
+    adata: AnnData
+    notes: tuple[str, ...]
+    time_key: str = ""
+    """The time column, where it is known without guessing."""
+
+
+_opened: OrderedDict[tuple, Source] = OrderedDict()
+_lock = threading.Lock()
+
+
+def open_source(key: str) -> Source:
+    """The data set of this name or at this path. Reads from disk, so call it away from the event loop.
+
+    Raises :class:`UserError`, one sentence, for whatever cannot be opened.
+    """
+    known = datasets.DATASETS.get(key)
+    path = datasets.fetch(key) if known else permitted(key)
+    mark = _mark(path)
+    with _lock:
+        if mark is not None and (source := _opened.get(mark)) is not None:
+            _opened.move_to_end(mark)
+            return source
+    reading = readers.open_file(path)
+    title, time_key = (known.title, known.time_key) if known else (path.name, "")
+    source = Source(key if known else str(path), title, reading.adata, reading.notes, time_key)
+    if mark is not None:
+        with _lock:
+            _opened[mark] = source
+            while len(_opened) > KEPT:
+                _opened.popitem(last=False)
+    return source
+
+
+def _mark(path: Path) -> tuple | None:
+    """By what an unchanged file is known; None for folders, whose files change unseen, and for what is not there."""
+    if not path.is_file():
+        return None
+    about = path.stat()
+    return str(path), about.st_mtime_ns, about.st_size
+
+
+def permitted(path: str) -> Path:
+    """The real path of what the user names, if the app may open it.
+
+    Where ``CELLSTREAM_ROOT`` is set, only what really lies in that folder may be opened, whatever links say.
+    """
+    if not path.strip():
+        raise UserError("No path was given: type the path of a file or a folder on this machine.")
+    if "://" in path:
+        raise UserError(f"'{path}' is a web address: download the file first and give its path.")
+    try:
+        real = Path(path.strip().strip("'\"")).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"'{path}' is not a path that can be opened: {error}.") from None
+    if (root := os.environ.get("CELLSTREAM_ROOT")) and not real.is_relative_to(Path(root).expanduser().resolve()):
+        raise UserError(f"This app opens files in {root} only, and '{real}' is not there.")
+    return real
+
+
+def completions(typed: str) -> list[str]:
+    """Paths that begin with what is typed: folders, and files that can be read."""
+    typed = typed.strip()
+    if not typed:
+        return []
+    folder, start = os.path.split(os.path.expanduser(typed))
+    suffixes = tuple(suffix for form in readers.FORMATS for suffix in form.suffixes)
+    found = []
+    try:
+        with os.scandir(permitted(folder or ".")) as entries:
+            for entry in entries:
+                if not entry.name.startswith(start) or (entry.name.startswith(".") and not start.startswith(".")):
+                    continue
+                if entry.is_dir():
+                    found.append(os.path.join(folder, entry.name) + os.sep)
+                elif entry.name.lower().endswith(suffixes):
+                    found.append(os.path.join(folder, entry.name))
+                if len(found) == LISTED:
+                    break
+    except (OSError, UserError):
+        return []
+    return sorted(found)
+
+
+class Spool:
+    """An upload on its way to disk, chunk by chunk, so that it never lies in memory as a whole."""
+
+    def __init__(self, name: str, folder: Path | None = None, limit: int = LARGEST_UPLOAD):
+        folder = folder or runs.home() / "uploads"
+        folder.mkdir(parents=True, exist_ok=True)
+        # the name is a stranger's text: no folders, no dot at the start, no odd characters, not endless
+        safe = re.sub(r"[^\w.+-]+", "-", Path(name.replace("\\", "/")).name).lstrip(".-")[-120:] or "upload"
+        self.path = folder / safe
+        n = 1
+        while self.path.exists():
+            n += 1
+            self.path = folder / f"{n}-{safe}"
+        self.partial = self.path.with_name(f".{self.path.name}.part")
+        self.limit, self.size = limit, 0
+        self.partial.write_bytes(b"")
+
+    def add(self, chunk: bytes) -> None:
+        """Append a chunk; refuses to grow over the limit, whatever the browser promised."""
+        self.size += len(chunk)
+        if self.size > self.limit:
+            self.discard()
+            raise UserError(
+                f"The upload is larger than {self.limit / 1e9:g} GB: copy the file to this machine and open its path."
+            )
+        with open(self.partial, "ab") as file:
+            file.write(chunk)
+
+    def finish(self) -> Path:
+        """The upload is whole; where it lies."""
+        os.replace(self.partial, self.path)
+        return self.path
+
+    def discard(self) -> None:
+        """Forget the upload."""
+        self.partial.unlink(missing_ok=True)

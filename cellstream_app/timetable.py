@@ -1,0 +1,92 @@
+"""The table of time points that a user edits: label -> value, cells, relative size; and the way back to a reading."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+
+from cellstream import times
+from cellstream.errors import UserError
+from cellstream_app.session import Reading
+
+LABEL, VALUE, CELLS, SIZE = "Time point", "Value", "Cells", "Relative size"
+
+
+def time_table(obs: pd.DataFrame, reading: Reading) -> pd.DataFrame:
+    """A row per time point of the column ``reading.time_key``, in order of time.
+
+    Values that cannot be read off the labels are empty, for the user to fill in; so are those of labels left out.
+    """
+    key = reading.time_key
+    try:
+        read = times.read_times(obs, key)
+        labels, values, cells = list(read.labels), read.values, read.counts
+    except UserError:
+        names = obs[key].astype(str).where(obs[key].notna())
+        counts = names[~names.str.strip().str.casefold().isin(times.MISSING)].value_counts(sort=False).sort_index()
+        labels, cells = list(counts.index[: times.MAX_TIME_POINTS]), counts.to_numpy()[: times.MAX_TIME_POINTS]
+        values = np.full(len(labels), np.nan)
+    if reading.time_map is not None:
+        values = np.array([reading.time_map.get(label, np.nan) for label in labels], dtype=np.float64)
+    table = pd.DataFrame({LABEL: labels, VALUE: np.asarray(values, np.float64), CELLS: cells})
+    table = table.sort_values(VALUE, kind="stable", ignore_index=True)
+    table[SIZE] = _sizes(table, reading)
+    return table
+
+
+def _sizes(table: pd.DataFrame, reading: Reading) -> np.ndarray:
+    kept = table[VALUE].notna().to_numpy()
+    sizes = np.full(len(table), np.nan)
+    if reading.masses is not None and len(reading.masses) == kept.sum():
+        sizes[kept] = reading.masses
+    elif kept.any():
+        sizes[kept] = table[CELLS].to_numpy()[kept] / table[CELLS].to_numpy()[kept][0]
+    return sizes
+
+
+def with_values(obs: pd.DataFrame, reading: Reading, table: pd.DataFrame) -> Reading:
+    """The reading with the values of an edited table; labels without a value are left out of the data.
+
+    Relative sizes go back to the numbers of cells, since they belong to the order before.
+    """
+    given = {row[LABEL]: _number(row[VALUE]) for _, row in table.iterrows()}
+    return dataclasses.replace(reading, time_map=given | _variants(obs, reading.time_key, given), masses=None)
+
+
+def with_sizes(reading: Reading, table: pd.DataFrame) -> Reading:
+    """The reading with the relative sizes of an edited table; raises :class:`UserError` for one that is no size."""
+    kept = table[table[VALUE].notna()]
+    sizes = [_number(value) for value in kept[SIZE]]
+    for label, size in zip(kept[LABEL], sizes, strict=True):
+        if not (math.isfinite(size) and size > 0):
+            raise UserError(f"Expected a relative size above zero for '{label}': type how large the population was.")
+    return dataclasses.replace(reading, masses=tuple(sizes))
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _variants(obs: pd.DataFrame, key: str, given: dict[str, float]) -> dict[str, float]:
+    """Labels that were read as one time point ("Day 1", "day 1") have one row in the table but each need a value."""
+    try:
+        read = times.read_times(obs, key)
+    except UserError:
+        return {}
+    found = {}
+    for i, label in enumerate(read.labels):
+        for name in obs[key][read.index == i].unique():
+            found[name if isinstance(name, str) else times.number_label(name) if _numeric(name) else str(name)] = given[
+                label
+            ]
+    return found
+
+
+def _numeric(value: object) -> bool:
+    return isinstance(value, float | int | np.number) and not isinstance(value, bool)

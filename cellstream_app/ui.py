@@ -1,0 +1,155 @@
+"""Building blocks of the pages: cards, headings, messages, facts. Texts from files are escaped here."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from cellstream.errors import UserError
+from cellstream_app.style import FONT, SMALL_SIZE, SPACE, TEXT_SIZE
+
+GAP = 2 * SPACE
+WIDE = dict(sizing_mode="stretch_width")
+BOTH = dict(sizing_mode="stretch_both")
+# Panel's columns end in an invisible button, before which a gap would stand
+NO_BUTTON = [".scroll-button { display: none !important }"]
+
+
+def plain(text: str) -> str:
+    """Text that Markdown and HTML show as it stands: file and category names are a stranger's."""
+    return re.sub(r"([\\`*_{}\[\]()#+.!|<>&~^$-])", r"\\\1", text)
+
+
+def escaped(text: str) -> str:
+    """Text that HTML shows as it stands."""
+    return html.escape(text)
+
+
+def text(content: str, size: str = TEXT_SIZE, muted: bool = False, **more: Any) -> pn.pane.HTML:
+    """A paragraph. ``content`` is HTML: escape what comes from a file."""
+    return pn.pane.HTML(styled(content, size, muted), **{**WIDE, "margin": 0, **more})
+
+
+def styled(content: str, size: str = TEXT_SIZE, muted: bool = False) -> str:
+    """HTML in the app's type."""
+    return f"<div style='font:{size}/1.45 {html.escape(FONT)};opacity:{0.68 if muted else 1}'>{content}</div>"
+
+
+def heading(title: str, hint: str = "") -> pn.pane.HTML:
+    """The title of a card, with a sentence beneath it."""
+    below = f"<div style='font-size:{TEXT_SIZE};opacity:.68;margin-top:2px'>{html.escape(hint)}</div>" if hint else ""
+    return pn.pane.HTML(
+        f"<div style='font:600 14px/1.3 {html.escape(FONT)}'>{html.escape(title)}</div>{styled(below)}",
+        margin=0,
+        **WIDE,
+    )
+
+
+def card(*objects: Any, title: str = "", hint: str = "", **more: Any) -> pmui.Paper:
+    """A surface with a title."""
+    top = [heading(title, hint)] if title else []
+    inside = column(*top, *objects, gap=SPACE + 2)
+    padding = {"p": f"{GAP}px", "boxSizing": "border-box", "boxShadow": "none", "backgroundImage": "none"}
+    options = {**WIDE, "margin": 0, "elevation": 0, "variant": "outlined", "sx": padding, **more}
+    inside.sizing_mode = options["sizing_mode"]
+    return pmui.Paper(inside, **options)
+
+
+def row(*objects: Any, gap: int = SPACE, **more: Any) -> pn.Row:
+    """Things beside each other, centred on a line."""
+    styles = {"gap": f"{gap}px", "align-items": "center", **more.pop("styles", {})}
+    return pn.Row(*objects, **{**WIDE, "margin": 0, **more}, styles=styles)
+
+
+def column(*objects: Any, gap: int = GAP, **more: Any) -> pn.Column:
+    """Things below each other, as high as they are: Panel would fit responsive plots into the window."""
+    styles = {"gap": f"{gap}px", "max-height": "none", **more.pop("styles", {})}
+    return pn.Column(*objects, **{**WIDE, "margin": 0, "stylesheets": NO_BUTTON, **more}, styles=styles)
+
+
+def side_panel(*objects: Any, width: int = 340) -> pn.Column:
+    """The controls at the left of a page; the only part of it that scrolls by itself."""
+    styles = {"gap": f"{GAP}px", "overflow-y": "auto", "overflow-x": "hidden", "height": "100%"}
+    styles |= {"box-sizing": "border-box", "padding": f"{GAP}px 4px {GAP}px {GAP}px", "scrollbar-width": "thin"}
+    return column(*objects, width=width, sizing_mode="stretch_height", styles=styles)
+
+
+def main_panel(*objects: Any, scroll: bool = True) -> pn.Column:
+    """What the page shows, at the right of its controls."""
+    styles = {"gap": f"{GAP}px", "height": "100%", "box-sizing": "border-box", "padding": f"{GAP}px"}
+    styles |= {"overflow": "hidden auto" if scroll else "hidden", "scrollbar-width": "thin"}
+    # what does not fit is scrolled to, not squeezed
+    sheets = [*NO_BUTTON, ":host > * { flex-shrink: 0 }"] if scroll else NO_BUTTON
+    return column(*objects, styles=styles, stylesheets=sheets, **BOTH)
+
+
+class Message(pn.viewable.Viewer):
+    """A sentence beside the widget concerned; takes no room while there is nothing to say."""
+
+    def __init__(self, severity: str = "error"):
+        super().__init__()
+        self.alert = pmui.Alert(severity=severity, variant="outlined", visible=False, margin=0, **WIDE)
+
+    def say(self, sentence: str, severity: str | None = None) -> None:
+        if severity:
+            self.alert.severity = severity
+        self.alert.param.update(object=plain(sentence), visible=bool(sentence))
+
+    def clear(self) -> None:
+        self.say("")
+
+    def __panel__(self) -> pmui.Alert:
+        return self.alert
+
+
+def asks(message: Message) -> Callable:
+    """Decorates a handler, plain or async: a user's mistake becomes a sentence in ``message``."""
+
+    def decorate(handler: Callable[..., Coroutine | None]) -> Callable:
+        async def safe(*events: Any) -> None:
+            message.clear()
+            try:
+                done = handler(*events)
+                if done is not None:
+                    await done
+            except UserError as error:
+                message.say(str(error))
+
+        return safe
+
+    return decorate
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """Numbers and what they count, side by side, as HTML. Both are escaped."""
+    tile = (
+        "<div style='min-width:72px'>"
+        "<div style='font-size:18px;font-weight:600;font-variant-numeric:tabular-nums'>{}</div>"
+        f"<div style='font-size:{SMALL_SIZE};opacity:.68'>{{}}</div></div>"
+    )
+    tiles = "".join(tile.format(html.escape(value), html.escape(name)) for value, name in pairs)
+    return styled(f"<div style='display:flex;flex-wrap:wrap;gap:{SPACE}px {3 * SPACE}px'>{tiles}</div>")
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """Sentences as a list, as HTML. They are escaped."""
+    items = "".join(f"<li style='margin:2px 0'>{html.escape(s)}</li>" for s in sentences)
+    return styled(f"<ul style='margin:0;padding-left:18px'>{items}</ul>")
+
+
+def empty_state(title: str, hint: str, *actions: Any, **more: Any) -> pn.Column:
+    """What stands where nothing is yet: what this place is for, and what to do next."""
+    said = (
+        f"<div style='text-align:center;font:{TEXT_SIZE}/1.5 {html.escape(FONT)}'>"
+        f"<div style='font-size:18px;font-weight:600;margin-bottom:6px'>{html.escape(title)}</div>"
+        f"<div style='opacity:.68;max-width:440px;margin:0 auto'>{html.escape(hint)}</div></div>"
+    )
+    buttons = pn.Row(*actions, margin=(GAP, 0, 0, 0), align="center") if actions else None
+    middle = [pn.pane.HTML(said, margin=0, align="center"), *([buttons] if buttons else [])]
+    styles = {"justify-content": "center", "align-items": "center", "height": "100%"}
+    return column(*middle, gap=0, styles=styles, **{**BOTH, **more})

@@ -1,0 +1,302 @@
+"""The whole app as a visitor meets it: served by ``panel serve``, in a real browser, with runs in its own folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from cellstream import datasets
+from cellstream.presets import preset
+from cellstream.runs import Run, all_runs
+from cellstream.snapshots import from_anndata
+from cellstream.worker import work
+from tests.app.browser import chromium, free_port, picture, wait_for, watched
+from tests.conftest import TINY
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 45_000
+"""Milliseconds for anything to appear; far more than it takes, for a machine that does other things as well."""
+expect.set_options(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a home for runs, and the greeting result of the sample data, trained for seconds."""
+    place = tmp_path_factory.mktemp("app")
+    snapshots = from_anndata(datasets.load("branching"), "day")
+    recipe = dict(name="Simulated blood", source="branching", title="Simulated blood", time_key="day", preset="quick")
+    config = preset("quick", **TINY, embedding_steps=20, warm_steps=20)
+    run = Run.create(place / "data" / "branching-result", snapshots, config, recipe)
+    work(run.folder)
+    return place
+
+
+@pytest.fixture(scope="module")
+def address(place: Path) -> Iterator[str]:
+    """The app, served as a user would."""
+    port = free_port()
+    environment = {
+        **os.environ, "CELLSTREAM_HOME": str(place / "home"), "CELLSTREAM_DATA_DIR": str(place / "data"),
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    environment.pop("CELLSTREAM_FILE", None)
+    command = [sys.executable, "-m", "panel", "serve", str(ROOT / "cellstream_app"), "--port", str(port)]
+    command += ["--address", "127.0.0.1", "--allow-websocket-origin", f"127.0.0.1:{port}"]
+    log = place / "server.txt"
+    with open(log, "wb") as out:
+        server = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+    try:
+        wait_for(lambda: b"app running at" in log.read_bytes(), 60)
+        yield f"http://127.0.0.1:{port}/cellstream_app"
+    finally:
+        server.terminate()
+        server.wait(10)
+    assert b"Traceback" not in without_closed_connections(log.read_bytes()), log.read_text()
+
+
+def without_closed_connections(log: bytes) -> bytes:
+    """The log without what Tornado says of a page that was closed while something was being sent to it."""
+    return re.sub(rb"[^\n]*Task exception was never retrieved.*?WebSocketClosedError\S*\n", b"", log, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@contextmanager
+def visit(browser: Browser, address: str, query: str = "", **context: object) -> Iterator[Page]:
+    """A page of the app; in the end there were no errors on its console and no requests to elsewhere."""
+    with watched(browser, (1280, 800), **context) as (page, wrong):
+        page.set_default_timeout(PATIENCE)
+        page.goto(address + query)
+        yield page
+        assert wrong == []
+
+
+def slider(page: Page) -> Locator:
+    return page.get_by_role("slider").first
+
+
+def shown_time(page: Page) -> float:
+    return float(slider(page).get_attribute("aria-valuenow"))
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def open_sample(page: Page) -> None:
+    page.get_by_text("Simulated blood: progenitors").click()
+    expect(page.get_by_text("scaled each cell to 10,000 counts")).to_be_visible()
+
+
+def start_training(page: Page, name: str, rounds: int) -> None:
+    """From the Data page with data on it, a run of a few steps and so many rounds."""
+    button(page, "Continue to training").click()
+    page.get_by_label("Name of the run").fill(name)
+    page.get_by_text("Schedule", exact=True).click()
+    for label, value in (
+        ("Start steps", 20), ("Embedding steps", 20), ("Warm steps", 20), ("Rounds", rounds), ("Patience, rounds", 9999)
+    ):  # fmt: skip
+        page.get_by_label(label, exact=True).fill(str(value))
+        page.get_by_label(label, exact=True).press("Enter")
+    expect(page.get_by_text(re.compile(r"Changed from the preset: .*patience"))).to_be_visible()
+    button(page, "Start training").click()
+    expect(page.get_by_text(name).first).to_be_visible()
+
+
+def run_called(place: Path, name: str) -> Run:
+    return next(run for run in all_runs(place / "home" / "runs") if run.name == name)
+
+
+def test_the_first_page_flows_and_asks_nothing_of_the_outside(browser: Browser, address: str):
+    with visit(browser, address) as page:
+        expect(page.get_by_text("Each dot is a cell")).to_be_visible()
+        expect(button(page, "Pause")).to_be_visible()
+        wait_for(lambda: shown_time(page) > 0.1, 30)
+        before, at = picture(page), shown_time(page)
+        wait_for(lambda: shown_time(page) > at + 0.3, 30)
+        box = page.locator(".bk-Figure").bounding_box()
+        x0, y0, x1, y1 = (int(box[k]) for k in ("x", "y", "width", "height"))
+        stage = np.s_[y0 : y0 + y1, x0 : x0 + x1]
+        assert (np.abs(picture(page)[stage] - before[stage]).sum(-1) > 60).mean() > 0.002
+
+
+def test_open_my_data_leads_to_the_data_page(browser: Browser, address: str):
+    with visit(browser, address) as page:
+        button(page, "Open my data").first.click()
+        expect(page.get_by_text("No data set is open")).to_be_visible()
+        assert "page=data" in page.url
+
+
+def test_time_is_scrubbed_by_slider_and_keys(browser: Browser, address: str):
+    with visit(browser, address) as page:
+        button(page, "Pause").click()
+        expect(button(page, "Play")).to_be_visible()
+        slider(page).focus()
+        page.keyboard.press("End")
+        wait_for(lambda: shown_time(page) == 7, 20)
+        expect(page.get_by_text("measured · day 7")).to_be_visible()  # the canvas' own clock
+        page.keyboard.press("Home")
+        expect(page.get_by_text("measured · day 0")).to_be_visible()
+        page.mouse.click(800, 400)
+        page.keyboard.press("ArrowRight")
+        wait_for(lambda: 0 < shown_time(page) < 0.5, 20)
+        page.keyboard.press(" ")
+        expect(button(page, "Pause")).to_be_visible()
+
+
+def test_layers_and_colours(browser: Browser, address: str):
+    with visit(browser, address) as page:
+        button(page, "Pause").click()
+        page.get_by_role("switch", name="Growth map of g").click()
+        expect(page.get_by_text("growth, doublings per time step")).to_be_visible()
+        page.get_by_role("switch", name="Arrows at cells").click()
+        button(page, "this moment").click()
+        page.get_by_label("Colour cells by").click()
+        page.get_by_role("option", name="lineage").click()
+        expect(page.get_by_text("erythroid", exact=True)).to_be_visible()
+
+
+def test_train_to_the_end_and_save(browser: Browser, address: str, place: Path):
+    with visit(browser, address, "?page=data") as page:
+        open_sample(page)
+        start_training(page, "to the end", rounds=2)
+        expect(page.get_by_text("finished").first).to_be_visible(timeout=120_000)
+        expect(page.get_by_text("neighbours kept; PCA")).to_be_visible()
+        page.get_by_role("tab", name="Explore").click()
+        expect(page.get_by_text("2,736 cells at 6 time points.")).to_be_visible()
+        out = place / "saved.h5ad"
+        page.get_by_label("Path on this computer").fill(str(out))
+        page.get_by_label("Path on this computer").press("Enter")
+        button(page, "Save .h5ad").click()
+        expect(page.get_by_text("Saved to")).to_be_visible()
+    saved = anndata.read_h5ad(out)
+    stream, run = run_called(place, "to the end").result(), run_called(place, "to the end")
+    s = run.snapshots()
+    z = stream.encode(s.x.numpy(), s.times.numpy()[s.index.numpy()])
+    np.testing.assert_allclose(saved.obsm["X_cellstream"], z, atol=1e-4)
+    assert run.recipe["takes_turns"] is True
+    assert run.config.schedule.rounds == 2
+
+
+def test_stop_keeps_a_result_and_resume_goes_on(browser: Browser, address: str, place: Path):
+    with visit(browser, address, "?page=data") as page:
+        open_sample(page)
+        start_training(page, "stopped", rounds=5000)
+        expect(page.get_by_text("Joint rounds · step")).to_be_visible(timeout=90_000)
+        button(page, "Stop").click()
+        expect(page.get_by_text("the best model so far is kept")).to_be_visible()
+        run = run_called(place, "stopped")
+        assert run.status().state == "cancelled"
+        assert run.result() is not None
+        step = run.status().step
+        button(page, "Resume").click()
+        wait_for(lambda: run.status().state == "running" and run.status().step > step, 60)
+        button(page, "Pause").click()
+        wait_for(lambda: run.status().state == "paused", 30)
+        button(page, "Stop").click()
+        wait_for(lambda: run.status().state == "cancelled", 30)
+
+
+def test_a_reload_comes_back_to_the_run_under_way(browser: Browser, address: str, place: Path):
+    with visit(browser, address, "?page=data") as page:
+        open_sample(page)
+        start_training(page, "goes on", rounds=5000)
+        run = run_called(place, "goes on")
+        try:
+            wait_for(lambda: run.status().step > 5, 60)
+            asked = parse_qs(urlparse(page.url).query)
+            assert asked == {"page": ["train"], "run": [run.folder.name]}
+            page.reload()
+            expect(page.get_by_text("goes on").first).to_be_visible()
+            expect(page.get_by_text(re.compile(r"· step \d"))).to_be_visible()
+            before = run.status().step
+            wait_for(lambda: run.status().step > before, 30)
+            # clicks are answered while it trains
+            for name, sentence in (("Paper", "The paper's networks"), ("Quick", "A first look")):
+                began = time.monotonic()
+                button(page, name).click()
+                expect(page.get_by_text(sentence)).to_be_visible()
+                assert time.monotonic() - began < 3  # a busy test machine; alone it is a tenth of that
+        finally:
+            run.cancel()
+            wait_for(lambda: not run.status().live, 30)
+
+
+def test_a_bad_path_is_a_sentence_and_what_was_open_stays(browser: Browser, address: str, tmp_path: Path):
+    with visit(browser, address, "?page=data") as page:
+        open_sample(page)
+        button(page, "Open something else").click()
+        button(page, "This computer").click()
+        page.get_by_label("Path of a file or folder").fill(str(tmp_path / "missing.h5ad"))
+        button(page, "Open").click()
+        expect(page.get_by_role("alert").filter(has_text="There is no file or folder")).to_be_visible()
+        expect(page.get_by_text("scaled each cell to 10,000 counts")).to_be_visible()
+
+
+def test_names_from_a_file_are_text_and_never_code(browser: Browser, address: str, tmp_path: Path):
+    evil = "<img src=x onerror=\"document.title='broken into'\">"
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame({"day": ["day 0"] * 30 + ["day 1"] * 30, "cell_type": [evil, "b"] * 30})
+    adata = anndata.AnnData(rng.normal(size=(60, 5)).astype(np.float32), obs=obs)
+    adata.obsm[f"X_{evil[:12]}"] = rng.normal(size=(60, 2))
+    path = tmp_path / "b<b>old.h5ad"
+    adata.write_h5ad(path)
+    with visit(browser, address, "?page=data") as page:
+        button(page, "This computer").click()
+        page.get_by_label("Path of a file or folder").fill(str(path))
+        button(page, "Open").click()
+        expect(page.get_by_text("b<b>old.h5ad")).to_be_visible()
+        expect(page.get_by_text("Cells per time point")).to_be_visible()
+        page.wait_for_timeout(1500)
+        assert "broken" not in page.title()
+
+
+def test_an_upload_is_opened_from_disk(browser: Browser, address: str, place: Path, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame({"hour": ["0h"] * 20 + ["6h"] * 25})
+    path = tmp_path / "my cells.h5ad"
+    anndata.AnnData(rng.normal(size=(45, 4)).astype(np.float32), obs=obs).write_h5ad(path)
+    with visit(browser, address, "?page=data") as page:
+        button(page, "Upload").click()
+        page.locator("input[type=file]").set_input_files(path)
+        expect(page.get_by_text("2 time points from 0h to 6h")).to_be_visible()
+    (spooled,) = (place / "home" / "uploads").iterdir()
+    assert spooled.read_bytes() == path.read_bytes()
+
+
+def test_the_system_theme_is_taken_over(browser: Browser, address: str):
+    brightness = {}
+    for scheme in ("light", "dark"):
+        with visit(browser, address, "?page=data", color_scheme=scheme) as page:
+            expect(page.get_by_text("No data set is open")).to_be_visible()
+            wait_for(lambda page=page, scheme=scheme: (picture(page).mean() < 90) == (scheme == "dark"), 20)
+            brightness[scheme] = picture(page).mean()
+    assert brightness["light"] > 200 > 60 > brightness["dark"]
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
+def test_a_page_of_another_name_is_refused(address: str, headers: dict[str, str]):
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=20)
+    assert refusal.value.code == 403

@@ -1,0 +1,264 @@
+"""The one state: what it does with files, times, runs and addresses, without a screen."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellstream import runs
+from cellstream.errors import UserError
+from cellstream.presets import preset
+from cellstream.runs import Run
+from cellstream_app import session as app
+from cellstream_app.session import Reading, Session
+from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_values
+from tests.conftest import TINY
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CELLSTREAM_ROOT", raising=False)
+    return tmp_path / "home"
+
+
+def cells(labels: list, counts: list[int]) -> anndata.AnnData:
+    rng = np.random.default_rng(0)
+    n = sum(counts)
+    which = np.repeat(np.arange(len(counts)), counts)
+    obs = pd.DataFrame({"day": [labels[i] for i in which], "kind": ["a", "b"] * (n // 2) + ["a"] * (n % 2)})
+    adata = anndata.AnnData(rng.normal(size=(n, 6)).astype(np.float32) + which[:, None], obs=obs)
+    adata.obsm["X_pca"] = rng.normal(size=(n, 3)).astype(np.float32)
+    return adata
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "cells.h5ad"
+    cells(["day 0", "day 2", "day 5"], [30, 20, 40]).write_h5ad(path)
+    return path
+
+
+def opened(path: Path) -> Session:
+    session = Session()
+    asyncio.run(session.open(str(path)))
+    return session
+
+
+# data
+
+
+def test_opening_guesses_the_times_and_prepares(file: Path):
+    session = opened(file)
+    assert session.source.title == "cells.h5ad"
+    assert (session.reading.time_key, session.reading.input) == ("day", "X")
+    assert session.snapshots.times.tolist() == [0, 2, 5]
+    assert session.snapshots.unit == "d"
+    assert session.problem == ""
+    assert not session.preparing
+    assert session.opening == ""
+
+
+def test_a_file_that_is_none_leaves_the_session_as_it_was(file: Path, tmp_path: Path):
+    session = opened(file)
+    before = session.source, session.reading, session.snapshots
+    bad = tmp_path / "bad.h5ad"
+    bad.write_bytes(b"\x89HDF\r\n\x1a\n broken")
+    for path in (bad, tmp_path / "missing.h5ad", "", "https://example.org/x.h5ad"):
+        with pytest.raises(UserError):
+            asyncio.run(session.open(str(path)))
+    assert (session.source, session.reading, session.snapshots) == before
+    assert session.opening == ""
+
+
+def test_a_bad_reading_is_a_sentence_and_a_good_one_afterwards_heals_it(file: Path):
+    session = opened(file)
+    asyncio.run(session.prepare(Reading(time_key="kind")))
+    assert "kind" in session.problem
+    assert session.snapshots is None
+    asyncio.run(session.prepare(Reading(time_key="day", input="obsm:X_pca", real_times=True)))
+    assert session.problem == ""
+    assert session.snapshots.x.shape == (90, 3)
+    np.testing.assert_allclose(session.snapshots.tau, [0, 0.8, 2])  # in proportion to 0, 2, 5 days
+
+
+def test_of_several_readings_the_last_one_counts(file: Path, monkeypatch: pytest.MonkeyPatch):
+    session = opened(file)
+    read = app.read_snapshots
+
+    def slow(source, reading):
+        time.sleep(0.3 if reading.input == "X" else 0)
+        return read(source, reading)
+
+    monkeypatch.setattr(app, "read_snapshots", slow)
+
+    async def hurry():
+        await asyncio.gather(
+            session.prepare(Reading(time_key="day", input="X")),
+            session.prepare(Reading(time_key="day", input="obsm:X_pca")),
+        )
+
+    asyncio.run(hurry())
+    assert session.reading.input == "obsm:X_pca"
+    assert session.snapshots.x.shape == (90, 3)
+    assert not session.preparing
+
+
+# the table of time points
+
+
+def test_the_table_tells_what_the_labels_say():
+    adata = cells(["day 5", "day 0", "day 2"], [40, 30, 20])
+    table = time_table(adata.obs, Reading(time_key="day"))
+    assert table[LABEL].tolist() == ["day 0", "day 2", "day 5"]
+    assert table[VALUE].tolist() == [0, 2, 5]
+    assert table[CELLS].tolist() == [30, 20, 40]
+    np.testing.assert_allclose(table[SIZE], [1, 20 / 30, 40 / 30])
+
+
+def test_values_that_the_user_types_come_back_in_order_of_time(tmp_path: Path):
+    path = tmp_path / "stages.h5ad"
+    cells(["late", "early", "junk"], [40, 30, 20]).write_h5ad(path)
+    session = opened(path)
+    asyncio.run(session.prepare(Reading(time_key="day")))
+    assert "late" in session.problem
+    obs = session.source.adata.obs
+    table = time_table(obs, session.reading)
+    assert table[VALUE].isna().all()
+    typed = {"early": 1.0, "late": 9.5, "junk": np.nan}
+    table[VALUE] = table[LABEL].map(typed)
+    asyncio.run(session.prepare(with_values(obs, session.reading, table)))
+    assert session.problem == ""
+    assert session.snapshots.labels == ("early", "late")  # what has no value is left out
+    assert session.snapshots.times.tolist() == [1.0, 9.5]
+    assert session.snapshots.counts.tolist() == [30, 40]
+    again = time_table(obs, session.reading)
+    assert again.set_index(LABEL)[VALUE].to_dict() == pytest.approx(typed, nan_ok=True)
+
+
+def test_numbers_can_be_given_other_values(tmp_path: Path):
+    path = tmp_path / "numbers.h5ad"
+    cells([0.5, 1.0, 3.25], [10, 10, 10]).write_h5ad(path)
+    session = opened(path)
+    table = time_table(session.source.adata.obs, session.reading)
+    table.loc[2, VALUE] = 4.0
+    asyncio.run(session.prepare(with_values(session.source.adata.obs, session.reading, table)))
+    assert session.snapshots.times.tolist() == [0.5, 1.0, 4.0]
+
+
+def test_labels_that_are_one_time_point_keep_together(tmp_path: Path):
+    path = tmp_path / "spelled.h5ad"
+    cells(["day 1", "Day 1", "day 3"], [10, 12, 14]).write_h5ad(path)
+    session = opened(path)
+    table = time_table(session.source.adata.obs, session.reading)
+    assert table[CELLS].tolist() == [22, 14]
+    table[VALUE] = [2.0, 6.0]
+    asyncio.run(session.prepare(with_values(session.source.adata.obs, session.reading, table)))
+    assert session.problem == ""
+    assert session.snapshots.counts.tolist() == [22, 14]
+    assert session.snapshots.times.tolist() == [2.0, 6.0]
+
+
+def test_relative_sizes_are_those_of_the_user_or_a_sentence(file: Path):
+    session = opened(file)
+    table = time_table(session.source.adata.obs, session.reading)
+    table[SIZE] = [2.0, 4.0, 10.0]
+    asyncio.run(session.prepare(with_sizes(session.reading, table)))
+    assert session.snapshots.mass.tolist() == [1.0, 2.0, 5.0]
+    for wrong in (0.0, -1.0, np.nan, "many"):
+        table[SIZE] = [2.0, wrong, 10.0]
+        with pytest.raises(UserError, match="day 2"):
+            with_sizes(session.reading, table)
+
+
+# runs
+
+
+def tiny(session: Session, name: str = "") -> Run:
+    return asyncio.run(session.start(preset("quick", **TINY, embedding_steps=5, warm_steps=5), "quick", name))
+
+
+def watch(session: Session, seconds: float = 120) -> list[str]:
+    """Poll as the page does until the run is over; the states in their order."""
+    states, until = [session.status.state], time.monotonic() + seconds
+    while session.status.live:
+        assert time.monotonic() < until, f"still {session.status} after {seconds} s"
+        time.sleep(0.05)
+        session.poll()
+        if session.status.state != states[-1]:
+            states.append(session.status.state)
+    return states
+
+
+def test_a_run_is_made_watched_found_again_and_deleted(file: Path):
+    session = opened(file)
+    heard = []
+    session.param.watch(lambda event: heard.append(event.new), "news")
+    run = tiny(session, "  my run ")
+    assert run.name == "my run"
+    assert session.run is run
+    assert session.run_id == run.folder.name
+    recipe = json.loads((run.folder / "recipe.json").read_text())
+    assert recipe["takes_turns"] is True
+    assert (recipe["source"], recipe["time_key"], recipe["input"]) == (str(file), "day", "X")
+    assert (recipe["time_map"], recipe["masses"], recipe["real_times"]) == (None, None, False)
+    assert watch(session)[-1] == "finished"
+    assert len(heard) > 3
+    # the page is loaded again: a new session finds the run by what stands in the address
+    later = Session(run_id=run.folder.name)
+    asyncio.run(later.restore())
+    assert later.run.folder == run.folder
+    assert later.status.state == "finished"
+    assert later.result.final
+    assert later.result_source.key == str(file)
+    later.rename(later.run, "other")
+    assert runs.all_runs()[0].name == "other"
+    asyncio.run(later.delete(later.run))
+    assert not run.folder.exists()
+    assert later.runs() == []
+
+
+def test_a_result_whose_file_is_gone_is_shown_without_it(file: Path):
+    session = opened(file)
+    tiny(session)
+    watch(session)
+    file.unlink()
+    later = Session(run_id=session.run_id)
+    asyncio.run(later.restore())
+    assert later.result is not None
+    assert later.result_source is None
+    assert "no longer there" in later.result_problem
+
+
+def test_a_run_that_is_killed_is_not_under_way_any_more(file: Path):
+    session = opened(file)
+    long = preset("quick", **{**TINY, "rounds": 5000, "patience": 10_000}, embedding_steps=0, warm_steps=0)
+    run = asyncio.run(session.start(long, "quick"))
+    until = time.monotonic() + 60
+    while session.status.step < 5 and time.monotonic() < until:
+        time.sleep(0.05)
+        session.poll()
+    with pytest.raises(UserError, match="under way"):
+        asyncio.run(session.delete(run))
+    run.kill()
+    assert watch(session)[-1] == "dead"
+    assert "Resume" in session.status.reason
+
+
+@pytest.mark.parametrize("name", ["../../etc", "/etc", "no-such-run", "..", "a/b", "sample\0"])
+def test_an_address_can_only_name_runs_that_are_listed(name: str):
+    run, problem = app.find_run(name, [])
+    assert run is None or run.folder == app.sample_run().folder
+    assert "no longer there" in problem
+
+
+def test_nothing_starts_without_data():
+    with pytest.raises(UserError, match="open one"):
+        asyncio.run(Session().start(preset("quick"), "quick"))
