@@ -103,8 +103,10 @@ class Form:
             for name, (section, _) in self.items.items():
                 value = getattr(getattr(config, section), name)
                 widget = self.widgets[name]
-                widget.value = show(value) if isinstance(widget, pmui.TextInput) else value
-                self._mark(name)
+                value = show(value) if isinstance(widget, pmui.TextInput) else value
+                # each change is a message to the browser
+                if widget.value != value:
+                    widget.value = value
         finally:
             self._showing = False
 
@@ -145,5 +147,6 @@ class Form:
             # the label says the name already
             widget.param.update(error_state=True, helper_text=str(error).removeprefix(f"{name} ").capitalize())
             return False
-        widget.param.update(error_state=False, helper_text="")
+        if widget.error_state:
+            widget.param.update(error_state=False, helper_text="")
         return True

@@ -37,7 +37,7 @@ class ExplorePage(pn.viewable.Viewer):
         self._syncing = False
         self._shown: Any = None
         self._drawn_at = 0.0
-        self._stale = False
+        self._stale = self._undrawn = False
         self._make_controls()
         self._make_place()
         session.param.watch(self._on_result, ["result", "dark"])
@@ -126,7 +126,8 @@ class ExplorePage(pn.viewable.Viewer):
         for part in (self.what, self.stage_card, self.time_bar.view, self.controls):
             part.visible = result is not None
         self.empty.visible = result is None and not session.loading
-        if result is None:
+        self._undrawn = session.page != "explore"
+        if result is None or self._undrawn:
             return
         same = self._shown is not None and self._shown.run.folder == result.run.folder
         self._shown = result
@@ -143,7 +144,7 @@ class ExplorePage(pn.viewable.Viewer):
         self.stage.show(result, self._colouring(), self.time_bar.time)
         self._show_growth_legend()
         if not same and self.particles.value:
-            self.time_bar.begin(seen=session.page == "explore")
+            self.stage.canvas.playing = True
 
     def _say_what(self) -> None:
         result, run = self.session.result, self.session.result.run
@@ -185,6 +186,8 @@ class ExplorePage(pn.viewable.Viewer):
                 self.time_bar.leave()
             return
         self.time_bar.come()
+        if self._undrawn:
+            self._on_result()
         result, run = self.session.result, self.session.run
         if run is not None and (result is None or not result.final):
             await self.session.load()

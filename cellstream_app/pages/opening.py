@@ -86,6 +86,7 @@ class Opening(pn.viewable.Viewer):
         self.ways.param.watch(self._on_way, "value")
         session.param.watch(lambda event: self._fold(event.new is not None), "source")
         self.path.param.watch(self._on_typing, "value_input")
+        self.path.param.watch(self._on_chosen, "value")
         session.param.watch(self._on_busy, "opening")
 
     def __panel__(self) -> pmui.Paper:
@@ -136,6 +137,14 @@ class Opening(pn.viewable.Viewer):
 
     def _on_typing(self, event: Any) -> None:
         self.path.options = sources.completions(event.new or "")
+
+    async def _on_chosen(self, event: Any) -> None:
+        """A file that is chosen from the list, or typed and entered, is opened; a folder is looked into."""
+        path = event.new or ""
+        if path.endswith("/"):
+            self.path.options = sources.completions(path)
+        elif path and self.session.opening == "":
+            await self.open(path)
 
     def _on_way(self, event: Any) -> None:
         self._fold(False)

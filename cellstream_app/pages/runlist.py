@@ -14,6 +14,18 @@ from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
 
 REFRESH_BEATS = 20
+RENAME, DELETE = "Rename", "Delete"
+ICONS = dict(
+    running=("autorenew", "primary"), starting=("autorenew", "primary"), queued=("schedule", "disabled"),
+    paused=("pause_circle_outline", "warning"), finished=("check_circle_outline", "success"),
+    cancelled=("stop_circle", "disabled"), failed=("error_outline", "error"), dead=("error_outline", "error"),
+)  # fmt: skip
+LIST = {
+    "p": 0,
+    "& .MuiListItemText-secondary": {"whiteSpace": "normal", "fontSize": "12px"},
+    "& .MuiListItemText-primary": {"fontSize": "14px"},
+    "& .MuiListItemIcon-root": {"minWidth": "36px"},
+}
 MOST = 40
 """Runs that are listed; older ones stay in their folders."""
 
@@ -25,54 +37,39 @@ class RunList(pn.viewable.Viewer):
         super().__init__()
         self.session = session
         self.message = ui.Message()
-        self.rows = ui.column(gap=0)
-        self._shown: list[tuple] = []
+        self.none = ui.text("No runs yet. What you train is kept here, also when the page is closed.", muted=True)
+        self.list = pmui.MenuList(items=[], dense=True, margin=0, sx=LIST, **WIDE)
+        self.list.on_click(self._show)
+        self.list.on_action(RENAME, self._ask_name)
+        self.list.on_action(DELETE, self._ask_delete)
         self._make_dialogs()
         session.param.watch(lambda event: self.refresh(), ["runs_changed", "run", "page"])
         session.param.watch(lambda event: event.new % REFRESH_BEATS or self.refresh(), "beat")
         self.refresh()
 
     def __panel__(self) -> pn.Column:
-        return ui.column(ui.card(self.message, self.rows, title="Runs"), self.renaming, self.deleting)
+        return ui.column(ui.card(self.message, self.none, self.list, title="Runs"), self.renaming, self.deleting)
 
     def refresh(self) -> None:
         """Look at the runs' folders and show what is new."""
         if self.session.page != "train":
             return
         runs = self.session.runs()[:MOST]
-        seen = [(run, run.name, run.status()) for run in runs]
-        selected = self.session.run
-        state = [(run.folder, name, status.state, status.reason, run is selected) for run, name, status in seen]
-        if state == self._shown and self.rows.objects:
-            return
-        self._shown = state
-        if not seen:
-            hint = "No runs yet. What you train is kept here, also when the page is closed."
-            self.rows.objects = [ui.text(hint, muted=True)]
-            return
-        self.rows.objects = [self._row(run, status, run is selected) for run, _, status in seen]
+        items = [item_of(run, run.status()) for run in runs]
+        self.none.visible, self.list.visible = not items, bool(items)
+        if items != self.list.items:
+            self.list.items = items
+        folders = [run.folder for run in runs]
+        selected = self.session.run.folder if self.session.run else None
+        self.list.active = (folders.index(selected),) if selected in folders else None
 
-    def _row(self, run: Run, status: Status, selected: bool) -> pn.Row:
-        async def show(event: Any) -> None:
+    def _run(self, item: dict[str, Any]) -> Run | None:
+        return next((run for run in self.session.runs() if run.folder.name == item["folder"]), None)
+
+    async def _show(self, item: dict[str, Any]) -> None:
+        run = self._run(item)
+        if run is not None and run is not self.session.run:
             await self.session.select(run)
-
-        button = dict(size="small", margin=0)
-        return ui.row(
-            ui.text(describe(run, status, selected)),
-            pmui.Button(label="Show", variant="text", disabled=selected, on_click=show, **button),
-            pmui.IconButton(
-                icon="edit", label="Rename", description="Rename", on_click=lambda event: self._ask_name(run), **button
-            ),
-            pmui.IconButton(
-                icon="delete_outline",
-                label="Delete",
-                description="Delete" if not status.live else "Stop the run before deleting it",
-                disabled=status.live,
-                on_click=lambda event: self._ask_delete(run),
-                **button,
-            ),
-            styles={"border-top": "1px solid rgba(128,128,128,.18)", "padding": "4px 0"},
-        )
 
     # dialogs
 
@@ -108,12 +105,21 @@ class RunList(pn.viewable.Viewer):
             width_option="xs",
         )
 
-    def _ask_name(self, run: Run) -> None:
-        self._concerned, self.new_name.value = run, run.name
-        self.renaming.open = True
+    def _ask_name(self, item: dict[str, Any]) -> None:
+        run = self._run(item)
+        if run is not None:
+            self._concerned, self.new_name.value = run, run.name
+            self.renaming.open = True
 
-    def _ask_delete(self, run: Run) -> None:
+    def _ask_delete(self, item: dict[str, Any]) -> None:
+        run = self._run(item)
+        if run is None:
+            return
+        if run.status().live:
+            self.message.say(f"The run '{run.name}' is still under way. Stop it before deleting it.", "info")
+            return
         self._concerned = run
+        self.message.clear()
         self.question.object = ui.styled(f"“{ui.escaped(run.name)}” and its model will be gone for good.")
         self.deleting.open = True
 
@@ -137,21 +143,19 @@ class RunList(pn.viewable.Viewer):
         await ui.asks(self.message)(delete)()
 
 
-def describe(run: Run, status: Status, selected: bool) -> str:
-    """A run in two lines of HTML: its name and state; when it was made, and why it ended where that needs saying."""
-    colours = dict(finished="#2e9e5b", running="#0b7a75", failed="#d23f31", dead="#d23f31", paused="#c77700")
-    dot = f"<span style='color:{colours.get(status.state, '#8a9199')}'>●</span>"
+def item_of(run: Run, status: Status) -> dict[str, Any]:
+    """A run in the list: its name; beneath it where it stands, when it was made, and why it ended if it broke."""
+    icon, colour = ICONS.get(status.state, ("radio_button_unchecked", "disabled"))
     share = f" {100 * status.step // status.total} %" if status.live and status.total else ""
-    title = f"<b style='font-weight:{600 if selected else 500}'>{ui.escaped(run.name)}</b>"
-    lines = [
-        made(run),
-        str(run.recipe.get("preset") or ""),
-        status.reason if status.state in ("failed", "dead") else "",
-    ]
-    below = ui.escaped(" · ".join(line for line in lines if line))
-    return ui.styled(
-        f"{dot} {title} <span style='opacity:.68'>{status.state}{share}</span>"
-        f"<div style='opacity:.62;font-size:12px'>{below}</div>"
+    why = status.reason if status.state in ("failed", "dead") else ""
+    parts = [f"{status.state}{share}", made(run), str(run.recipe.get("preset") or ""), why]
+    return dict(
+        label=run.name,
+        secondary=" · ".join(part for part in parts if part),
+        icon=icon,
+        color=colour,
+        actions=[dict(label=RENAME, icon="edit", inline=True), dict(label=DELETE, icon="delete_outline", inline=True)],
+        folder=run.folder.name,
     )
 
 

@@ -89,11 +89,6 @@ class TimeBar(pn.viewable.Viewer):
         """The page is shown again: what played goes on."""
         self.canvas.playing = self._goes_on
 
-    def begin(self, seen: bool) -> None:
-        """Play from now on; where the page is not ``seen``, as soon as it is."""
-        self._goes_on = True
-        self.canvas.playing = seen
-
     def _on_slider(self, event: Any) -> None:
         if not self._following:
             self.canvas.param.update(playing=False, time=event.new)

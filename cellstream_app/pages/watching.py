@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,6 +20,8 @@ from cellstream_app.session import Session
 from cellstream_app.style import Theme, theme, time_colours
 from cellstream_app.ui import WIDE
 
+BREATH = 2.0
+"""After a drawing, a rest so many times as long as it took."""
 BOX = np.array([[-1.0, -0.72], [1.0, 0.72]])
 """The live picture's plane: its points lie in -1..1 along their longer side."""
 COLOURS = dict(
@@ -36,6 +39,7 @@ class Watching(pn.viewable.Viewer):
         self.camera = Camera()
         self._drawn: dict[str, Any] = {}
         self._todo: dict[str, Callable[[], None]] = {}
+        self._rest_until = 0.0
         self._make_status()
         self._make_pictures()
         session.param.watch(self._on_run, ["run", "dark"])
@@ -126,12 +130,17 @@ class Watching(pn.viewable.Viewer):
         top = ui.card(
             ui.row(self.title, self.state, self.buttons, gap=12), self.bar, self.said, self.message
         )  # fmt: skip
-        picture = ui.card(self.picture, self.legend, title="Embedding")
+        picture = ui.card(ui.column(self.picture, height=400), self.legend, title="Embedding")
         self.too_early = ui.text("Velocity and growth are not learned yet; the embedding comes first.", muted=True)
         worth = ui.card(self.tiles, title="What it is worth")
-        match = ui.card(self.too_early, self.match, title="How well each time point is met", hint="lower is better")
-        losses = ui.card(ui.row(ui.heading("Losses"), self.stage), self.losses)
-        mass = ui.card(self.mass, title="Population size")
+        # boxes of a fixed height, so that nothing jumps when the first data come
+        match = ui.card(
+            ui.column(self.too_early, self.match, height=235),
+            title="How well each time point is met",
+            hint="lower is better",
+        )
+        losses = ui.card(ui.row(ui.heading("Losses"), self.stage), ui.column(self.losses, height=235))
+        mass = ui.card(ui.column(self.mass, height=250), title="Population size")
         self.body = pn.Row(
             ui.column(picture, losses), ui.column(worth, match, mass, width=400, sizing_mode="fixed"),
             margin=0, styles={**gap, "max-height": "none"}, **WIDE,
@@ -146,6 +155,10 @@ class Watching(pn.viewable.Viewer):
     def _on_run(self, *events: Any) -> None:
         """Another run, or another theme: everything is drawn anew."""
         self.camera, self._drawn, self._todo = Camera(), {}, {}
+        for pane in (self.picture, self.losses, self.match, self.mass):
+            pane.object = None
+        self.tiles.object = tiles_html({}, False)
+        self.legend.object = ""
         run = self.session.run
         self.empty.visible = run is None
         self.top.visible = self.body.visible = run is not None
@@ -159,16 +172,15 @@ class Watching(pn.viewable.Viewer):
         stages = run.history.stages
         if stages and self._drawn.get("stage") != stages[-1].name:
             self._drawn["stage"] = self.stage.value = stages[-1].name
-        if self._new("picture", len(run.history.previews)) and (preview := run.preview()):
-            self._todo["picture"] = partial(self._show_picture, preview)
+        if self._new("picture", len(run.history.previews)):
+            self._todo["picture"] = self._show_picture
         self._show_losses()
-        metrics = latest_metrics(run.metrics(), run.history)
+        metrics = latest_metrics(None if self.session.status.live else run.metrics(), run.history)
         if metrics and self._new("metrics", (len(run.history.previews), self.session.status.state)):
             self.tiles.object = tiles_html(metrics, self.session.status.stage in MOVING)
             labels = self._labels()
             moving = self.session.status.stage in MOVING
             self.too_early.visible = not moving
-            self.match.visible = self.mass.visible = moving
             if moving and (found := match_of(metrics, labels)):
                 self._show_match(found)
 
@@ -187,11 +199,17 @@ class Watching(pn.viewable.Viewer):
         return theme(self.session.dark)
 
     def _tick(self, event: Any) -> None:
-        """One drawing at a time: a new figure takes a tenth of a second, and clicks shall not wait for four of them."""
-        if self._todo:
+        """One drawing at a time, and a rest after each: what is drawn shall never keep a click waiting."""
+        if self._todo and self.session.page == "train" and time.monotonic() > self._rest_until:
+            began = time.monotonic()
             self._todo.pop(next(iter(self._todo)))()
+            ended = time.monotonic()
+            self._rest_until = ended + BREATH * (ended - began)
 
-    def _show_picture(self, preview: dict[str, np.ndarray]) -> None:
+    def _show_picture(self) -> None:
+        preview = self.session.run.preview()
+        if preview is None:
+            return
         picture = self.camera.picture(preview)
         if self.session.status.stage not in MOVING:
             picture = picture.without_flow()
@@ -218,7 +236,9 @@ class Watching(pn.viewable.Viewer):
         steps = len(run.history.steps)
         if not self._new("losses", (stage, steps // 5, len(run.history.rounds), self.session.status.live)):
             return
-        self._draw("losses", curves(run.history, stage), self.losses, charts.losses, (stage,))
+        self._todo["losses"] = lambda: self._draw(
+            "losses", curves(run.history, stage), self.losses, charts.losses, (stage,)
+        )
 
     def _show_match(self, found: Match) -> None:
         def match(data: Match, look: Theme) -> hv.Overlay:
@@ -227,14 +247,12 @@ class Watching(pn.viewable.Viewer):
         def mass(data: Match, look: Theme) -> hv.Overlay:
             return charts.mass_bars(data.labels, data.predicted, data.observed, look)
 
-        self._draw("match", found, self.match, match, tuple(found.labels))
-        self._draw("mass", found, self.mass, mass, tuple(found.labels))
+        kind = tuple(found.labels)
+        self._todo["match"] = partial(self._draw, "match", found, self.match, match, kind)
+        self._todo["mass"] = partial(self._draw, "mass", found, self.mass, mass, kind)
 
     def _draw(self, name: str, data: Any, pane: pn.pane.HoloViews, chart: Any, kind: tuple) -> None:
-        """Soon draw new data in a chart; in the same figure, as long as it is of the same ``kind``."""
-        self._todo[name] = partial(self._draw_now, name, data, pane, chart, kind)
-
-    def _draw_now(self, name: str, data: Any, pane: pn.pane.HoloViews, chart: Any, kind: tuple) -> None:
+        """Draw new data in a chart; in the same figure, as long as it is of the same ``kind``."""
         look = self._look()
         terms = (*kind, *(data if isinstance(data, dict) else ()))
         key = f"{name} figure"
