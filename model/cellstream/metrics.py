@@ -90,6 +90,7 @@ def trustworthiness(
     if len(x) > most:
         chosen = np.random.default_rng(seed).choice(len(x), most, replace=False)
         x, z = x[chosen], z[chosen]
+    x = x.astype(np.float64) - x.mean(0)  # the expanded square below loses digits far from the origin
     n = len(x)
     k = min(k, (n - 1) // 2)
     if k < 1:

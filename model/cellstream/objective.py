@@ -60,6 +60,8 @@ def neighbours(z: Float[Tensor, "n d"], affinity: Float[Tensor, "n n"]) -> Float
 
     P is symmetric with zero diagonal. Source: van der Maaten & Hinton, JMLR 2008, equations 3 to 5.
     """
+    if not affinity.any():  # no two of these cells are near each other: nothing to keep
+        return z.sum() * 0
     similarity = 1 / (1 + transport.squared_distances(z, z))
     similarity = similarity - torch.diag_embed(torch.diagonal(similarity))
     p = affinity / affinity.sum()

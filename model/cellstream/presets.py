@@ -34,7 +34,7 @@ _PAPER: dict[str, Any] = dict(
     autoencoder_rate=1e-3,
     dynamics_rate=1e-3,
     decay=True,
-    steps_per_interval=2,
+    steps_per_interval=4,
 )
 
 _OURS: dict[str, Any] = dict(
@@ -58,7 +58,7 @@ _OURS: dict[str, Any] = dict(
     updates_per_batch=2,
     dynamics_rate=3e-3,
     decay=True,
-    steps_per_interval=2,
+    steps_per_interval=4,
 )
 
 _QUICK = {**_OURS, "start_steps": 150, "embedding_steps": 200, "warm_steps": 200, "rounds": 4}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as File
@@ -15,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cellstream.config import Config
+from cellstream.config import Config, Integration
 from cellstream.dynamics import integrate
 from cellstream.errors import UserError
 from cellstream.networks import Autoencoder, Growth, Velocity
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 FORMAT = 1
+STEP = 0.05
+"""Longest step of the result's flow, in the networks' time, by the Runge-Kutta method of order 4. Training may
+take coarse steps, but where cells go must not depend on them, nor on which times are asked for."""
 CHUNK = 65_536
 """Cells that pass through a network at once."""
 
@@ -54,8 +58,13 @@ class Clock:
         return cls(tuple(s.times.tolist()), tuple(s.tau.tolist()), s.labels, s.unit, s.even)
 
     def to_tau(self, t: Any) -> Float[np.ndarray, ...]:
-        """The networks' time at the data's time ``t``; linear between time points."""
-        return np.interp(np.asarray(t, np.float64), self.times, self.tau)
+        """The networks' time at the data's time ``t``; linear between time points, and nothing is known beyond them."""
+        t = np.asarray(t, np.float64)
+        first, last = self.times[0], self.times[-1]
+        slack = 1e-5 * (last - first)
+        if t.size and not (t.min() >= first - slack and t.max() <= last + slack):
+            raise UserError(f"Expected times from {first:g} to {last:g}, but got {t.min():g} to {t.max():g}.")
+        return np.interp(t, self.times, self.tau)
 
     @property
     def rate(self) -> float:
@@ -167,7 +176,7 @@ class CellStream:
                 torch.as_tensor(log_w0, device=like.device, dtype=like.dtype),
                 tau,
                 self.config.weights.alpha,
-                self.config.integration,
+                Integration(method="rk4", steps_per_interval=math.ceil(float(tau.diff().abs().max()) / STEP)),
             )
         return Flow(
             times,

@@ -57,6 +57,11 @@ def parts(state: State) -> list[Part]:
     return [part for part in every if part.steps]
 
 
+def finished(state: State) -> bool:
+    """Whether the rounds have been without gain for longer than the user's patience."""
+    return state.rounds_without_gain >= state.config.schedule.patience
+
+
 def train(state: State) -> Iterator[Event]:
     """Train to the end, yielding events; between any two events ``state`` is whole and may be saved.
 
@@ -69,7 +74,7 @@ def train(state: State) -> Iterator[Event]:
     for part in todo:
         if state.step < first + part.steps:
             yield Stage(part.name, part.text, state.step, total)
-        while first <= state.step < first + part.steps:
+        while first <= state.step < first + part.steps and not finished(state):
             began = time.monotonic()
             if state.step == first and part.name in ("warm", "rounds"):
                 scale_dynamics(state)
@@ -82,10 +87,9 @@ def train(state: State) -> Iterator[Event]:
             yield Step(state.step, total, part.name, losses)
             if judged is not None:
                 yield judged
-            if state.rounds_without_gain >= state.config.schedule.patience:
-                reason = f"The loss has not fallen for {state.rounds_without_gain} rounds."
-                break
         first += part.steps
+    if finished(state):
+        reason = f"The loss has not fallen for {state.rounds_without_gain} rounds."
     yield Finished(state.step, reason, state.best_loss, state.seconds)
 
 
@@ -141,7 +145,7 @@ def warm_step(state: State, k: int) -> Losses:
     with torch.no_grad():
         z = batch.encode(state.autoencoder)
     tau, mass = state.snapshots.tau, state.snapshots.mass
-    generator = torch.Generator().manual_seed(state.step)
+    generator = torch.Generator().manual_seed(state.config.compute.seed * 1_000_003 + state.step)
     times, points, slopes, rates = [], [], [], []
     for i, (a, b) in enumerate(pairwise(z)):
         gap = tau[i + 1] - tau[i]

@@ -71,6 +71,12 @@ def test_trustworthiness_is_scikit_learns(cells):
         assert metrics.trustworthiness(x, z, 15) == pytest.approx(trustworthiness(x, z, n_neighbors=15))
 
 
+def test_trustworthiness_far_from_the_origin():
+    x = np.random.default_rng(1).normal(size=(400, 5)).astype(np.float32)
+    near = metrics.trustworthiness(x, x[:, :2])
+    assert metrics.trustworthiness(x + np.float32(1000), x[:, :2]) == pytest.approx(near, abs=1e-3)
+
+
 def test_trustworthiness_of_the_cells_themselves_is_one():
     x = np.random.default_rng(1).normal(size=(100, 2))
     assert metrics.trustworthiness(x, x) == pytest.approx(1)

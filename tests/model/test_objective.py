@@ -65,6 +65,14 @@ def test_neighbours_is_the_divergence_of_tsne():
     assert objective.neighbours(z, p).item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_cells_without_neighbours_have_nothing_to_keep():
+    z = torch.randn(8, 2, requires_grad=True)
+    loss = objective.neighbours(z, torch.zeros(8, 8))
+    loss.backward()
+    assert loss.item() == 0
+    assert (z.grad == 0).all()
+
+
 def test_steps_of_one_velocity_cost_nothing():
     s, gaps = torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([1.0, 2.0], dtype=torch.float64)
     before = torch.rand(2, 10, 2, dtype=torch.float64)

@@ -78,6 +78,25 @@ def test_push_goes_along_the_velocity(stream, cells):
     np.testing.assert_allclose(moved, stream.velocity(z, 1.0) * h / 2, rtol=0.05, atol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["euler", "midpoint"])
+def test_where_cells_go_does_not_depend_on_the_stops(moving_cloud, tiny_config, cells, method):
+    """Nor on the coarse steps of training."""
+    state = State.initial(moving_cloud, tiny_config.with_settings(method=method, steps_per_interval=1))
+    for _ in train(state):
+        pass
+    stream = state.result()
+    z = stream.encode(cells, 0)
+    one, many = stream.push(z, 0, [3]), stream.push(z, 0, np.linspace(0, 3, 50))
+    np.testing.assert_allclose(one.z[-1], many.z[-1], atol=1e-3)
+    np.testing.assert_allclose(one.log_w[-1], many.log_w[-1], atol=1e-3)
+
+
+@pytest.mark.parametrize("t", [-1.0, 3.1, float("nan")])
+def test_beyond_the_data_nothing_is_known(stream, cells, t):
+    with pytest.raises(UserError, match="Expected times from 0 to 3"):
+        stream.velocity(stream.encode(cells, 0), t)
+
+
 def test_push_may_begin_between_time_points_and_at_its_start(stream, cells):
     z = stream.encode(cells, 0)
     flow = stream.push(z, 0.5, [0.5, 0.75, 3])
@@ -86,7 +105,7 @@ def test_push_may_begin_between_time_points_and_at_its_start(stream, cells):
     assert stream.push(z, 3.0, [3.0]).z.shape == (1, 10, 2)
 
 
-@pytest.mark.parametrize(("verb", "times"), [("push", [2, 1]), ("push", [-1, 2]), ("pull", [1, 2]), ("pull", [4])])
+@pytest.mark.parametrize(("verb", "times"), [("push", [2, 1]), ("push", [-1, 2]), ("pull", [1, 2]), ("pull", [3.5])])
 def test_times_in_the_wrong_order_get_a_sentence(stream, cells, verb, times):
     with pytest.raises(UserError, match=r"Expected (in|de)creasing times"):
         getattr(stream, verb)(stream.encode(cells, 0), 1.0 if verb == "push" else 3.0, times)
