@@ -15,6 +15,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from cellstream.config import Integration
+from cellstream.errors import Diverged
 
 FIXED_STEP = ("euler", "midpoint", "rk4")
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -64,7 +65,12 @@ def integrate(
         return torch.cat([v, g[:, None], da[:, None]], 1)
 
     start = torch.cat([z, log_w[:, None], torch.zeros_like(log_w)[:, None]], 1)
-    states = odeint(rate, start, times, method=settings.method, **_solver(times, settings))
+    try:
+        states = odeint(rate, start, times, method=settings.method, **_solver(times, settings))
+    except AssertionError as error:
+        if "underflow" in str(error):  # an adaptive solver finds no step small enough: the field has exploded
+            raise Diverged from error
+        raise
     return Path(times, states[..., :-2], states[..., -2], states[..., -1])
 
 

@@ -13,5 +13,5 @@ class Diverged(UserError):
     def __init__(self) -> None:
         super().__init__(
             "The loss is no longer a number. Choose lower learning rates (autoencoder_rate, dynamics_rate) or smaller "
-            "loss weights; the best model so far is kept."
+            "loss weights, and start again; the model of the best round, if one had ended, is kept."
         )

@@ -211,7 +211,9 @@ class Run:
             case events.Finished(reason=reason):
                 return stands("finished", reason)
             case events.Cancelled():
-                return stands("cancelled", "Stopped by you; the best model so far is kept.")
+                kept = (self.folder / "model.safetensors").exists()
+                what = "the best model so far is kept" if kept else "nothing had been learned yet"
+                return stands("cancelled", f"Stopped by you; {what}.")
             case events.Failed(reason=reason):
                 return stands("failed", reason)
         if card is not None and alive:

@@ -105,6 +105,11 @@ class State:
         """The model of the best round so far; before the first round has ended, the present one."""
         return CellStream.from_weights(self.best or self.weights(), self.snapshots, self.config)
 
+    @property
+    def fitted(self) -> bool:
+        """Whether velocity and growth have been fitted at all; before, they are random."""
+        return any(self.optimisers[name].state for name in ("warm", "dynamics"))
+
     def present(self) -> CellStream:
         """The model as it is now."""
         return CellStream.from_weights(self.weights(), self.snapshots, self.config)

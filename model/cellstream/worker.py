@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from cellstream import evaluation, events
 from cellstream.card import Card
 from cellstream.config import Config
-from cellstream.errors import Diverged, UserError
+from cellstream.errors import UserError
 from cellstream.events import Event
 from cellstream.files import whole
 from cellstream.snapshots import Snapshots
@@ -105,7 +105,7 @@ class Worker:
                     self._wait_paused(state, takes_turns)
                 if self._wished("cancel"):
                     self._checkpoint(state)
-                    if state.step:
+                    if state.fitted:
                         self._keep(state.result())
                     return self._say(events.Cancelled(state.step, state.seconds, _finite(state.best_loss)))
                 now = time.monotonic()
@@ -113,7 +113,7 @@ class Worker:
                     self._checkpoint(state)
                 if now - self.previewed > self.pause_between_previews or isinstance(event, events.Stage):
                     self._preview(state)
-        except Diverged:
+        except Exception:
             if state.best is not None:
                 self._keep(state.result())
             raise
