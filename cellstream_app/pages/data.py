@@ -17,7 +17,7 @@ from cellstream.preprocess import inputs
 from cellstream_app import charts, plots, ui
 from cellstream_app.forms import Form
 from cellstream_app.imports import holds_result
-from cellstream_app.pages.opening import Opening
+from cellstream_app.parts.opening import Opening
 from cellstream_app.session import Session
 from cellstream_app.style import theme, time_colours
 from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_values

@@ -11,9 +11,9 @@ import panel_material_ui as pmui
 from cellstream.errors import UserError
 from cellstream_app import ui
 from cellstream_app.colouring import GENE, TIME, Colouring, choices, colouring, genes
-from cellstream_app.pages.saving import Saving
-from cellstream_app.pages.stage import Stage
-from cellstream_app.pages.timebar import TimeBar
+from cellstream_app.parts.saving import Saving
+from cellstream_app.parts.stage import Stage
+from cellstream_app.parts.timebar import TimeBar
 from cellstream_app.session import SAMPLE, Session, folder_name
 from cellstream_app.ui import BOTH, WIDE
 

@@ -12,8 +12,8 @@ from cellstream.presets import PRESETS, preset
 from cellstream_app import ui
 from cellstream_app.equation import equation
 from cellstream_app.forms import SECTIONS, Form
-from cellstream_app.pages.runlist import RunList
-from cellstream_app.pages.watching import Watching
+from cellstream_app.parts.runlist import RunList
+from cellstream_app.parts.watching import Watching
 from cellstream_app.session import Session
 from cellstream_app.ui import BOTH, WIDE
 

@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from cellstream import datasets
-from cellstream.presets import preset
+from cellstream.presets import PRESETS, preset
 from cellstream.runs import Run, all_runs
 from cellstream.snapshots import from_anndata
 from cellstream.worker import work
@@ -122,6 +122,13 @@ def start_training(page: Page, name: str, rounds: int) -> None:
     expect(page.get_by_text(re.compile(r"Changed from the preset: .*patience"))).to_be_visible()
     button(page, "Start training").click()
     expect(page.get_by_text(name).first).to_be_visible()
+
+
+def click_presets(page: Page) -> None:
+    """Each preset in turn; its sentence answers."""
+    for name in ("paper", "best", "quick"):
+        button(page, name.capitalize()).click()
+        expect(page.get_by_text(PRESETS[name].text)).to_be_visible()
 
 
 def run_called(place: Path, name: str) -> Run:
@@ -232,11 +239,8 @@ def test_a_reload_comes_back_to_the_run_under_way(browser: Browser, address: str
             expect(page.get_by_text(re.compile(r"· step \d"))).to_be_visible()
             before = run.status().step
             wait_for(lambda: run.status().step > before, 30)
-            # clicks are answered while it trains
-            for name, sentence in (("Paper", "The paper's networks"), ("Quick", "A first look in under a minute")):
-                button(page, name).click()
-                expect(page.get_by_text(sentence)).to_be_visible()
-                assert run.status().state == "running"
+            click_presets(page)  # the page answers while it trains
+            assert run.status().state == "running"
         finally:
             run.cancel()
             wait_for(lambda: not run.status().live, 30)
@@ -299,3 +303,4 @@ def test_a_page_of_another_name_is_refused(address: str, headers: dict[str, str]
     with pytest.raises(urllib.error.HTTPError) as refusal:
         urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=20)
     assert refusal.value.code == 403
+    refusal.value.close()

@@ -15,7 +15,7 @@ import panel_material_ui as pmui
 
 from cellstream_app import charts, plots, ui
 from cellstream_app.live import MOVING, STAGES, Camera, Match, Picture, curves, latest_metrics, match_of
-from cellstream_app.pages.tiles import legend_row, tiles_html
+from cellstream_app.parts.tiles import legend_row, tiles_html
 from cellstream_app.session import Session
 from cellstream_app.style import Theme, theme, time_colours
 from cellstream_app.ui import WIDE

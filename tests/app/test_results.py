@@ -1,0 +1,294 @@
+"""Results as arrays: plane, particles, fields and colours, compared with the model and with each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellstream.config import Config
+from cellstream.errors import UserError
+from cellstream.events import Finished, Resumed, Round, Stage, Step
+from cellstream.history import History
+from cellstream.presets import preset
+from cellstream.runs import Run
+from cellstream.snapshots import Snapshots
+from cellstream.state import State
+from cellstream_app.colouring import GENE, GROWTH, SPEED, TIME, choices, colouring, expression, genes
+from cellstream_app.equation import equation
+from cellstream_app.fields import Grid
+from cellstream_app.live import Camera, curves, match_of
+from cellstream_app.parts.saving import target, write_result
+from cellstream_app.parts.stage import nearly_all, spread_out
+from cellstream_app.results import Result
+from cellstream_app.sources import Source
+
+
+def result_of(snapshots: Snapshots, folder: Path, **settings) -> Result:
+    """An untrained model of these cells: random networks are as good as any for what is tested here."""
+    config = Config().with_settings(**settings)
+    run = Run.create(folder, snapshots, config, {"name": "test"})
+    return Result(run, State.initial(snapshots, config).result(), snapshots, True)
+
+
+@pytest.fixture(params=[1, 2, 3], ids=lambda d: f"d={d}")
+def result(request: pytest.FixtureRequest, moving_cloud: Snapshots, tmp_path: Path) -> Result:
+    return result_of(moving_cloud, tmp_path / "run", latent_dim=request.param)
+
+
+# the plane and the particles
+
+
+def test_vectors_in_the_plane_are_the_derivative_of_the_points(result: Result):
+    t, h = 1.6, 1e-3
+    z = result.population(t)[0][:50]
+    around = result.stream.push(z, t - h, [t - h, t + h])
+    here, there = (
+        result.plane.points(z, result.tau(np.full(len(z), at))) for z, at in zip(around.z, around.times, strict=True)
+    )
+    slope = (there.astype(np.float64) - here) / (2 * h)
+    # d tau / dt between the second and the third time point, which are two units apart and one step of tau
+    rate = 0.5
+    v = result.plane.vectors(result.stream.velocity(z, t), 1.0) * rate
+    np.testing.assert_allclose(slope, v, atol=5e-3 * np.abs(v).max() + 1e-3)
+
+
+def test_two_dimensions_are_shown_as_they_are(moving_cloud: Snapshots, tmp_path: Path):
+    result = result_of(moving_cloud, tmp_path / "run")
+    np.testing.assert_allclose(result.points, result.z, atol=1e-6)
+    np.testing.assert_allclose(result.vectors, result.v, atol=1e-6)
+
+
+def test_more_dimensions_are_shown_in_their_principal_plane(moving_cloud: Snapshots, tmp_path: Path):
+    result = result_of(moving_cloud, tmp_path / "run", latent_dim=5)
+    from sklearn.decomposition import PCA
+
+    expected = PCA(2).fit(result.z).explained_variance_
+    np.testing.assert_allclose(result.points.var(0, ddof=1), expected, rtol=1e-3)
+
+
+def test_the_population_is_that_of_the_flow_at_its_frames_and_between_them(result: Result):
+    flow = result.flow
+    for k in (0, 7, len(flow.times) - 1):
+        z, mass = result.population(flow.times[k])
+        np.testing.assert_allclose(z, flow.z[k], atol=1e-5)
+        np.testing.assert_allclose(mass, np.exp(flow.log_w[k]), rtol=1e-5)
+    middle = (flow.times[3] + flow.times[4]) / 2
+    np.testing.assert_allclose(result.population(middle)[0], (flow.z[3] + flow.z[4]) / 2, atol=1e-5)
+    assert result.mass(flow.times[0]) == pytest.approx(np.exp(flow.log_w[0]).mean())
+    assert set(result.times) <= set(flow.times)  # what was measured is a frame
+
+
+# fields
+
+
+def test_the_field_is_what_the_networks_say_on_the_grid(moving_cloud: Snapshots, tmp_path: Path):
+    result = result_of(moving_cloud, tmp_path / "run")
+    field = result.field(0.4)
+    x, y = np.meshgrid(field.x, field.y)
+    at = np.stack([x.ravel(), y.ravel()], 1)
+    v = result.stream.velocity(at, 0.4)
+    np.testing.assert_allclose(np.stack([field.vx.ravel(), field.vy.ravel()], 1), v, atol=1e-6)
+    np.testing.assert_allclose(field.growth.ravel(), result.stream.growth(at, 0.4) / np.log(2), atol=1e-6)
+
+
+def test_cover_is_where_the_particles_are(result: Result):
+    t = float(result.times[1])
+    field = result.field(t)
+    z, _ = result.population(t)
+    points = result.plane.points(z, result.tau(np.full(len(z), t)))
+    column = np.argmin(np.abs(field.x[:, None] - points[:, 0]), axis=0)
+    row = np.argmin(np.abs(field.y[:, None] - points[:, 1]), axis=0)
+    assert np.median(field.weight[row, column]) > 0.5
+    assert field.weight.min() == 0
+    assert field.weight.max() <= 1
+
+
+def test_an_average_of_a_smooth_function_is_its_value():
+    points = np.random.default_rng(0).uniform(-1, 1, (40_000, 2))
+    grid = Grid.around(points)
+    inside = grid.cover(points) == 1
+    linear = 3 * points[:, 0] - points[:, 1]
+    x, y = np.meshgrid(grid.x, grid.y)
+    core = inside & (np.abs(x) < 0.8) & (np.abs(y) < 0.8)
+    np.testing.assert_allclose(grid.average(points, linear)[core], (3 * x - y)[core], atol=0.06)
+    np.testing.assert_allclose(grid.average(points, np.full(len(points), 7.0))[inside], 7.0)
+    assert np.isnan(Grid.around(np.array([[0.0, 0], [10, 10]])).average(np.zeros((1, 2)), np.ones(1))[-1, -1])
+
+
+def test_density_adds_up_to_the_weights_and_lies_where_they_are():
+    grid = Grid(np.arange(-20.0, 21), np.arange(-10.0, 11))
+    density = grid.density(np.array([[3.0, 2.0]]), np.array([5.0]))
+    assert density.sum() == pytest.approx(5.0, rel=1e-3)
+    assert np.unravel_index(density.argmax(), density.shape) == (12, 23)
+
+
+# colours
+
+
+@pytest.fixture
+def coloured(moving_cloud: Snapshots, tmp_path: Path) -> tuple[Result, Source]:
+    """A result of all but the first ten rows of a file of counts."""
+    rng = np.random.default_rng(1)
+    n = len(moving_cloud.index) + 10
+    counts = rng.poisson(3, (n, 4)).astype(np.float32)
+    kinds = pd.Categorical(np.where(np.arange(n) % 3 == 0, "<b>x</b>", "y"), categories=["y", "<b>x</b>"])
+    adata = anndata.AnnData(counts, obs=pd.DataFrame({"kind": kinds, "score": rng.normal(size=n)}))
+    adata.var_names = ["A", "B", "C", "D"]
+    adata.uns["kind_colors"] = ["#123456", "#abcdef"]
+    rows = tuple(range(10, n))
+    snapshots = Snapshots(**{**vars(moving_cloud), "rows": rows})
+    source = Source("file.h5ad", "file.h5ad", adata, ())
+    return result_of(snapshots, tmp_path / "run"), source
+
+
+def test_everything_that_is_offered_can_be_shown(coloured: tuple[Result, Source]):
+    result, source = coloured
+    for key in choices(source).values():
+        found = colouring(result, source, key, "A")
+        values = getattr(found.colour, "codes", getattr(found.colour, "values", None))
+        assert len(values) == len(result.index)
+        assert "<b>x" not in found.legend
+    assert set(choices(None).values()) == {TIME, GROWTH, SPEED, GENE}
+
+
+def test_labels_keep_the_file_s_rows_and_colours(coloured: tuple[Result, Source]):
+    result, source = coloured
+    found = colouring(result, source, "obs:kind").colour
+    names = [found.names[code] for code in found.codes]
+    assert names == source.adata.obs["kind"].iloc[10:].tolist()
+    assert dict(zip(found.names, found.colours, strict=True)) == {"y": "#123456", "<b>x</b>": "#abcdef"}
+
+
+def test_a_gene_is_logged_as_scanpy_does_it(coloured: tuple[Result, Source]):
+    import scanpy as sc
+
+    result, source = coloured
+    work = source.adata.copy()
+    sc.pp.normalize_total(work, target_sum=1e4)
+    sc.pp.log1p(work)
+    np.testing.assert_allclose(expression(result, source, "C"), np.asarray(work[10:, "C"].X).ravel(), rtol=1e-5)
+    assert genes(result, source) == ["A", "B", "C", "D"]
+    with pytest.raises(UserError, match="no gene 'E'"):
+        expression(result, source, "E")
+
+
+def test_growth_is_in_doublings_and_centred_on_zero(coloured: tuple[Result, Source]):
+    result, source = coloured
+    found = colouring(result, source, GROWTH).colour
+    g = result.stream.growth(result.z, result.t)
+    np.testing.assert_allclose(2.0**found.values, np.exp(g), rtol=1e-5)
+    assert found.limits[0] == -found.limits[1]
+
+
+# saving
+
+
+def test_what_is_saved_reads_back_and_nothing_is_overwritten(coloured: tuple[Result, Source], tmp_path: Path):
+    result, source = coloured
+    out = target(str(tmp_path / "saved"))
+    assert out == tmp_path / "saved.h5ad"
+    write_result(result, source, out)
+    saved = anndata.read_h5ad(out)
+    np.testing.assert_allclose(saved.obsm["X_cellstream"][10:], result.z, atol=1e-6)
+    assert np.isnan(saved.obsm["X_cellstream"][:10]).all()
+    assert "X_cellstream" not in source.adata.obsm  # the data set in memory is shared, and stays as it was
+    with pytest.raises(UserError, match="already"):
+        target(str(out))
+    with pytest.raises(UserError, match="folder"):
+        target(str(tmp_path / "nowhere" / "x.h5ad"))
+
+
+# live
+
+
+def test_the_live_picture_stands_still_whatever_the_scale():
+    rng = np.random.default_rng(0)
+    z, v, index = rng.normal(size=(300, 2)), rng.normal(size=(300, 2)), np.repeat([0, 1, 2], 100)
+    one = Camera().picture(dict(z=z, v=v, index=index, step=1))
+    two = Camera().picture(dict(z=1000 * z + 5, v=1000 * v, index=index, step=2))
+    np.testing.assert_allclose(one.points, two.points, atol=1e-4)
+    np.testing.assert_allclose(one.field.vx, two.field.vx, atol=1e-3)
+    assert 0.9 < np.abs(one.points).max() < 1.6
+
+
+def test_the_live_picture_of_many_dimensions_does_not_flip():
+    rng = np.random.default_rng(0)
+    z, index = rng.normal(size=(300, 5)) * [5, 3, 1, 1, 1], np.zeros(300, int)
+    camera = Camera()
+    first = camera.picture(dict(z=z, v=z, index=index, step=1)).points
+    for k in range(6):
+        noisy = z + rng.normal(size=z.shape) * 0.05
+        again = camera.picture(dict(z=noisy, v=noisy, index=index, step=k)).points
+        assert (np.corrcoef(first.T, again.T)[[0, 1], [2, 3]] > 0.9).all()
+
+
+def history() -> History:
+    said = History()
+    said.add(Stage("embedding", "Shaping.", 0, 2000))
+    for step in range(1, 1001):
+        said.add(Step(step, 2000, "embedding", {"total": float(step), "ae": 2.0 if step % 2 else float("nan")}))
+    said.add(Stage("rounds", "Learning.", 1000, 2000))
+    for k, loss in enumerate((3.0, 2.0, 1.0)):
+        said.add(Round(k + 1, 1100 + 100 * k, loss, True, {"wfr": loss / 2}))
+    return said
+
+
+def test_curves_are_short_and_keep_the_mean():
+    found = curves(history(), "embedding")
+    steps, values = found["weighted sum"]
+    assert len(steps) <= 250
+    np.testing.assert_allclose(steps, values)  # the loss was the step
+    assert np.mean(values) == pytest.approx(500.5)
+    np.testing.assert_allclose(found["reconstruction, L_AE"][1], 2.0)
+    assert curves(history(), "warm") == {}
+
+
+def test_rounds_are_shown_as_they_were_judged():
+    found = curves(history(), "rounds")
+    np.testing.assert_allclose(found["weighted sum"], [[1100, 1200, 1300], [3, 2, 1]])
+    np.testing.assert_allclose(found["action, L_WFR"][1], [1.5, 1.0, 0.5])
+
+
+def test_what_a_run_took_back_is_not_drawn():
+    said = history()
+    said.add(Resumed(500))
+    assert max(curves(said, "embedding")["weighted sum"][0]) <= 500
+    assert curves(said, "rounds") == {}
+    said.add(Finished(500, "", 0.0, 0.0))
+    assert max(curves(said, "embedding")["weighted sum"][0]) <= 500
+
+
+def test_match_follows_the_order_of_time():
+    metrics = dict(
+        match={"b": dict(w2=2.0, floor=0.5, stays=4.0), "a": dict(w2=1.0, floor=0.25, stays=3.0)},
+        mass={"a": dict(predicted=1.5, observed=1.4), "b": dict(predicted=2.5, observed=2.4)},
+    )
+    found = match_of(metrics, ("start", "a", "b"))
+    assert found.labels == ["a", "b"]
+    assert found.w2.tolist() == [1.0, 2.0]
+    assert found.observed.tolist() == [1.4, 2.4]
+    assert match_of({}, ("a",)) is None
+
+
+# small things
+
+
+def test_arrows_are_spread_and_strays_do_not_count():
+    points = np.random.default_rng(0).normal(size=(5000, 2))
+    chosen = spread_out(points, 200)
+    assert 60 < len(chosen) <= 200
+    assert len(set(chosen)) == len(chosen)
+    stray = np.vstack([points, [[1000.0, 0.0]]])
+    assert np.ptp(nearly_all(stray), axis=0).max() < 10
+    assert len(nearly_all(points)) > 4900
+
+
+def test_the_equation_greys_what_has_no_weight():
+    faint = "opacity:.35"
+    assert equation(preset("best")).count(faint) == 0
+    assert equation(preset("paper")).count(faint) == (preset("paper").weights.lambda_neighbours == 0)
+    assert equation(preset("best", lambda_ot=0, lambda_mass=0)).count(faint) == 2
