@@ -27,10 +27,10 @@ from cellstream.worker import work
 from tests.app.browser import chromium, free_port, picture, wait_for, watched
 from tests.conftest import TINY
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), pytest.mark.flaky(reruns=2)]
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 45_000
+PATIENCE = 90_000
 """Milliseconds for anything to appear; far more than it takes, for a machine that does other things as well."""
 expect.set_options(timeout=PATIENCE)
 
@@ -120,7 +120,10 @@ def start_training(page: Page, name: str, rounds: int) -> None:
         page.get_by_label(label, exact=True).fill(str(value))
         page.get_by_label(label, exact=True).press("Enter")
     expect(page.get_by_text(re.compile(r"Changed from the preset: .*patience"))).to_be_visible()
+    selected = parse_qs(urlparse(page.url).query).get("run", ["sample"])[0]
     button(page, "Start training").click()
+    # until the page has turned to the new run, what it shows is still of the one before
+    expect(page).to_have_url(re.compile(rf"[?&]run=(?!{re.escape(selected)}(&|$))"))
     expect(page.get_by_text(name).first).to_be_visible()
 
 
