@@ -1,77 +1,92 @@
-"""Charts with axes: losses while training, and one bar per time point. Arrays in, HoloViews elements out."""
+"""Charts with axes: losses while training, and one bar per time point. Arrays in; Bokeh figures out.
+
+A figure is made once and then shown new data by :func:`update`: making one anew, many times in a training, would keep
+the page from answering (in a measured training it took a third of the server's time).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import holoviews as hv
 import numpy as np
-from bokeh.core.properties import value as constant
-from bokeh.models import BasicTickFormatter, NumeralTickFormatter, Text
+from bokeh.models import ColumnDataSource, FactorRange, HoverTool, Legend, LegendItem, NumeralTickFormatter, Range1d
+from bokeh.plotting import figure as Figure
 
 from cellstream_app.style import CATEGORY_PALETTE, FONT, SMALL_SIZE, SPACE, Theme, quiet, time_colours
 
 HEIGHT = 220  # pixels
 LOG_FROM = 20.0  # ratio of largest to smallest value above which an axis is logarithmic
 BAR_WIDTH = 0.62  # of the room for a bar; less where there are only one or two
+NUMBERS = "0,0.[000]"
+Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
-def losses(history: Mapping[str, tuple[np.ndarray, np.ndarray]], theme: Theme, ylabel: str = "loss") -> hv.Overlay:
+def losses(history: Curves, theme: Theme, ylabel: str = "loss") -> Figure:
     """A line per term: ``history[name] = (steps, values)``.
 
     The axis is logarithmic where the values are positive and span more than ``LOG_FROM``; values that a logarithm
     cannot show are left out there.
     """
+    log = is_logarithmic(history)
+    chart = _frame(theme, ylabel, y_axis_type="log" if log else "linear")
+    chart.xaxis.axis_label = "step"
+    items = []
+    for (name, (steps, value)), colour in zip(history.items(), _colours(len(history)), strict=True):
+        source = ColumnDataSource(_curve(steps, value, log), name=str(name))
+        line = chart.line("step", "value", source=source, color=colour, line_width=1.8)
+        items.append(LegendItem(label=str(name), renderers=[line]))
+    chart.add_layout(_legend(items, theme), "right")
+    return _dressed(chart, theme)
+
+
+def is_logarithmic(history: Curves) -> bool:
+    """Whether the axis of these losses is logarithmic."""
     values = np.concatenate([np.asarray(v, float) for _, v in history.values()] or [np.empty(0)])
     positive = values[np.isfinite(values) & (values > 0)]
-    log = bool(positive.size and positive.max() / positive.min() > LOG_FROM and not (values < 0).any())
-    curves = []
-    for (name, (steps, value)), colour in zip(history.items(), _colours(len(history)), strict=True):
-        steps, value = np.asarray(steps, float), np.asarray(value, float)
-        shown = np.isfinite(value) & ((value > 0) | (not log))
-        curve = hv.Curve((steps[shown], value[shown]), "step", "value", label=str(name))
-        curves.append(curve.opts(color=colour, line_width=1.8, logy=log))
-    overlay = hv.Overlay(curves or [hv.Curve([], "step", "value")])
-    return overlay.opts(
-        **_frame(theme, xlabel="step", ylabel=ylabel, logy=log, legend_position="right", padding=(0.01, 0.08))
-    )
+    return bool(positive.size and positive.max() / positive.min() > LOG_FROM and not (values < 0).any())
+
+
+def show_losses(chart: Figure, history: Curves) -> None:
+    """New losses of the same terms, on the same kind of axis."""
+    log = is_logarithmic(history)
+    for renderer in chart.renderers:
+        source = renderer.data_source
+        source.data = _curve(*history[source.name], log)
 
 
 def match_bars(
     labels: Sequence[str], w2: np.ndarray, floor: np.ndarray, stay: np.ndarray, theme: Theme, unit: str = ""
-) -> hv.Overlay:
+) -> Figure:
     """How well each time point is met: a bar for the matching error (Wasserstein-2) and two yardsticks.
 
     All arrays have one value per label, not-a-number where there is none. ``floor`` is the error between two halves of
     the observed cells, the best that can be had; ``stay`` is the error if the first snapshot never moved.
     """
-    bars = _bars(labels, w2, time_colours(len(labels)), "matching error")
-    overlay = (
-        bars
-        * _ticks(labels, stay, theme.muted, "first snapshot stays")
-        * _ticks(labels, floor, theme.ink, "noise floor")
-    )
-    label = f"matching error [{unit}]" if unit else "matching error"
-    return overlay.opts(**_frame(theme, ylabel=label, ylim=_from_zero(w2, floor, stay), legend_position="top"))
+    ticks = {"first snapshot stays": (stay, theme.muted), "noise floor": (floor, theme.ink)}
+    return _bars(labels, w2, "matching error", ticks, theme, f"matching error [{unit}]" if unit else "matching error")
 
 
-def cells_per_time(labels: Sequence[str], counts: Sequence[int], theme: Theme) -> hv.Overlay:
-    """Number of cells at each time point, as bars with the number above."""
-    counts = np.asarray(counts)
-    bars = _bars(labels, counts, time_colours(len(labels)), "cells")
-    numbers = hv.Labels((_names(labels), counts, [f"{c:,}" for c in counts]), ["time point", "value"], "text").opts(
-        text_color=theme.muted, text_font_size=SMALL_SIZE
-    )
-    return (bars * numbers).opts(**_frame(theme, ylabel="cells", ylim=_from_zero(counts), show_legend=False))
-
-
-def mass_bars(labels: Sequence[str], predicted: np.ndarray, observed: np.ndarray, theme: Theme) -> hv.Overlay:
+def mass_bars(labels: Sequence[str], predicted: np.ndarray, observed: np.ndarray, theme: Theme) -> Figure:
     """Total mass relative to the first time point: bars as predicted, a tick where observed."""
-    bars = _bars(labels, predicted, time_colours(len(labels)), "predicted")
-    overlay = bars * _ticks(labels, observed, theme.ink, "observed")
-    return overlay.opts(
-        **_frame(theme, ylabel="mass, first = 1", ylim=_from_zero(predicted, observed), legend_position="top")
-    )
+    return _bars(labels, predicted, "predicted", {"observed": (observed, theme.ink)}, theme, "mass, first = 1")
+
+
+def cells_per_time(labels: Sequence[str], counts: Sequence[int], theme: Theme) -> Figure:
+    """Number of cells at each time point, as bars with the number above."""
+    chart = _bars(labels, np.asarray(counts, float), "cells", {}, theme, "cells")
+    numbers = dict(time_point=_names(labels), value=list(counts), text=[f"{c:,}" for c in counts])
+    chart.text(
+        "time_point", "value", "text", source=ColumnDataSource(numbers), text_color=theme.muted, text_font=FONT,
+        text_font_size=SMALL_SIZE, text_align="center", text_baseline="bottom", y_offset=-4,
+    )  # fmt: skip
+    return chart
+
+
+def show_bars(chart: Figure, *values: np.ndarray) -> None:
+    """New values of the same time points: the bars', then those of each kind of tick, as the chart was made with."""
+    for renderer, value in zip(chart.renderers, values, strict=True):
+        renderer.data_source.data = {**renderer.data_source.data, "value": np.asarray(value, float)}
+    chart.y_range.end = _top(*values)
 
 
 def _colours(n: int) -> list[str]:
@@ -82,73 +97,79 @@ def _names(labels: Sequence[str]) -> list[str]:
     return [str(label) for label in labels]
 
 
-def _bars(labels: Sequence[str], values: np.ndarray, colours: Sequence[str], label: str) -> hv.Bars:
-    table = (_names(labels), np.asarray(values, float), list(colours))
-    return hv.Bars(table, "time point", ["value", "colour"], label=label).opts(
-        color="colour", line_color=None, fill_alpha=0.85, bar_width=min(BAR_WIDTH, 0.25 * len(labels)),
-        show_legend=False, tools=["hover"], hover_tooltips=[("", "@{time_point}"), (label, "@value{0,0.[000]}")],
+def _curve(steps: np.ndarray, value: np.ndarray, log: bool) -> dict[str, np.ndarray]:
+    steps, value = np.asarray(steps, float), np.asarray(value, float)
+    shown = np.isfinite(value) & ((value > 0) | (not log))
+    return dict(step=steps[shown], value=value[shown])
+
+
+def _bars(
+    labels: Sequence[str], values: np.ndarray, name: str, ticks: Mapping[str, tuple[np.ndarray, str]], theme: Theme,
+    ylabel: str,
+) -> Figure:  # fmt: skip
+    """A bar per time point, and ticks across it: ``ticks[name] = (values, colour)``."""
+    names = _names(labels)
+    top = _top(values, *(value for value, _ in ticks.values()))
+    chart = _frame(theme, ylabel, x_range=FactorRange(*names), y_range=Range1d(0, top))
+
+    def source(of: np.ndarray, **more: object) -> ColumnDataSource:
+        return ColumnDataSource(dict(time_point=names, value=np.asarray(of, float), **more))
+
+    bars = chart.vbar(
+        "time_point", top="value", width=min(BAR_WIDTH, 0.25 * len(names)), line_color=None, fill_alpha=0.85,
+        fill_color="colour", source=source(values, colour=time_colours(len(names))),
+    )  # fmt: skip
+    tips, items = [HoverTool(renderers=[bars], tooltips=[("", "@time_point"), (name, f"@value{{{NUMBERS}}}")])], []
+    for tick, (value, colour) in ticks.items():
+        dashes = chart.scatter(
+            "time_point", "value", marker="dash", size=30, color=colour, line_width=2.5, source=source(value)
+        )
+        tips.append(HoverTool(renderers=[dashes], tooltips=[(tick, f"@value{{{NUMBERS}}}")]))
+        items.append(LegendItem(label=tick, renderers=[dashes]))
+    chart.add_tools(*tips)
+    if items:
+        chart.add_layout(_legend(items, theme, orientation="horizontal"), "above")
+    return _dressed(chart, theme)
+
+
+def _top(*values: Sequence[float] | np.ndarray) -> float:
+    """Where an axis of bars ends, with room for a number above the highest."""
+    finite = np.concatenate([np.asarray(v, float).ravel() for v in values])
+    finite = finite[np.isfinite(finite)]
+    return 1.15 * float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+
+
+def _legend(items: list[LegendItem], theme: Theme, orientation: str = "vertical") -> Legend:
+    return Legend(
+        items=items, orientation=orientation, background_fill_alpha=0, border_line_color=None, padding=0,
+        label_text_color=theme.ink, label_text_font=FONT, label_text_font_size=SMALL_SIZE, spacing=SPACE,
+        label_standoff=SPACE // 2, glyph_width=18,
     )  # fmt: skip
 
 
-def _ticks(labels: Sequence[str], values: np.ndarray, colour: str, label: str) -> hv.Scatter:
-    values = np.asarray(values, float)
-    known = np.isfinite(values)
-    names = [name for name, k in zip(_names(labels), known, strict=True) if k]
-    return hv.Scatter((names, values[known]), "time point", "value", label=label).opts(
-        marker="dash",
-        size=30,
-        color=colour,
-        line_width=2.5,
-        tools=["hover"],
-        hover_tooltips=[(label, "@value{0.[000]}")],
+def _frame(theme: Theme, ylabel: str, **own: object) -> Figure:
+    """A figure as wide as there is room. Without tools: the wheel over a chart scrolls the page."""
+    return Figure(
+        height=HEIGHT, sizing_mode="stretch_width", tools="", toolbar_location=None, y_axis_label=ylabel, **own
     )
 
 
-def _from_zero(*values: Sequence[float]) -> tuple[float, float]:
-    """Limits of an axis of bars, with room for a number above the highest."""
-    finite = np.concatenate([np.asarray(v, float).ravel() for v in values])
-    finite = finite[np.isfinite(finite)]
-    return (0.0, 1.15 * float(finite.max()) if finite.size and finite.max() > 0 else 1.0)
-
-
-def _frame(theme: Theme, **own: object) -> dict:
-    """Options of a chart: as wide as there is room, quiet, in the colours of the theme; and its own."""
-    # no tools: the wheel over a chart scrolls the page
-    quiet_tools = dict(toolbar=None, default_tools=[], active_tools=[])
-    common = dict(xlabel="", show_grid=True, show_frame=False, hooks=[chart_hook(theme)])
-    return dict(responsive=True, height=HEIGHT) | quiet_tools | common | own
-
-
-def chart_hook(theme: Theme) -> Callable:
-    """A hook that dresses a chart's axes, grid and legend."""
-
-    def hook(plot: object, element: object) -> None:
-        figure = plot.handles["plot"]
-        quiet(figure)
-        figure.min_border_right = 16
-        for axis in (*figure.xaxis, *figure.yaxis):
-            axis.axis_line_color = axis.major_tick_line_color = theme.grid
-            axis.minor_tick_line_color = None
-            axis.major_label_text_color, axis.axis_label_text_color = theme.muted, theme.ink
-            axis.major_label_text_font = axis.axis_label_text_font = FONT
-            axis.axis_label_text_font_style = "normal"
-            axis.major_label_text_font_size, axis.axis_label_text_font_size = SMALL_SIZE, SMALL_SIZE
-            axis.axis_label_standoff = SPACE
-            if hasattr(axis.ticker, "desired_num_ticks"):
-                axis.ticker.desired_num_ticks = 5
-        if isinstance(figure.yaxis[0].formatter, BasicTickFormatter):
-            figure.yaxis[0].formatter = NumeralTickFormatter(format="0,0.[000]")
-        figure.yaxis[0].ticker.desired_num_ticks = 5
-        figure.xaxis.major_tick_line_color = None
-        figure.yaxis.axis_line_color = None
-        figure.xgrid.grid_line_color, figure.ygrid.grid_line_color = None, theme.grid
-        for text in figure.select(Text):
-            text.text_font, text.text_baseline, text.y_offset = constant(FONT), "bottom", -4
-        for legend in figure.legend:
-            legend.background_fill_alpha, legend.border_line_color = 0, None
-            legend.label_text_color, legend.label_text_font = theme.ink, FONT
-            legend.label_text_font_size, legend.spacing, legend.label_standoff = SMALL_SIZE, SPACE, SPACE // 2
-            legend.orientation = "horizontal" if legend in figure.above else "vertical"
-            legend.padding = 0
-
-    return hook
+def _dressed(chart: Figure, theme: Theme) -> Figure:
+    """The chart with quiet axes and a faint grid, in the colours of the theme."""
+    quiet(chart)
+    chart.min_border_right = 16
+    for axis in (*chart.xaxis, *chart.yaxis):
+        axis.axis_line_color = axis.major_tick_line_color = theme.grid
+        axis.minor_tick_line_color = None
+        axis.major_label_text_color, axis.axis_label_text_color = theme.muted, theme.ink
+        axis.major_label_text_font = axis.axis_label_text_font = FONT
+        axis.axis_label_text_font_style = "normal"
+        axis.major_label_text_font_size = axis.axis_label_text_font_size = SMALL_SIZE
+        axis.axis_label_standoff = SPACE
+        if hasattr(axis.ticker, "desired_num_ticks"):
+            axis.ticker.desired_num_ticks = 5
+    if type(chart.y_scale).__name__ == "LinearScale":
+        chart.yaxis[0].formatter = NumeralTickFormatter(format=NUMBERS)
+    chart.xaxis.major_tick_line_color = chart.yaxis.axis_line_color = None
+    chart.xgrid.grid_line_color, chart.ygrid.grid_line_color = None, theme.grid
+    return chart

@@ -15,6 +15,10 @@ FULL = 0.35
 """Share of the typical density at which a place counts as fully covered by cells."""
 MARGIN = 0.08
 """Room around the cells, as a share of their extent."""
+OUTSIDE = 0.2
+"""Percent of a group of points that may lie outside of the grid, at each side."""
+FADE = 3
+"""Grid cells at the rim over which cover fades, so that nothing ends there at a line."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,10 @@ class Grid:
     y: np.ndarray
 
     @classmethod
-    def around(cls, points: np.ndarray) -> Grid:
-        """A grid that holds nearly all ``points`` (n, 2), with a margin."""
-        low, high = np.percentile(points, [0.05, 99.95], axis=0)
+    def around(cls, *groups: np.ndarray) -> Grid:
+        """A grid that holds nearly all points (n, 2) of each group, with a margin."""
+        ends = np.concatenate([np.percentile(points, [OUTSIDE, 100 - OUTSIDE], axis=0) for points in groups])
+        low, high = ends.min(0), ends.max(0)
         room = MARGIN * max((high - low).max(), 1e-9)
         low, high = low - room, high + room
         step = (high - low).max() / (POINTS - 1)
@@ -61,7 +66,8 @@ class Grid:
         """Where there are cells: 0 where none, 1 from about a third of the typical density on, (ny, nx)."""
         density = self.density(points, weights)
         typical = np.average(density, weights=density) if density.any() else 1.0
-        return np.clip(density / (FULL * typical), 0, 1)
+        rim_x, rim_y = (np.clip(np.minimum(k, k[::-1]) / FADE, 0, 1) for k in map(np.arange, density.shape[::-1]))
+        return np.clip(density / (FULL * typical), 0, 1) * rim_x * rim_y[:, None]
 
     def average(self, points: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Local weighted mean of ``values`` (n,), not-a-number far from all points, (ny, nx)."""

@@ -10,8 +10,8 @@ import numpy as np
 from cellstream.history import History
 from cellstream_app.fields import Field, Grid
 
-SHOWN = 5000
-"""Cells in the live picture; the same ones every time, so that it does not flicker."""
+BOX = np.array([1.0, 0.9])
+"""Half of the width and of the height that the live picture fills, whatever the size of the embedding."""
 CURVE_POINTS = 250
 """Points of a loss curve; steps are averaged in between."""
 
@@ -46,7 +46,7 @@ STAGES = {
 class Picture:
     """The embedding as it is now, in a box of fixed size so that axes stand still while it changes.
 
-    ``points`` (n, 2) in -1..1; ``index`` (n,) time points; ``field`` its flow, averaged on a grid; ``step``.
+    ``points`` (n, 2) within ``BOX``; ``index`` (n,) time points; ``field`` its flow, averaged on a grid; ``step``.
     """
 
     points: np.ndarray
@@ -68,9 +68,6 @@ class Camera:
     def picture(self, preview: dict[str, np.ndarray]) -> Picture:
         """The picture of a preview with ``z`` (n, d), ``v`` (n, d), ``index`` (n,) and ``step``."""
         z, v, index = preview["z"], preview["v"], preview["index"]
-        if len(z) > SHOWN:
-            kept = np.linspace(0, len(z) - 1, SHOWN).astype(int)
-            z, v, index = z[kept], v[kept], index[kept]
         if z.shape[1] == 1:
             z, v = (
                 np.column_stack([index * np.ptp(z), z[:, 0]]),
@@ -80,7 +77,7 @@ class Camera:
             axes = self._steady(np.linalg.svd(z - z.mean(0), full_matrices=False)[2][:2].T)
             z, v = z @ axes, v @ axes
         low, high = np.percentile(z, [0.2, 99.8], axis=0)
-        half = max((high - low).max() / 2, 1e-9)
+        half = max(((high - low) / BOX).max() / 2, 1e-9)
         points = ((z - (low + high) / 2) / half).astype(np.float32)
         grid = Grid.around(points)
         vx, vy = (grid.average(points, part) for part in (v / half).T)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import datashader as ds
 import datashader.transfer_functions as tf
@@ -17,18 +17,14 @@ import holoviews as hv
 import numpy as np
 import pandas as pd
 from bokeh.models import CustomJS
-from holoviews import dim
-from scipy.ndimage import zoom
+from bokeh.plotting import figure as Figure
 
-from cellstream_app.streamlines import streamlines as trace_streamlines
-from cellstream_app.style import MISSING, VALUE_PALETTE, Theme, colour_array, growth_palette, quiet
+from cellstream_app.style import MISSING, VALUE_PALETTE, quiet
 
 SHADE_ABOVE = 20_000  # cells; up to here dots are drawn by the browser
 SINGLE_PIXELS_ABOVE = 250_000  # cells; up to here a shaded cell is three pixels wide
 SIZE = (900, 640)  # pixels of a picture before the browser tells its own
 MARGIN = 0.06  # empty share around the cells
-HEAD_AT = 0.72  # where on a streamline its arrow head sits
-GROWTH_PIXELS = 280  # of the smoothed growth map, on its longer side
 
 View = tuple[float, float, float, float]  # x0, x1, y0, y1
 
@@ -97,7 +93,7 @@ def dot_size(n: int) -> float:
 
 
 def embedding(
-    cells: Cells, theme: Theme, *, view: View | None = None, size: tuple[int, int] = SIZE, home: View | None = None
+    cells: Cells, *, view: View | None = None, size: tuple[int, int] = SIZE, home: View | None = None
 ) -> hv.Overlay:
     """The cells in the plane: a shaded image where there are many, dots that can be hovered where there are few.
 
@@ -107,21 +103,21 @@ def embedding(
     home = home or view_of(cells.points)
     many = len(cells.points) > SHADE_ABOVE
     image = (
-        _shaded(cells, view or home, size, spread=int(len(cells.points) < SINGLE_PIXELS_ABOVE))
+        rgb(shaded(cells, view or home, size, int(len(cells.points) < SINGLE_PIXELS_ABOVE)), view or home)
         if many
-        else _rgb(np.zeros((2, 2, 4), np.uint8), home)
+        else rgb(np.zeros((2, 2, 4), np.uint8), home)
     )
     dots = _dots(cells if not many else Cells(np.empty((0, 2)), Values(np.empty(0))))
     # options of elements, not of the overlay: they hold in a larger overlay too
     plane = dict(
         xlim=home[:2], ylim=home[2:], xaxis=None, yaxis=None, responsive=True, toolbar="right", show_legend=False,
         show_frame=False, default_tools=["pan", "wheel_zoom", "reset"], active_tools=["pan", "wheel_zoom"],
-        hooks=[plane_hook(theme, home)],
+        hooks=[plane_hook(home)],
     )  # fmt: skip
     return image.opts(**plane) * dots.opts(**plane)
 
 
-def embedding_map(pipe: hv.streams.Pipe, theme: Theme, home: View, pixel_ratio: float = 1.0) -> hv.DynamicMap:
+def embedding_map(pipe: hv.streams.Pipe, home: View, pixel_ratio: float = 1.0) -> hv.DynamicMap:
     """The embedding of the ``Cells`` last sent to ``pipe``, shaded anew when the user moves or resizes the view.
 
     The view survives new data: send as often as there is something new. ``pixel_ratio`` sharpens the image on screens
@@ -135,22 +131,26 @@ def embedding_map(pipe: hv.streams.Pipe, theme: Theme, home: View, pixel_ratio: 
         # the same element again is not sent to the browser again
         state = (data, view, size) if len(data.points) > SHADE_ABOVE else (data,)
         if shown.get("state") != state:
-            shown.update(state=state, element=embedding(data, theme, view=view, size=size, home=home))
+            shown.update(state=state, element=embedding(data, view=view, size=size, home=home))
         return shown["element"]
 
     return hv.DynamicMap(draw, streams=[pipe, hv.streams.RangeXY(), hv.streams.PlotSize()])
 
 
+@cache
 def warm_up() -> None:
-    """Compile what shading needs; some seconds. Call from a thread when the server starts, before anybody waits."""
+    """Compile what shading needs, once; some seconds. Call it in a thread, or before anybody waits."""
     points = np.zeros((2, 2), np.float32)
     for colour in (Categories(np.zeros(2, int), ["a"], ["#000000"]), Values(np.zeros(2, np.float32))):
         for spread in (0, 1):
-            _shaded(Cells(points, colour), (-1.0, 1.0, -1.0, 1.0), (32, 32), spread)
+            shaded(Cells(points, colour), (-1.0, 1.0, -1.0, 1.0), (32, 32), spread)
 
 
-def _shaded(cells: Cells, view: View, size: tuple[int, int], spread: int) -> hv.RGB:
-    """Cells as pixels: counts per category blended by their share, or the mean value; more cells, more opaque."""
+def shaded(cells: Cells, view: View, size: tuple[int, int], spread: int) -> np.ndarray:
+    """Cells as pixels: counts per category blended by their share, or the mean value; more cells, more opaque.
+
+    Returns bytes ``(height, width, 4)``, top row first.
+    """
     canvas = ds.Canvas(*(max(s, 2) for s in size), x_range=view[:2], y_range=view[2:])
     table, colour = cells.table, cells.colour
     if isinstance(colour, Categories):
@@ -163,10 +163,10 @@ def _shaded(cells: Cells, view: View, size: tuple[int, int], spread: int) -> hv.
     image = tf.spread(image, px=spread, how="over") if spread else tf.dynspread(image, threshold=0.6, max_px=2)
     pixels = np.ascontiguousarray(image.values).view(np.uint8).reshape(*image.shape, 4)[::-1].copy()
     pixels[..., 3] = np.round(pixels[..., 3] * cells.alpha)
-    return _rgb(pixels, view)
+    return pixels
 
 
-def _rgb(pixels: np.ndarray, view: View) -> hv.RGB:
+def rgb(pixels: np.ndarray, view: View) -> hv.RGB:
     """Bytes ``(rows, columns, 4)``, top row first, as an image over ``view``."""
     x0, x1, y0, y1 = view
     return hv.RGB(pixels, ["x", "y"], vdims=[*"RGB", "A"], bounds=(x0, y0, x1, y1))
@@ -196,24 +196,28 @@ def _dots(cells: Cells) -> hv.Points:
     )  # fmt: skip
 
 
-def plane_hook(theme: Theme, home: View) -> Callable:
+def plane_hook(home: View) -> Callable:
     """A hook for a figure that shows the plane: transparent, quiet, and at equal scale on both axes at any size."""
 
     def hook(plot: object, element: object) -> None:
-        figure = plot.handles["plot"]
-        quiet(figure)
-        if "plane" in figure.tags:  # another layer of the same figure was here
-            return
-        figure.tags.append("plane")
-        figure.min_border = 0
-        figure.toolbar_inner = True
-        for axis, (low, high) in ((figure.x_range, home[:2]), (figure.y_range, home[2:])):
-            axis.reset_start, axis.reset_end = low, high
-        keep = CustomJS(args=dict(figure=figure, home=list(home)), code=KEEP_SCALE)
-        figure.js_on_change("inner_width", keep)
-        figure.js_on_change("inner_height", keep)
+        make_plane(plot.handles["plot"], home)
 
     return hook
+
+
+def make_plane(figure: Figure, home: View) -> None:
+    """Make a figure show the plane, as :func:`plane_hook` says."""
+    quiet(figure)
+    if "plane" in figure.tags:  # another layer of the same figure was here
+        return
+    figure.tags.append("plane")
+    figure.min_border = 0
+    figure.toolbar_inner = True
+    for axis, (low, high) in ((figure.x_range, home[:2]), (figure.y_range, home[2:])):
+        axis.reset_start, axis.reset_end = low, high
+    keep = CustomJS(args=dict(figure=figure), code=KEEP_SCALE)
+    figure.js_on_change("inner_width", keep)
+    figure.js_on_change("inner_height", keep)
 
 
 # Keeps the centre; where the frame changes its shape, widens one axis until both have the same scale again.
@@ -225,77 +229,3 @@ const cx = (xr.start + xr.end) / 2, cy = (yr.start + yr.end) / 2
 xr.setv({start: cx - scale * w / 2, end: cx + scale * w / 2})
 yr.setv({start: cy - scale * h / 2, end: cy + scale * h / 2})
 """
-
-
-# ------------------------------------------------------------------------------------------- what lies over the cells
-
-
-def streamlines(
-    grid_x: np.ndarray,
-    grid_y: np.ndarray,
-    vx: np.ndarray,
-    vy: np.ndarray,
-    weight: np.ndarray,
-    theme: Theme,
-    separation: float = 0.035,
-) -> hv.Overlay:
-    """Evenly spaced streamlines that swell towards their head and fade where there are no cells.
-
-    ``vx``, ``vy`` and ``weight`` (0..1, where there are cells) have the shape ``(len(grid_y), len(grid_x))``.
-    """
-    pieces, heads = [np.empty((0, 6))], []
-    for line in trace_streamlines(grid_x, grid_y, vx, vy, weight, separation):
-        along = np.linspace(0, 1, len(line.xy))
-        swell = np.minimum(1, along / 0.6) * np.minimum(1, 0.3 + (1 - along) / 0.15)
-        strength = np.sqrt(line.weight) * (0.12 + 0.88 * swell)
-        s = (strength[1:] + strength[:-1]) / 2
-        pieces.append(np.column_stack([line.xy[:-1], line.xy[1:], 0.9 * s, 0.5 + 1.3 * s]))
-        head = int(HEAD_AT * (len(along) - 1))
-        dx, dy = line.xy[head + 1] - line.xy[head - 1]
-        heads.append((*line.xy[head], np.arctan2(dy, dx), strength[head]))
-    table = np.concatenate(pieces)
-    # columns of short segments: a path whose strength varies would be split in Python, line by line
-    halo, lines = (hv.Segments(table, ["x", "y", "x1", "y1"], ["alpha", "width"]) for _ in range(2))
-    halo = halo.opts(color=theme.background, line_alpha=0.4 * dim("alpha"), line_width=dim("width") + 2)
-    lines = lines.opts(color=theme.ink, line_alpha="alpha", line_width="width")
-    return halo * lines * _heads(heads, theme.ink, 8)
-
-
-def arrows(points: np.ndarray, vectors: np.ndarray, theme: Theme, longest: float) -> hv.Overlay:
-    """An arrow at each of ``points (n, 2)`` along ``vectors (n, 2)``; the longest is ``longest`` data units long."""
-    length = np.hypot(*vectors.T)
-    ends = points + vectors * (longest / (np.nanmax(length, initial=0) or 1.0))
-    shown = np.isfinite(ends).all(axis=1) & (length > 0)
-    start, end = points[shown], ends[shown]
-    angle = np.arctan2(*(end - start).T[::-1])
-    shafts = hv.Segments((*start.T, *end.T), ["x", "y", "x1", "y1"]).opts(color=theme.ink, alpha=0.8, line_width=1.3)
-    return shafts * _heads(np.column_stack([end, angle, np.full(len(end), 0.9)]), theme.ink, 6)
-
-
-def _heads(rows: Sequence, colour: str, size: float) -> hv.Points:
-    """Arrow heads: rows of x, y, angle in radians from the x axis, opacity."""
-    table = np.array(rows, dtype=float).reshape(-1, 4)
-    table[:, 2] = np.rad2deg(table[:, 2]) - 90  # the marker points upwards
-    return hv.Points(table, ["x", "y"], ["angle", "alpha"]).opts(
-        marker="triangle", angle="angle", size=size, color=colour, fill_alpha="alpha", line_color=None
-    )
-
-
-def growth_map(
-    grid_x: np.ndarray, grid_y: np.ndarray, growth: np.ndarray, weight: np.ndarray, limit: float, strength: float = 0.75
-) -> hv.RGB:
-    """Growth on the grid, smooth, diverging about zero and transparent where there are no cells.
-
-    ``growth`` and ``weight`` (0..1) have the shape ``(len(grid_y), len(grid_x))``; colours end at ``±limit``. The
-    colour bar is the page's: ``style.colour_bar_html(style.growth_palette(), (-limit, limit), label)``.
-    """
-    finite = np.isfinite(growth)
-    factor = max(1.0, GROWTH_PIXELS / max(growth.shape))
-    value = zoom(np.where(finite, growth, 0.0), factor, order=1)
-    cover = zoom(np.where(finite, np.clip(weight, 0, 1), 0.0), factor, order=1)
-    palette = colour_array(growth_palette())
-    place = np.clip((value / limit + 1) / 2, 0, 1) * (len(palette) - 1)
-    pixels = palette[np.round(place).astype(int)][::-1].copy()
-    pixels[..., 3] = np.round(pixels[..., 3] * strength * np.sqrt(np.clip(cover, 0, 1))[::-1])
-    hx, hy = (grid_x[1] - grid_x[0]) / 2, (grid_y[1] - grid_y[0]) / 2
-    return _rgb(pixels, (grid_x[0] - hx, grid_x[-1] + hx, grid_y[0] - hy, grid_y[-1] + hy))

@@ -157,7 +157,7 @@ class Result:
 
     @cached_property
     def grid(self) -> Grid:
-        return Grid.around(np.concatenate([self.points, self.paths.reshape(-1, 2)]))
+        return Grid.around(self.points, *self.paths)
 
     def field(self, t: float) -> Field:
         """What the networks say at time ``t`` on the grid, covered where the particles are then."""

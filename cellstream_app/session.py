@@ -23,6 +23,7 @@ from cellstream.preprocess import inputs
 from cellstream.progress import Clock
 from cellstream.runs import Run, Status
 from cellstream.snapshots import Snapshots, from_anndata
+from cellstream_app import plots
 from cellstream_app.imports import import_result
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.sources import Source, open_source
@@ -271,8 +272,10 @@ def read_snapshots(source: Source, reading: Reading) -> Snapshots:
 
 def with_source(result: Result) -> tuple[Result, Source | None, str]:
     """The result, warmed up for drawing, and the data set behind it where that is still what it was."""
-    for warm in ("points", "g", "flow", "paths", "grid"):
+    for warm in ("points", "g", "flow", "paths", "grid", "course"):
         getattr(result, warm)
+    if len(result.index) > plots.SHADE_ABOVE:
+        plots.warm_up()
     key = result.run.recipe.get("source")
     if not key:
         return result, None, "Where this run's data came from is not known, so labels and genes cannot be shown."

@@ -9,6 +9,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.themes import Theme
+from panel.io.document import hold
 from panel.util import edit_readonly
 
 from cellstream_app import style, ui
@@ -145,7 +146,8 @@ class Shell:
             self._build(ahead[0])
         if session.beat % POLL_BEATS == 0:
             live = session.status.live
-            session.poll()
+            with hold():  # one message to the browser for all that is new
+                session.poll()
             if live and not session.status.live:
                 self._say_end()
                 await session.load()

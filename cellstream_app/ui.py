@@ -93,7 +93,8 @@ class Message(pn.viewable.Viewer):
 
     def __init__(self, severity: str = "error"):
         super().__init__()
-        self.alert = pmui.Alert(severity=severity, variant="outlined", visible=False, margin=0, **WIDE)
+        tight = {"& p": {"margin": 0}, "py": "2px"}
+        self.alert = pmui.Alert(severity=severity, variant="outlined", visible=False, margin=0, sx=tight, **WIDE)
 
     def say(self, sentence: str, severity: str | None = None) -> None:
         if severity:
@@ -123,6 +124,11 @@ def asks(message: Message) -> Callable:
         return safe
 
     return decorate
+
+
+def in_turn(change: Callable[[], None]) -> None:
+    """Change Bokeh's own models, as only who holds the document may; a handler does not, after it has awaited."""
+    pn.state.execute(change, schedule=True)
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

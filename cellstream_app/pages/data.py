@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
+from bokeh.models import NumberFormatter
 
 from cellstream import metrics, times
 from cellstream.config import Config
@@ -24,9 +25,12 @@ from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with
 from cellstream_app.ui import BOTH, WIDE
 
 EVEN, REAL = "Even steps: 0, 1, 2, …", "Real gaps"
-PICTURE_SIZE = (520, 380)
+PICTURE_SIZE = (460, 480)
 ROW_HEIGHT, MOST_ROWS = 36, 7
 NO_UNIT = "no unit"
+TYPE_THEM = " Type the values into the table: double-click a cell of the column Value."
+PREPARING = "The data set is being prepared …"
+LATER = "Pictures appear once it is known when each cell was measured: see the message at the left."
 
 
 class DataPage(pn.viewable.Viewer):
@@ -91,7 +95,10 @@ class DataPage(pn.viewable.Viewer):
             titles={VALUE: "Value ✎", SIZE: "Rel. size ✎"},
             widths={LABEL: "32%", VALUE: "22%", CELLS: "18%", SIZE: "28%"},
             text_align={VALUE: "right", CELLS: "right", SIZE: "right"},
-            formatters={SIZE: {"type": "money", "precision": 2, "symbol": ""}},
+            formatters={
+                VALUE: NumberFormatter(format="0.[000]", nan_format="–"),
+                SIZE: NumberFormatter(format="0.00", nan_format="–"),
+            },
             sortable=False,
             theme="simple",
             margin=0,
@@ -146,11 +153,11 @@ class DataPage(pn.viewable.Viewer):
         self.title = ui.text("")
         self.facts = ui.text("")
         self.notes = ui.text("")
-        self.bars = pn.pane.HoloViews(None, margin=0, height=250, linked_axes=False, **WIDE)
+        self.bars = pn.pane.Bokeh(None, margin=0, height=250, **WIDE)
         self.picture = pn.pane.HoloViews(None, margin=0, linked_axes=False, min_height=300, **BOTH)
         self.report = ui.text("")
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
-        bars = ui.card(self.bars, title="Cells per time point")
+        bars = ui.card(ui.column(self.bars, height=250), title="Cells per time point")
         found = ui.card(self.report, title="What was found and done", sizing_mode="stretch_both")
         picture = ui.card(self.picture, title="Principal components", hint="A first look, coloured by time", **BOTH)
         lower = pn.Row(
@@ -217,11 +224,12 @@ class DataPage(pn.viewable.Viewer):
 
     async def _on_prepared(self, *events: Any) -> None:
         session, snapshots = self.session, self.session.snapshots
-        self.problem.say(session.problem)
+        unknown = self.table.visible and self.table.value is not None and self.table.value[VALUE].isna().all()
+        self.problem.say(session.problem + (TYPE_THEM if session.problem and unknown else ""))
         self.next.disabled = snapshots is None
         if snapshots is None:
-            if session.problem:
-                self.report.object = ui.styled("Nothing yet: see the message at the left.", muted=True)
+            self.bars.object = self.picture.object = None
+            self.report.object = ui.styled(LATER if session.problem else PREPARING, muted=True)
             return
         self._syncing = True
         self.unit.value = snapshots.unit if snapshots.unit in times.UNITS else ""
@@ -235,7 +243,7 @@ class DataPage(pn.viewable.Viewer):
         names = [str(label) for label in snapshots.labels]
         colour = plots.Categories(snapshots.index.numpy(), names, time_colours(len(names)))
         cells = plots.Cells(np.asarray(points, np.float32), colour)
-        self.picture.object = plots.embedding(cells, look, size=PICTURE_SIZE)
+        self.picture.object = await asyncio.to_thread(plots.embedding, cells, size=PICTURE_SIZE)
 
     def _on_busy(self, *events: Any) -> None:
         self.busy.visible = self.session.preparing

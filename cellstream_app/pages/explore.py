@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 from cellstream.errors import UserError
 from cellstream_app import ui
 from cellstream_app.colouring import GENE, TIME, Colouring, choices, colouring, genes
+from cellstream_app.live import MOVING
 from cellstream_app.parts.saving import Saving
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.timebar import TimeBar
@@ -153,6 +154,8 @@ class ExplorePage(pn.viewable.Viewer):
             said = WHAT_ONE_SEES
         elif not result.final:
             said += " Still learning: this is its latest picture."
+            if self.session.status.stage not in MOVING:
+                said += " Its velocity and growth are not learned yet."
         self.title.object = ui.styled(
             f"<b style='font-weight:600'>{ui.escaped(run.name)}</b> <span style='opacity:.72'>{ui.escaped(said)}</span>"
         )

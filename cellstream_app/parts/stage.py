@@ -8,7 +8,7 @@ import holoviews as hv
 import numpy as np
 import panel as pn
 
-from cellstream_app import plots
+from cellstream_app import overlays, plots
 from cellstream_app.colouring import Colouring
 from cellstream_app.components import flow
 from cellstream_app.fields import Field
@@ -17,6 +17,8 @@ from cellstream_app.session import Session
 from cellstream_app.style import Theme, colour_array, colour_bar_html, growth_palette, theme
 from cellstream_app.ui import BOTH
 
+SIZE = (960, 540)
+"""Pixels of the stage, about; in a window of another shape one side is widened."""
 ARROWS = 260
 """Arrows at most; they stand at cells spread evenly over the picture."""
 BEHIND, ALONE = 0.5, 0.85
@@ -47,11 +49,11 @@ class Stage(pn.viewable.Viewer):
         """Another result, or another theme: a new figure."""
         look = self._look()
         self.result, self._t = result, t
-        home = plots.view_of(nearly_all(result.points))
+        home = plots.view_of(nearly_all(result.points), SIZE)
         self._cells = hv.streams.Pipe(self._coloured(colouring))
         self._growth, self._streams, self._arrows = (hv.streams.Pipe(None) for _ in range(3))
         layered = (
-            plots.embedding_map(self._cells, look, home, self.session.pixel_ratio)
+            plots.embedding_map(self._cells, home, self.session.pixel_ratio)
             * hv.DynamicMap(self._draw_growth, streams=[self._growth])
             * hv.DynamicMap(self._draw_arrows, streams=[self._arrows])
             * hv.DynamicMap(self._draw_streams, streams=[self._streams])
@@ -117,18 +119,18 @@ class Stage(pn.viewable.Viewer):
     def _draw_streams(self, data: object) -> hv.Overlay:
         field = self._field()
         weight = field.weight if self.layers["streams"] else np.zeros_like(field.weight)
-        return plots.streamlines(field.x, field.y, field.vx, field.vy, weight, self._look())
+        return overlays.streamlines(field.x, field.y, field.vx, field.vy, weight, self._look())
 
     def _draw_growth(self, data: object) -> hv.RGB:
         field = self._field()
         weight = field.weight if self.layers["growth"] else np.zeros_like(field.weight)
-        return plots.growth_map(field.x, field.y, field.growth, weight, self.result.growth_limit)
+        return overlays.growth_map(field.x, field.y, field.growth, weight, self.result.growth_limit)
 
     def _draw_arrows(self, data: object) -> hv.Overlay:
         result = self.result
         chosen = spread_out(result.points, ARROWS) if self.layers["arrows"] else np.empty(0, int)
         longest = 0.06 * float(np.ptp(result.points, axis=0).max())
-        return plots.arrows(result.points[chosen], result.vectors[chosen], self._look(), longest)
+        return overlays.arrows(result.points[chosen], result.vectors[chosen], self._look(), longest)
 
 
 def nearly_all(points: np.ndarray) -> np.ndarray:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import holoviews as hv
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
+from panel.io.document import hold
 
+from cellstream.runs import Run
 from cellstream_app import charts, plots, ui
-from cellstream_app.live import MOVING, STAGES, Camera, Match, Picture, curves, latest_metrics, match_of
+from cellstream_app.live import BOX, MOVING, STAGES, Camera, Match, curves, latest_metrics, match_of
+from cellstream_app.live_plot import Columns, LivePlot
 from cellstream_app.parts.tiles import legend_row, tiles_html
 from cellstream_app.session import Session
 from cellstream_app.style import Theme, theme, time_colours
 from cellstream_app.ui import WIDE
 
-BREATH = 2.0
-"""After a drawing, a rest so many times as long as it took."""
-BOX = np.array([[-1.0, -0.72], [1.0, 0.72]])
-"""The live picture's plane: its points lie in -1..1 along their longer side."""
+SIZE = (460, 400)
+"""Pixels of the live picture in a narrow window; in a wider one it is widened."""
+SHARPER = 1.5
+"""Pixels shaded for one of the screen, at the smallest window."""
 COLOURS = dict(
     running="primary", starting="primary", queued="default", paused="warning", finished="success", cancelled="default",
     failed="error", dead="error", new="default",
@@ -38,13 +38,12 @@ class Watching(pn.viewable.Viewer):
         self.session = session
         self.camera = Camera()
         self._drawn: dict[str, Any] = {}
-        self._todo: dict[str, Callable[[], None]] = {}
-        self._rest_until = 0.0
+        self._drawing = False
         self._make_status()
         self._make_pictures()
         session.param.watch(self._on_run, ["run", "dark"])
         session.param.watch(self._on_news, ["news", "page"])
-        session.param.watch(self._tick, "beat")
+        session.param.watch(self._show_picture, ["news", "page"])
         self._on_run()
 
     def __panel__(self) -> pn.Column:
@@ -115,17 +114,17 @@ class Watching(pn.viewable.Viewer):
     # pictures
 
     def _make_pictures(self) -> None:
-        self.picture = pn.pane.HoloViews(None, margin=0, linked_axes=False, height=400, **WIDE)
+        self.picture = pn.pane.Bokeh(None, margin=0, height=400, **WIDE)
         self.legend = ui.text("")
         self.tiles = ui.text("")
-        self.match = pn.pane.HoloViews(None, margin=0, linked_axes=False, height=230, **WIDE)
-        self.mass = pn.pane.HoloViews(None, margin=0, linked_axes=False, height=247, **WIDE)
+        self.match = pn.pane.Bokeh(None, margin=0, height=230, **WIDE)
+        self.mass = pn.pane.Bokeh(None, margin=0, height=247, **WIDE)
         self.stage = pmui.Select(
             label="Stage", options={name: key for key, name in STAGES.items()}, value="rounds", size="small", margin=0,
             width=190,
         )  # fmt: skip
         self.stage.param.watch(lambda event: self._show_losses(), "value")
-        self.losses = pn.pane.HoloViews(None, margin=0, linked_axes=False, height=230, **WIDE)
+        self.losses = pn.pane.Bokeh(None, margin=0, height=230, **WIDE)
         gap = {"gap": f"{ui.GAP}px"}
         top = ui.card(
             ui.row(self.title, self.state, self.buttons, gap=12), self.bar, self.said, self.message
@@ -154,9 +153,10 @@ class Watching(pn.viewable.Viewer):
 
     def _on_run(self, *events: Any) -> None:
         """Another run, or another theme: everything is drawn anew."""
-        self.camera, self._drawn, self._todo = Camera(), {}, {}
-        for pane in (self.picture, self.losses, self.match, self.mass):
-            pane.object = None
+        self.camera, self._drawn = Camera(), {}
+        with hold(freeze=True):
+            for pane in (self.picture, self.losses, self.match, self.mass):
+                pane.object = None
         self.tiles.object = tiles_html({}, False)
         self.legend.object = ""
         run = self.session.run
@@ -172,8 +172,6 @@ class Watching(pn.viewable.Viewer):
         stages = run.history.stages
         if stages and self._drawn.get("stage") != stages[-1].name:
             self._drawn["stage"] = self.stage.value = stages[-1].name
-        if self._new("picture", len(run.history.previews)):
-            self._todo["picture"] = self._show_picture
         self._show_losses()
         metrics = latest_metrics(None if self.session.status.live else run.metrics(), run.history)
         if metrics and self._new("metrics", (len(run.history.previews), self.session.status.state)):
@@ -190,85 +188,70 @@ class Watching(pn.viewable.Viewer):
         self._drawn[what] = version
         return not known and version != 0
 
-    def _labels(self) -> tuple[str, ...]:
+    def _labels(self) -> list[str]:
         if "labels" not in self._drawn:
-            self._drawn["labels"] = self.session.run.snapshots().labels
+            self._drawn["labels"] = [str(label) for label in self.session.run.snapshots().labels]
         return self._drawn["labels"]
 
     def _look(self) -> Theme:
         return theme(self.session.dark)
 
-    def _tick(self, event: Any) -> None:
-        """One drawing at a time, and a rest after each: what is drawn shall never keep a click waiting."""
-        if self._todo and self.session.page == "train" and time.monotonic() > self._rest_until:
-            began = time.monotonic()
-            self._todo.pop(next(iter(self._todo)))()
-            ended = time.monotonic()
-            self._rest_until = ended + BREATH * (ended - began)
+    async def _show_picture(self, *events: Any) -> None:
+        """The latest picture, one at a time; the work is done in a thread, so that no click waits for it."""
+        run, drawn, camera = self.session.run, self._drawn, self.camera
+        if self._drawing or run is None or self.session.page != "train":
+            return
+        self._drawing = True
+        try:
+            while self._drawn is drawn and self._new("picture", len(run.history.previews)):
+                moving = self.session.status.stage in MOVING
+                if "live" not in drawn:
+                    self._make_live()
+                live = drawn["live"]
+                found = await asyncio.to_thread(_read, run, camera, live, moving)
+                if found is not None and self._drawn is drawn:
+                    ui.in_turn(partial(live.show, found))
+        finally:
+            self._drawing = False
 
-    def _show_picture(self) -> None:
-        preview = self.session.run.preview()
-        if preview is None:
-            return
-        picture = self.camera.picture(preview)
-        if self.session.status.stage not in MOVING:
-            picture = picture.without_flow()
-        labels, look = [str(label) for label in self._labels()], self._look()
-        colour = plots.Categories(picture.index, labels, time_colours(len(labels)))
-        cells = plots.Cells(picture.points, colour)
-        if "pipe" not in self._drawn:
-            self._drawn["pipe"] = cells_pipe, flow_pipe = hv.streams.Pipe(cells), hv.streams.Pipe(picture)
-            home = plots.view_of(BOX)
-            flow = hv.DynamicMap(lambda data: _streams(data, look), streams=[flow_pipe])
-            live = plots.embedding_map(cells_pipe, look, home, self.session.pixel_ratio) * flow
-            self.picture.object = live.opts(hv.opts.Overlay(hooks=[scrolls_the_page]))
-            self.legend.object = legend_row(dict(zip(labels, colour.colours, strict=True)))
-            return
-        cells_pipe, flow_pipe = self._drawn["pipe"]
-        cells_pipe.send(cells)
-        flow_pipe.send(picture)
+    def _make_live(self) -> None:
+        labels = self._labels()
+        colours = time_colours(len(labels))
+        home = plots.view_of(np.array([-BOX, BOX]), SIZE)
+        pixels = tuple(int(side * self.session.pixel_ratio * SHARPER) for side in SIZE)
+        live = LivePlot(colours, self._look(), home, pixels)
+        self._drawn["live"] = live
+        self.picture.object = live.figure
+        self.legend.object = legend_row(dict(zip(labels, colours, strict=True)))
 
     def _show_losses(self) -> None:
         run = self.session.run
         if run is None:
             return
         stage = self.stage.value
-        steps = len(run.history.steps)
-        if not self._new("losses", (stage, steps // 5, len(run.history.rounds), self.session.status.live)):
+        known = len(run.history.rounds) if stage == "rounds" else len(run.history.steps) // 20
+        if not self._new("losses", (stage, known, self.session.status.live)):
             return
-        self._todo["losses"] = lambda: self._draw(
-            "losses", curves(run.history, stage), self.losses, charts.losses, (stage,)
-        )
+        found = curves(run.history, stage)
+        if self._new("losses figure", (stage, *found, charts.is_logarithmic(found))):
+            self.losses.object = charts.losses(found, self._look()) if found else None
+        elif found:
+            ui.in_turn(partial(charts.show_losses, self.losses.object, found))
 
     def _show_match(self, found: Match) -> None:
-        def match(data: Match, look: Theme) -> hv.Overlay:
-            return charts.match_bars(data.labels, data.w2, data.floor, data.stays, look)
-
-        def mass(data: Match, look: Theme) -> hv.Overlay:
-            return charts.mass_bars(data.labels, data.predicted, data.observed, look)
-
-        kind = tuple(found.labels)
-        self._todo["match"] = partial(self._draw, "match", found, self.match, match, kind)
-        self._todo["mass"] = partial(self._draw, "mass", found, self.mass, mass, kind)
-
-    def _draw(self, name: str, data: Any, pane: pn.pane.HoloViews, chart: Any, kind: tuple) -> None:
-        """Draw new data in a chart; in the same figure, as long as it is of the same ``kind``."""
-        look = self._look()
-        terms = (*kind, *(data if isinstance(data, dict) else ()))
-        key = f"{name} figure"
-        if not data or (known := self._drawn.get(key)) is None or known[0] != terms:
-            pipe = hv.streams.Pipe(data)
-            self._drawn[key] = (terms, pipe)
-            pane.object = hv.DynamicMap(lambda data: chart(data, look), streams=[pipe]) if data else None
-            return
-        known[1].send(data)
+        if self._new("bars", tuple(found.labels)):
+            look = self._look()
+            self.match.object = charts.match_bars(found.labels, found.w2, found.floor, found.stays, look)
+            self.mass.object = charts.mass_bars(found.labels, found.predicted, found.observed, look)
+        else:
+            ui.in_turn(partial(charts.show_bars, self.match.object, found.w2, found.stays, found.floor))
+            ui.in_turn(partial(charts.show_bars, self.mass.object, found.predicted, found.observed))
 
 
-def scrolls_the_page(plot: object, element: object) -> None:
-    """A hook: the wheel over this figure scrolls the page, as it does everywhere around it."""
-    plot.handles["plot"].toolbar.active_scroll = None
-
-
-def _streams(picture: Picture, look: Theme) -> hv.Overlay:
-    field = picture.field
-    return plots.streamlines(field.x, field.y, field.vx, field.vy, field.weight, look, separation=0.045)
+def _read(run: Run, camera: Camera, live: LivePlot, moving: bool) -> Columns | None:
+    """The latest picture of a run, ready to be shown; None where there is none."""
+    preview = run.preview()
+    if preview is None:
+        return None
+    picture = camera.picture(preview)
+    return live.columns(picture if moving else picture.without_flow())

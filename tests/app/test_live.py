@@ -44,7 +44,7 @@ class Live:
     def __call__(self) -> pn.viewable.Viewable:
         style.use_defaults()
         self.pipe, self.document = hv.streams.Pipe(data=self.first), pn.state.curdoc
-        plot = plots.embedding_map(self.pipe, style.LIGHT, (-1.0, 1.0, -1.0, 1.0))
+        plot = plots.embedding_map(self.pipe, (-1.0, 1.0, -1.0, 1.0))
         return pn.pane.HoloViews(plot, sizing_mode="stretch_width", height=500, margin=0)
 
     def send(self, cells: plots.Cells) -> None:

@@ -6,11 +6,12 @@ import holoviews as hv
 import numpy as np
 import pytest
 from bokeh.models import Scatter, VBar
+from bokeh.plotting import figure as Figure
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from cellstream_app import charts, plots, style
+from cellstream_app import charts, overlays, plots, style
 from cellstream_app.streamlines import streamlines
 
 LEVELS = np.linspace(-1, 1, 41)
@@ -57,7 +58,7 @@ def test_few_cells_are_dots_that_know_their_name_and_colour() -> None:
     labels = [f"cell {i}" for i in range(50)]
     palette = ["#ff0000", "#00ff00", "#0000ff"]
     cells = plots.Cells(z, plots.Categories(codes, list("abc"), palette), labels)
-    (dots,) = drawn(plots.embedding(cells, style.LIGHT))
+    (dots,) = drawn(plots.embedding(cells))
     order = [labels.index(name) for name in dots["label"]]
     assert sorted(order) == list(range(50))
     np.testing.assert_allclose(np.column_stack([dots["x"], dots["y"]]), z[order])
@@ -76,7 +77,7 @@ def test_few_cells_are_dots_that_know_their_name_and_colour() -> None:
 
 def test_high_values_lie_on_top_and_missing_ones_below() -> None:
     values = np.array([0.3, np.nan, 5.0, -1.0])
-    (dots,) = drawn(plots.embedding(plots.Cells(np.zeros((4, 2)), plots.Values(values)), style.DARK))
+    (dots,) = drawn(plots.embedding(plots.Cells(np.zeros((4, 2)), plots.Values(values))))
     np.testing.assert_array_equal(dots["cell"], [1, 3, 0, 2])
     assert (dots["glyph"].fill_color.transform.low, dots["glyph"].fill_color.transform.high) == (-1.0, 5.0)
 
@@ -98,7 +99,7 @@ def pixel(image: hv.RGB, x: float, y: float) -> np.ndarray:
 def test_many_cells_are_shaded_in_their_colours_at_their_places() -> None:
     group = np.arange(plots.SHADE_ABOVE + 1) % 2
     cells = plots.Cells(many(group), plots.Categories(group, ["a", "b"], ["#ff0000", "#0000ff"]))
-    image, dots = plots.embedding(cells, style.LIGHT, view=(-1, 1, -1, 1), size=(200, 200))
+    image, dots = plots.embedding(cells, view=(-1, 1, -1, 1), size=(200, 200))
     assert len(dots) == 0
     np.testing.assert_array_equal(pixel(image, -0.5, -0.5)[:3], [255, 0, 0])
     np.testing.assert_array_equal(pixel(image, 0.5, 0.5)[:3], [0, 0, 255])
@@ -110,7 +111,7 @@ def test_many_values_are_shaded_by_the_palette_between_the_limits() -> None:
     group = np.arange(plots.SHADE_ABOVE + 1) % 2
     values = np.where(group == 0, 2.0, 9.0)
     cells = plots.Cells(many(group), plots.Values(values, ["#000000", "#ffffff"], limits=(2.0, 16.0)), alpha=1.0)
-    image, _ = plots.embedding(cells, style.LIGHT, view=(-1, 1, -1, 1), size=(200, 200))
+    image, _ = plots.embedding(cells, view=(-1, 1, -1, 1), size=(200, 200))
     np.testing.assert_array_equal(pixel(image, -0.5, -0.5), [0, 0, 0, 255])
     np.testing.assert_allclose(pixel(image, 0.5, 0.5), [127, 127, 127, 255], atol=2)
 
@@ -119,7 +120,7 @@ def test_moving_the_view_shades_anew_only_where_there_is_a_shade() -> None:
     group = np.arange(plots.SHADE_ABOVE + 1) % 2
     colour = plots.Categories(group, ["a", "b"], ["#ff0000", "#0000ff"])
     pipe = hv.streams.Pipe(data=plots.Cells(many(group), colour))
-    shown = plots.embedding_map(pipe, style.LIGHT, (-1, 1, -1, 1))
+    shown = plots.embedding_map(pipe, (-1, 1, -1, 1))
     moved = next(s for s in shown.streams if isinstance(s, hv.streams.RangeXY))
     assert shown[()].get(0).bounds.lbrt() == (-1, -1, 1, 1)
     moved.event(x_range=(0, 1), y_range=(0.0, 0.7))
@@ -176,16 +177,16 @@ def test_no_cells_no_velocity_or_no_numbers_give_no_streamlines() -> None:
     assert streamlines(LEVELS, LEVELS, X, Y, np.zeros_like(X)) == []
     assert streamlines(LEVELS, LEVELS, 0 * X, 0 * Y, EVERYWHERE) == []
     assert streamlines(LEVELS, LEVELS, X * np.nan, Y, EVERYWHERE) == []
-    assert hv.render(plots.streamlines(LEVELS, LEVELS, 0 * X, 0 * Y, EVERYWHERE, style.DARK)) is not None
+    assert hv.render(overlays.streamlines(LEVELS, LEVELS, 0 * X, 0 * Y, EVERYWHERE, style.DARK)) is not None
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 90, 200])
 def test_arrow_heads_point_along_the_velocity(degrees: float) -> None:
     a = np.deg2rad(degrees)
     heads = drawn(
-        plots.streamlines(LEVELS, LEVELS, np.cos(a) * EVERYWHERE, np.sin(a) * EVERYWHERE, EVERYWHERE, style.LIGHT)
+        overlays.streamlines(LEVELS, LEVELS, np.cos(a) * EVERYWHERE, np.sin(a) * EVERYWHERE, EVERYWHERE, style.LIGHT)
     )
-    arrows = drawn(plots.arrows(np.zeros((1, 2)), np.array([[np.cos(a), np.sin(a)]]), style.LIGHT, 0.5))
+    arrows = drawn(overlays.arrows(np.zeros((1, 2)), np.array([[np.cos(a), np.sin(a)]]), style.LIGHT, 0.5))
     for (glyph,) in (heads, arrows):
         spec = glyph["glyph"].angle  # of a triangle that points upwards; one number where all are the same
         angle = np.asarray(glyph[spec.field] if hasattr(spec, "field") else spec)
@@ -195,14 +196,14 @@ def test_arrow_heads_point_along_the_velocity(degrees: float) -> None:
 
 def test_the_longest_arrow_has_the_length_asked_for() -> None:
     vectors = np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0], [np.nan, 1.0]])
-    shafts, _ = plots.arrows(np.ones((4, 2)), vectors, style.LIGHT, 0.2)
+    shafts, _ = overlays.arrows(np.ones((4, 2)), vectors, style.LIGHT, 0.2)
     length = np.hypot(shafts["x1"] - shafts["x"], shafts["y1"] - shafts["y"])
     np.testing.assert_allclose(length, [0.2, 0.02])
 
 
 def test_growth_is_red_where_mass_grows_blue_where_it_shrinks_and_clear_where_no_cells_are() -> None:
     cells = np.where(Y > -0.5, 1.0, 0.0)
-    image = plots.growth_map(LEVELS, LEVELS, X, cells, 1.0)
+    image = overlays.growth_map(LEVELS, LEVELS, X, cells, 1.0)
     red, blue = style.colour_array([style.GAIN, style.LOSS])[:, :3]
     np.testing.assert_array_equal(pixel(image, 0.9, 0.5)[:3], red)
     np.testing.assert_array_equal(pixel(image, -0.9, 0.5)[:3], blue)
@@ -211,7 +212,7 @@ def test_growth_is_red_where_mass_grows_blue_where_it_shrinks_and_clear_where_no
     assert weak < 25
     assert pixel(image, 0.9, -0.8)[3] == 0
     assert image.bounds.lbrt() == pytest.approx((-1.025, -1.025, 1.025, 1.025))
-    np.testing.assert_array_equal(pixel(plots.growth_map(LEVELS, LEVELS, X * np.nan, cells, 1.0), 0, 0)[3], 0)
+    np.testing.assert_array_equal(pixel(overlays.growth_map(LEVELS, LEVELS, X * np.nan, cells, 1.0), 0, 0)[3], 0)
 
 
 # ------------------------------------------------------------------------------------------------------------ charts
@@ -219,39 +220,57 @@ def test_growth_is_red_where_mass_grows_blue_where_it_shrinks_and_clear_where_no
 
 def test_losses_are_logarithmic_only_where_a_logarithm_serves() -> None:
     steps = np.arange(5)
-    wide = charts.losses({"a": (steps, 10.0**-steps), "b": (steps, np.array([1, np.nan, 0, 1, 1]))}, style.LIGHT)
-    figure = hv.render(wide)
+    wide = {"a": (steps, 10.0**-steps), "b": (steps, np.array([1, np.nan, 0, 1, 1]))}
+    figure = charts.losses(wide, style.LIGHT)
     assert type(figure.y_scale).__name__ == "LogScale"
     assert [len(r.data_source.data["value"]) for r in figure.renderers] == [5, 3]
-    narrow = hv.render(charts.losses({"a": (steps, 1.0 + steps)}, style.LIGHT))
+    narrow = charts.losses({"a": (steps, 1.0 + steps)}, style.LIGHT)
     assert type(narrow.y_scale).__name__ == "LinearScale"
-    negative = hv.render(charts.losses({"a": (steps, np.array([-1e-3, 1, 10, 100, 1000]))}, style.LIGHT))
+    negative = charts.losses({"a": (steps, np.array([-1e-3, 1, 10, 100, 1000]))}, style.LIGHT)
     assert type(negative.y_scale).__name__ == "LinearScale"
-    assert hv.render(charts.losses({}, style.DARK)) is not None
+    assert charts.losses({}, style.DARK).renderers == []
 
 
-def test_bars_have_their_time_points_colours_and_the_yardsticks_where_they_are_known() -> None:
+def test_bars_have_their_time_points_colours_and_yardsticks() -> None:
     labels, w2 = ["d0", "d1", "d2"], np.array([0.1, 0.4, 0.3])
-    figure = hv.render(
-        charts.match_bars(labels, w2, np.array([0.1, 0.2, 0.2]), np.array([np.nan, 0.6, 0.9]), style.LIGHT)
-    )
-    (bars,) = [r for r in figure.renderers if isinstance(r.glyph, VBar)]
+    figure = charts.match_bars(labels, w2, np.array([0.1, 0.2, 0.2]), np.array([np.nan, 0.6, 0.9]), style.LIGHT)
+    bars, stays, floor = figure.renderers
+    assert isinstance(bars.glyph, VBar)
     data = bars.data_source.data
     assert dict(zip(data["time_point"], data["value"], strict=True)) == dict(zip(labels, w2, strict=True))
     assert list(data["colour"]) == style.time_colours(3)
-    known = sorted(len(r.data_source.data["value"]) for r in figure.renderers if isinstance(r.glyph, Scatter))
-    assert known == [2, 3]
+    np.testing.assert_array_equal(stays.data_source.data["value"], [np.nan, 0.6, 0.9])
+    np.testing.assert_array_equal(floor.data_source.data["value"], [0.1, 0.2, 0.2])
+    assert [item.label.value for item in figure.legend[0].items] == ["first snapshot stays", "noise floor"]
     assert figure.y_range.start == 0
-    assert figure.y_range.end > 0.9
+    assert figure.y_range.end == pytest.approx(1.15 * 0.9)
     assert figure.toolbar.logo is None
 
 
+def test_a_chart_shows_new_data_as_one_made_with_them_would() -> None:
+    labels, steps = ["d0", "d1"], np.arange(3)
+    old, new = [np.array([[1.0, 2.0], [0.5, 0.5], [3.0, 4.0]]) * k for k in (1, 7)]
+    chart, fresh = (charts.match_bars(labels, *values, style.LIGHT) for values in (old, new))
+    charts.show_bars(chart, new[0], new[2], new[1])
+    assert contents(chart) == contents(fresh)
+    assert chart.y_range.end == fresh.y_range.end
+    before, after = ({"a": (steps, 1.0 + k * steps), "b": (steps, 2.0 + steps)} for k in (1, 2))
+    chart, fresh = charts.losses(before, style.LIGHT), charts.losses(after, style.LIGHT)
+    charts.show_losses(chart, after)
+    assert contents(chart) == contents(fresh)
+
+
+def contents(figure: Figure) -> list[dict]:
+    return [{k: list(v) for k, v in r.data_source.data.items()} for r in figure.renderers]
+
+
 @pytest.mark.parametrize("theme", [style.LIGHT, style.DARK])
-def test_other_charts_render_with_one_time_point_and_with_many(theme: style.Theme) -> None:
+def test_other_charts_hold_one_time_point_and_many(theme: style.Theme) -> None:
     for n in (1, 12):
         labels = [f"<t{i}>" for i in range(n)]
-        figure = hv.render(charts.cells_per_time(labels, np.arange(n) * 1000, theme))
+        figure = charts.cells_per_time(labels, [1000 * i for i in range(n)], theme)
         assert list(figure.x_range.factors) == labels
+        assert list(figure.renderers[1].data_source.data["text"])[-1] == f"{1000 * (n - 1):,}"
         assert figure.xaxis[0].major_label_text_color == theme.muted
-        figure = hv.render(charts.mass_bars(labels, np.ones(n), np.ones(n), theme))
+        figure = charts.mass_bars(labels, np.ones(n), np.ones(n), theme)
         assert figure.background_fill_alpha == 0
