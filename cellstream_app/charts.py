@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from bokeh.core.properties import value as constant
 from bokeh.models import ColumnDataSource, FactorRange, HoverTool, Legend, LegendItem, NumeralTickFormatter, Range1d
 from bokeh.plotting import figure as Figure
 
@@ -76,8 +77,8 @@ def cells_per_time(labels: Sequence[str], counts: Sequence[int], theme: Theme) -
     chart = _bars(labels, np.asarray(counts, float), "cells", {}, theme, "cells")
     numbers = dict(time_point=_names(labels), value=list(counts), text=[f"{c:,}" for c in counts])
     chart.text(
-        "time_point", "value", "text", source=ColumnDataSource(numbers), text_color=theme.muted, text_font=FONT,
-        text_font_size=SMALL_SIZE, text_align="center", text_baseline="bottom", y_offset=-4,
+        "time_point", "value", "text", source=ColumnDataSource(numbers), text_color=theme.muted,
+        text_font=constant(FONT), text_font_size=SMALL_SIZE, text_align="center", text_baseline="bottom", y_offset=-4,
     )  # fmt: skip
     return chart
 

@@ -74,11 +74,11 @@ class Cells:
         return pd.DataFrame({"x": self.points[:, 0], "y": self.points[:, 1], "colour": shade})
 
 
-def view_of(points: np.ndarray, size: tuple[int, int] = SIZE) -> View:
+def view_of(points: np.ndarray, size: tuple[int, int] = SIZE, margin: float = MARGIN) -> View:
     """The smallest view with a margin that holds all points at equal scale on both axes for a picture of ``size``."""
     finite = points[np.isfinite(points).all(axis=1)]
     low, high = (finite.min(axis=0), finite.max(axis=0)) if len(finite) else (-np.ones(2), np.ones(2))
-    half = np.maximum((high - low) / 2, 1e-9) * (1 + 2 * MARGIN)
+    half = np.maximum((high - low) / 2, 1e-9) * (1 + 2 * margin)
     scale = max(half[0] / size[0], half[1] / size[1])
     (cx, cy), hx, hy = (low + high) / 2, scale * size[0], scale * size[1]
     return float(cx - hx), float(cx + hx), float(cy - hy), float(cy + hy)
@@ -100,7 +100,7 @@ def embedding(
     Always an overlay of one image and one set of points, one of them empty, so that it can stand in a ``DynamicMap``.
     ``view`` is what the image covers, ``size`` its pixels, ``home`` the view at the start and after a reset.
     """
-    home = home or view_of(cells.points)
+    home = home or view_of(cells.points, size)
     many = len(cells.points) > SHADE_ABOVE
     image = (
         rgb(shaded(cells, view or home, size, int(len(cells.points) < SINGLE_PIXELS_ABOVE)), view or home)
@@ -215,17 +215,24 @@ def make_plane(figure: Figure, home: View) -> None:
     figure.toolbar_inner = True
     for axis, (low, high) in ((figure.x_range, home[:2]), (figure.y_range, home[2:])):
         axis.reset_start, axis.reset_end = low, high
-    keep = CustomJS(args=dict(figure=figure), code=KEEP_SCALE)
+    keep = CustomJS(args=dict(figure=figure, home=list(home)), code=KEEP_SCALE)
     figure.js_on_change("inner_width", keep)
     figure.js_on_change("inner_height", keep)
+    figure.js_on_event("reset", keep)
 
 
-# Keeps the centre; where the frame changes its shape, widens one axis until both have the same scale again.
+# What is wanted in view is the home view, until the user moves; then the user's. A frame of any shape shows all of it
+# at equal scale. From what the last shape showed nothing is concluded: the view would grow from one to the next.
 KEEP_SCALE = """
 const w = figure.inner_width, h = figure.inner_height, xr = figure.x_range, yr = figure.y_range
 if (!(w > 0 && h > 0)) return
-const scale = Math.max(Math.abs(xr.end - xr.start) / w, Math.abs(yr.end - yr.start) / h)
-const cx = (xr.start + xr.end) / 2, cy = (yr.start + yr.end) / 2
-xr.setv({start: cx - scale * w / 2, end: cx + scale * w / 2})
-yr.setv({start: cy - scale * h / 2, end: cy + scale * h / 2})
+const now = [xr.start, xr.end, yr.start, yr.end]
+const ours = figure.view_shown?.every((v, i) => Math.abs(v - now[i]) <= 1e-9 * (Math.abs(v) + Math.abs(now[i])))
+if (!ours) figure.view_wanted = figure.view_shown ? now : home
+const [x0, x1, y0, y1] = figure.view_wanted
+const scale = Math.max(Math.abs(x1 - x0) / w, Math.abs(y1 - y0) / h)
+const cx = (x0 + x1) / 2, cy = (y0 + y1) / 2
+figure.view_shown = [cx - scale * w / 2, cx + scale * w / 2, cy - scale * h / 2, cy + scale * h / 2]
+xr.setv({start: figure.view_shown[0], end: figure.view_shown[1]})
+yr.setv({start: figure.view_shown[2], end: figure.view_shown[3]})
 """

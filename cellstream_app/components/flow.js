@@ -301,7 +301,7 @@ function make_clock(parent) {
       const at = marks.findIndex(m => Math.abs(m.time - now) <= NEAR_MARK * whole)
       const next = marks.findIndex(m => m.time > now)
       const number = (at >= 0 ? marks[at].time : now).toFixed(digits).replace("-", "−")
-      const text = unit ? `${unit} ${number}` : number
+      const text = unit ? `${number} ${unit}` : number
       if (time.textContent !== text) time.textContent = text
       const name = m => String(m.label ?? m.time)
       const where = at >= 0 ? `measured · ${name(marks[at])}` : next > 0 ? `${name(marks[next - 1])} → ${name(marks[next])}` : ""

@@ -79,7 +79,7 @@ class ExplorePage(pn.viewable.Viewer):
         self.message = ui.Message()
         self.colour.param.watch(self._on_colour, "value")
         self.gene.param.watch(self._on_colour, "value")
-        switch = dict(margin=0, size="small")
+        switch = dict(margin=0, size="small", sx={"& .MuiTypography-root": {"fontSize": "14px"}})
         self.particles = pmui.Switch(label="Particles", value=True, **switch)
         self.streams = pmui.Switch(label="Streamlines of v", value=True, **switch)
         self.growth = pmui.Switch(label="Growth map of g", value=False, **switch)
@@ -225,6 +225,8 @@ class ExplorePage(pn.viewable.Viewer):
         self.when.disabled = not (self.streams.value or self.growth.value)
         self._show_growth_legend()
         self._stale = True
+        if any(event.obj is self.growth for event in events) and self.session.result is not None:
+            self.stage.recolour(self._colouring())
 
     def _on_particles(self, event: Any) -> None:
         self.stage.layers = self._layers()

@@ -21,8 +21,8 @@ SIZE = (960, 540)
 """Pixels of the stage, about; in a window of another shape one side is widened."""
 ARROWS = 260
 """Arrows at most; they stand at cells spread evenly over the picture."""
-BEHIND, ALONE = 0.5, 0.85
-"""Opacity of the cells behind particles, and without them."""
+BEHIND, ON_GROWTH, ALONE = 0.5, 0.75, 0.85
+"""Opacity of the cells behind particles, there on the growth map, which would tint them, and without particles."""
 LABELLED = plots.SHADE_ABOVE
 """Cells up to which the pointer reads their names."""
 
@@ -49,7 +49,7 @@ class Stage(pn.viewable.Viewer):
         """Another result, or another theme: a new figure."""
         look = self._look()
         self.result, self._t = result, t
-        home = plots.view_of(nearly_all(result.points), SIZE)
+        home = plots.view_of(result.grid.points, SIZE, margin=0)
         self._cells = hv.streams.Pipe(self._coloured(colouring))
         self._growth, self._streams, self._arrows = (hv.streams.Pipe(None) for _ in range(3))
         layered = (
@@ -103,7 +103,8 @@ class Stage(pn.viewable.Viewer):
         if len(result.index) <= LABELLED and self.session.result_source is not None:
             names = self.session.result_source.adata.obs_names
             labels = [str(names[row]) for row in result.rows]
-        return plots.Cells(result.points, colouring.colour, labels, alpha=BEHIND if self.layers["particles"] else ALONE)
+        behind = ON_GROWTH if self.layers["growth"] else BEHIND
+        return plots.Cells(result.points, colouring.colour, labels, alpha=behind if self.layers["particles"] else ALONE)
 
     def _state(self, pipe: hv.streams.Pipe) -> tuple:
         moment = self._t if self.layers["moment"] else None
@@ -131,13 +132,6 @@ class Stage(pn.viewable.Viewer):
         chosen = spread_out(result.points, ARROWS) if self.layers["arrows"] else np.empty(0, int)
         longest = 0.06 * float(np.ptp(result.points, axis=0).max())
         return overlays.arrows(result.points[chosen], result.vectors[chosen], self._look(), longest)
-
-
-def nearly_all(points: np.ndarray) -> np.ndarray:
-    """The points without the few that lie far out: one stray cell shall not shrink the picture of all others."""
-    low, high = np.percentile(points, [0.2, 99.8], axis=0)
-    room = 0.03 * (high - low)
-    return points[((points >= low - room) & (points <= high + room)).all(1)]
 
 
 def spread_out(points: np.ndarray, most: int) -> np.ndarray:

@@ -124,6 +124,9 @@ class Watching(pn.viewable.Viewer):
             width=190,
         )  # fmt: skip
         self.stage.param.watch(lambda event: self._show_losses(), "value")
+        self.no_losses = ui.text(
+            "Appear once the first round is judged, or with the first steps of a stage.", muted=True
+        )
         self.losses = pn.pane.Bokeh(None, margin=0, height=230, **WIDE)
         gap = {"gap": f"{ui.GAP}px"}
         top = ui.card(
@@ -138,7 +141,7 @@ class Watching(pn.viewable.Viewer):
             title="How well each time point is met",
             hint="lower is better",
         )
-        losses = ui.card(ui.row(ui.heading("Losses"), self.stage), ui.column(self.losses, height=235))
+        losses = ui.card(ui.row(ui.heading("Losses"), self.stage), ui.column(self.no_losses, self.losses, height=235))
         mass = ui.card(ui.column(self.mass, height=250), title="Population size")
         self.body = pn.Row(
             ui.column(picture, losses), ui.column(worth, match, mass, width=400, sizing_mode="fixed"),
@@ -233,6 +236,7 @@ class Watching(pn.viewable.Viewer):
         if not self._new("losses", (stage, known, self.session.status.live)):
             return
         found = curves(run.history, stage)
+        self.no_losses.visible = not found
         if self._new("losses figure", (stage, *found, charts.is_logarithmic(found))):
             self.losses.object = charts.losses(found, self._look()) if found else None
         elif found:

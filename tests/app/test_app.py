@@ -27,7 +27,7 @@ from cellstream.worker import work
 from tests.app.browser import chromium, free_port, picture, wait_for, watched
 from tests.conftest import TINY
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), pytest.mark.flaky(reruns=2)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 90_000
