@@ -148,7 +148,7 @@ class Session(param.Parameterized):
         config = dataclasses.replace(config, preprocess=reading.preprocess)
         stem = re.sub(r"\.(h5ad|zarr|loom|h5|mtx|csv|tsv|txt)(\.gz|\.zip)?$", "", Path(source.key).name)
         run = await asyncio.to_thread(Run.create, runs.new_folder(stem), self.snapshots, config, recipe)
-        run.start()
+        await asyncio.to_thread(run.start)
         self._known[run.folder] = run
         self.param.update(runs_changed=self.runs_changed + 1)
         await self.select(run)
@@ -165,7 +165,9 @@ class Session(param.Parameterized):
     async def select(self, run: Run | None) -> None:
         """Make a run the selected one and load what it has to show."""
         self._wanted = run
-        status = run.status() if run else Status("new")
+        status = await asyncio.to_thread(run.status) if run else Status("new")
+        if run is not self._wanted:  # another one was chosen meanwhile
+            return
         name = folder_name(run)
         self.clock = Clock(run.config) if run else None
         self.param.update(run=run, run_id=name, status=status, news=self.news + 1, result_problem="")

@@ -26,11 +26,11 @@ FLAGS = [
 
 
 def chromium_path() -> str:
-    """The system's Chromium; skips the test where there is none. ``CELLSTREAM_CHROMIUM`` names another."""
+    """The system's Chromium; without one the test fails. ``CELLSTREAM_CHROMIUM`` names another."""
     names = (os.environ.get("CELLSTREAM_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     if found is None:
-        pytest.skip("no Chromium on this machine")
+        pytest.fail("There is no Chromium on this machine: install Debian's chromium, or name one in CELLSTREAM_CHROMIUM.")
     return found
 
 

@@ -230,7 +230,7 @@ def test_the_clock_names_the_time_and_the_measured_points(browser: Browser) -> N
         open_page(page, url)
         marks = [{"time": 0.0, "label": "E8"}, {"time": 2.0, "label": "<b>E9"}]
         stage.on_server(clock=True, unit="day", marks=marks, time=1.5)
-        page.get_by_text("1.5 day").wait_for(timeout=5000)
+        page.get_by_text("1.50 day").wait_for(timeout=5000)
         page.get_by_text("E8 → <b>E9").wait_for(timeout=5000)
         assert page.locator(".clock .tick").count() == 2
         assert page.locator(".clock.measured").count() == 0
