@@ -30,7 +30,9 @@ def chromium_path() -> str:
     names = (os.environ.get("CELLSTREAM_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     if found is None:
-        pytest.fail("There is no Chromium on this machine: install Debian's chromium, or name one in CELLSTREAM_CHROMIUM.")
+        pytest.fail(
+            "There is no Chromium on this machine: install Debian's chromium, or name one in CELLSTREAM_CHROMIUM."
+        )
     return found
 
 
