@@ -1,0 +1,76 @@
+"""How soon the app answers a click, at rest and while it trains and draws: measured in a real browser."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from cellstream.presets import PRESETS
+from tests.app.browser import chromium, free_port, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+CLICKS = 20
+# from the click to the sentence that answers it, within the page
+ANSWER = """async ([name, text]) => {
+  const inside = function*(root) { for (const e of root.querySelectorAll('*')) {
+    yield e; if (e.shadowRoot) yield* inside(e.shadowRoot) } }
+  const find = test => { for (const e of inside(document)) if (test(e)) return e }
+  const button = find(e => e.tagName === 'BUTTON' && e.textContent.trim() === name && e.offsetParent)
+  const began = performance.now()
+  button.click()
+  while (performance.now() - began < 15000) {
+    await new Promise(go => setTimeout(go, 5))
+    if (find(e => !e.children.length && e.textContent.includes(text))) break
+  }
+}"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The Train page with the sample opened."""
+    place, port = tmp_path_factory.mktemp("clicks"), free_port()
+    command = [sys.executable, "-m", "panel", "serve", str(ROOT / "cellstream_app"), "--port", str(port)]
+    environment = {**os.environ, "CELLSTREAM_HOME": str(place / "home"), "OMP_NUM_THREADS": "1"}
+    with open(place / "log.txt", "wb") as log, chromium() as browser:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            wait_for(lambda: b"app running at" in (place / "log.txt").read_bytes(), 90)
+            page = browser.new_page(viewport={"width": 1400, "height": 900})
+            page.set_default_timeout(90_000)
+            page.goto(f"http://localhost:{port}/cellstream_app?page=data")
+            page.get_by_text("Simulated blood: progenitors").click()
+            page.get_by_role("button", name="Continue to training").click()
+            page.get_by_role("button", name="Start training").wait_for()
+            page.wait_for_timeout(3000)
+            yield page
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["at rest", "while it trains"])
+def test_click(benchmark: BenchmarkFixture, page: Page, training: bool) -> None:
+    """Choosing another preset: forty settings change, a sentence answers."""
+    benchmark.group = "click"
+    if training:
+        page.get_by_role("button", name="Best", exact=True).click()
+        page.get_by_role("button", name="Start training").click()
+        page.get_by_text("Embedding · step").first.wait_for()
+        page.wait_for_timeout(3000)
+    names = itertools.cycle(["paper", "quick"])
+
+    def click() -> None:
+        name = next(names)
+        page.evaluate(ANSWER, [name.capitalize(), PRESETS[name].text])
+
+    benchmark.pedantic(click, setup=lambda: page.wait_for_timeout(700), rounds=CLICKS)
+    if training:
+        page.get_by_role("button", name="Stop", exact=True).click()
