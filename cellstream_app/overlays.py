@@ -1,49 +1,83 @@
-"""What lies over the cells of an embedding: streamlines, arrows, the growth map. Arrays in, HoloViews elements out."""
+"""What lies over the cells of an embedding: streamlines, arrows, the growth map; as layers of a Bokeh figure.
+
+For each layer a function turns arrays into columns; it knows no document and may run in a thread. The layer itself is
+made once and shown new columns, which costs milliseconds; drawn anew through HoloViews it cost half a second a frame.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import holoviews as hv
 import numpy as np
-from holoviews import dim
+from bokeh.models import ColumnDataSource
+from bokeh.plotting import figure as Figure
 from scipy.ndimage import zoom
 
-from cellstream_app.plots import rgb
 from cellstream_app.streamlines import streamlines as trace_streamlines
 from cellstream_app.style import Theme, colour_array, growth_palette
 
 HEAD_AT = 0.72  # where on a streamline its arrow head sits
 GROWTH_PIXELS = 280  # of the smoothed growth map, on its longer side
+HALO = 2.0  # pixels by which the halo of a line is wider than the line
+SHAFT = (0.8, 1.3)  # opacity and width in pixels of an arrow's shaft
+
+Columns = dict[str, np.ndarray | list]
+LINE = ("x0", "y0", "x1", "y1", "alpha", "width")
+HEAD = ("x", "y", "angle", "alpha")
+IMAGE = ("image", "x", "y", "dw", "dh")
 
 
-def streamlines(
+class Layer:
+    """Renderers of a figure by the name of their source. Shows nothing until it is told what."""
+
+    def __init__(self, columns: Mapping[str, Sequence[str]]):
+        self.sources = {name: ColumnDataSource({c: [] for c in of}) for name, of in columns.items()}
+
+    def show(self, found: Mapping[str, Columns]) -> None:
+        """New data. To be called by who holds the document."""
+        for name, data in found.items():
+            self.sources[name].data = data
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.show({name: {c: [] for c in source.data} for name, source in self.sources.items()})
+
+
+class Lines(Layer):
+    """Lines with arrow heads: streamlines, or arrows at cells. A halo keeps them apart from what is beneath."""
+
+    def __init__(self, figure: Figure, theme: Theme, head_size: float):
+        super().__init__({"lines": [*LINE, "halo", "faint"], "heads": HEAD})
+        place: dict[str, Any] = dict(x0="x0", y0="y0", x1="x1", y1="y1", source=self.sources["lines"])
+        figure.segment(**place, line_color=theme.background, line_alpha="faint", line_width="halo")
+        figure.segment(**place, line_color=theme.ink, line_alpha="alpha", line_width="width")
+        figure.scatter(
+            "x", "y", angle="angle", source=self.sources["heads"], marker="triangle", size=head_size,
+            fill_color=theme.ink, fill_alpha="alpha", line_color=None,
+        )  # fmt: skip
+
+
+class Image(Layer):
+    """Pixels over a part of the plane; beneath the cells, if so wished."""
+
+    def __init__(self, figure: Figure, level: str = "underlay"):
+        super().__init__({"image": IMAGE})
+        figure.image_rgba("image", "x", "y", "dw", "dh", source=self.sources["image"], level=level)
+
+
+def stream_columns(
     grid_x: np.ndarray,
     grid_y: np.ndarray,
     vx: np.ndarray,
     vy: np.ndarray,
     weight: np.ndarray,
-    theme: Theme,
     separation: float = 0.035,
-) -> hv.Overlay:
-    """Evenly spaced streamlines that swell towards their head and fade where there are no cells.
+) -> dict[str, Columns]:
+    """Evenly spaced streamlines that swell towards their head and fade where there are no cells, for :class:`Lines`.
 
-    ``vx``, ``vy`` and ``weight`` (0..1, where there are cells) have the shape ``(len(grid_y), len(grid_x))``.
-    """
-    table, heads = stream_rows(grid_x, grid_y, vx, vy, weight, separation)
-    # columns of short segments: a path whose strength varies would be split in Python, line by line
-    halo, lines = (hv.Segments(table, ["x", "y", "x1", "y1"], ["alpha", "width"]) for _ in range(2))
-    halo = halo.opts(color=theme.background, line_alpha=0.4 * dim("alpha"), line_width=dim("width") + 2)
-    lines = lines.opts(color=theme.ink, line_alpha="alpha", line_width="width")
-    return halo * lines * _heads(heads, theme.ink, 8)
-
-
-def stream_rows(
-    grid_x: np.ndarray, grid_y: np.ndarray, vx: np.ndarray, vy: np.ndarray, weight: np.ndarray, separation: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Streamlines as short segments, rows of x0, y0, x1, y1, opacity, width; and their heads.
-
-    Heads are rows of x, y, angle in radians from the x axis, opacity.
+    ``vx``, ``vy`` and ``weight`` (0..1, where there are cells) have the shape ``(len(grid_y), len(grid_x))``;
+    ``separation`` is in units of the longer side.
     """
     pieces, heads = [np.empty((0, 6))], []
     for line in trace_streamlines(grid_x, grid_y, vx, vy, weight, separation):
@@ -55,33 +89,36 @@ def stream_rows(
         head = int(HEAD_AT * (len(along) - 1))
         dx, dy = line.xy[head + 1] - line.xy[head - 1]
         heads.append((*line.xy[head], np.arctan2(dy, dx), strength[head]))
-    return np.concatenate(pieces), np.array(heads, dtype=float).reshape(-1, 4)
+    return _lines(np.concatenate(pieces), np.array(heads, dtype=float).reshape(-1, 4))
 
 
-def arrows(points: np.ndarray, vectors: np.ndarray, theme: Theme, longest: float) -> hv.Overlay:
-    """An arrow at each of ``points (n, 2)`` along ``vectors (n, 2)``; the longest is ``longest`` data units long."""
+def arrow_columns(points: np.ndarray, vectors: np.ndarray, longest: float) -> dict[str, Columns]:
+    """An arrow at each of ``points (n, 2)`` along ``vectors (n, 2)``, for :class:`Lines`.
+
+    The longest is ``longest`` data units long.
+    """
     length = np.hypot(*vectors.T)
     ends = points + vectors * (longest / (np.nanmax(length, initial=0) or 1.0))
     shown = np.isfinite(ends).all(axis=1) & (length > 0)
     start, end = points[shown], ends[shown]
     angle = np.arctan2(*(end - start).T[::-1])
-    shafts = hv.Segments((*start.T, *end.T), ["x", "y", "x1", "y1"]).opts(color=theme.ink, alpha=0.8, line_width=1.3)
-    return shafts * _heads(np.column_stack([end, angle, np.full(len(end), 0.9)]), theme.ink, 6)
+    alpha, width = (np.full(len(end), value) for value in SHAFT)
+    return _lines(np.column_stack([start, end, alpha, width]), np.column_stack([end, angle, np.full(len(end), 0.9)]))
 
 
-def _heads(rows: Sequence, colour: str, size: float) -> hv.Points:
-    """Arrow heads: rows of x, y, angle in radians from the x axis, opacity."""
-    table = np.array(rows, dtype=float).reshape(-1, 4)
-    table[:, 2] = np.rad2deg(table[:, 2]) - 90  # the marker points upwards
-    return hv.Points(table, ["x", "y"], ["angle", "alpha"]).opts(
-        marker="triangle", angle="angle", size=size, color=colour, fill_alpha="alpha", line_color=None
-    )
+def _lines(lines: np.ndarray, heads: np.ndarray) -> dict[str, Columns]:
+    """Columns from rows: of lines x0, y0, x1, y1, opacity, width; of heads x, y, angle from the x axis, opacity."""
+    lines, heads = lines.astype(np.float32), heads.astype(np.float32)
+    heads[:, 2] -= np.pi / 2  # the marker points upwards
+    columns: Columns = dict(zip(LINE, lines.T, strict=True))
+    columns |= {"halo": lines[:, 5] + np.float32(HALO), "faint": np.float32(0.4) * lines[:, 4]}
+    return {"lines": columns, "heads": dict(zip(HEAD, heads.T, strict=True))}
 
 
-def growth_map(
+def growth_columns(
     grid_x: np.ndarray, grid_y: np.ndarray, growth: np.ndarray, weight: np.ndarray, limit: float, strength: float = 0.75
-) -> hv.RGB:
-    """Growth on the grid, smooth, diverging about zero and transparent where there are no cells.
+) -> dict[str, Columns]:
+    """Growth on the grid, smooth, diverging about zero, transparent where there are no cells; for :class:`Image`.
 
     ``growth`` and ``weight`` (0..1) have the shape ``(len(grid_y), len(grid_x))``; colours end at ``±limit``. The
     colour bar is the page's: ``style.colour_bar_html(style.growth_palette(), (-limit, limit), label)``.
@@ -92,7 +129,14 @@ def growth_map(
     cover = zoom(np.where(finite, np.clip(weight, 0, 1), 0.0), factor, order=1)
     palette = colour_array(growth_palette())
     place = np.clip((value / limit + 1) / 2, 0, 1) * (len(palette) - 1)
-    pixels = palette[np.round(place).astype(int)][::-1].copy()
-    pixels[..., 3] = np.round(pixels[..., 3] * strength * np.sqrt(np.clip(cover, 0, 1))[::-1])
+    pixels = palette[np.round(place).astype(int)].copy()
+    pixels[..., 3] = np.round(pixels[..., 3] * strength * np.sqrt(np.clip(cover, 0, 1)))
     hx, hy = (grid_x[1] - grid_x[0]) / 2, (grid_y[1] - grid_y[0]) / 2
-    return rgb(pixels, (grid_x[0] - hx, grid_x[-1] + hx, grid_y[0] - hy, grid_y[-1] + hy))
+    return image_columns(pixels, (grid_x[0] - hx, grid_x[-1] + hx, grid_y[0] - hy, grid_y[-1] + hy))
+
+
+def image_columns(pixels: np.ndarray, view: Sequence[float]) -> dict[str, Columns]:
+    """Bytes ``(rows, columns, 4)``, lowest row first, over ``view = (x0, x1, y0, y1)``; for :class:`Image`."""
+    x0, x1, y0, y1 = view
+    words = np.ascontiguousarray(pixels).view(np.uint32)[..., 0]
+    return {"image": dict(image=[words], x=[x0], y=[y0], dw=[x1 - x0], dh=[y1 - y0])}

@@ -23,7 +23,7 @@ WHAT_ONE_SEES = (
     "Each dot is a cell, coloured by the time it was measured. The particles start at the first time point and follow "
     "the learned flow: what grows swells, what dies fades."
 )
-BREATH = 4.0
+BREATH = 2.0
 """While time plays, the layers rest so many times as long as it took to draw them: others want the server too."""
 
 
@@ -38,7 +38,7 @@ class ExplorePage(pn.viewable.Viewer):
         self._syncing = False
         self._shown: Any = None
         self._drawn_at = 0.0
-        self._stale = self._undrawn = False
+        self._stale = self._undrawn = self._drawing = False
         self._make_controls()
         self._make_place()
         session.param.watch(self._on_result, ["result", "dark"])
@@ -246,12 +246,14 @@ class ExplorePage(pn.viewable.Viewer):
     def _on_moved(self) -> None:
         self._stale = True
 
-    def _on_beat(self, event: Any) -> None:
-        """Draw what depends on the time, where that has changed."""
-        if not self._stale or self.session.page != "explore" or self.session.result is None:
+    async def _on_beat(self, event: Any) -> None:
+        """Draw what depends on the time, where that has changed; one picture at a time."""
+        if self._drawing or not self._stale or self.session.page != "explore" or self.session.result is None:
             return
         if self.stage.canvas.playing and time.monotonic() - self._drawn_at < BREATH * self.stage.last_cost:
             return
-        self._stale = False
-        self.stage.at(self.time_bar.time)
-        self._drawn_at = time.monotonic()
+        self._stale, self._drawing = False, True
+        try:
+            await self.stage.at(self.time_bar.time)
+        finally:
+            self._drawing, self._drawn_at = False, time.monotonic()

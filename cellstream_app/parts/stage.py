@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import holoviews as hv
 import numpy as np
 import panel as pn
 
-from cellstream_app import overlays, plots
+from cellstream_app import plots, ui
 from cellstream_app.colouring import Colouring
 from cellstream_app.components import flow
 from cellstream_app.fields import Field
+from cellstream_app.overlays import Columns, Image, Lines, arrow_columns, growth_columns, stream_columns
 from cellstream_app.results import Result
 from cellstream_app.session import Session
 from cellstream_app.style import Theme, colour_array, colour_bar_html, growth_palette, theme
@@ -19,6 +24,8 @@ from cellstream_app.ui import BOTH
 
 SIZE = (960, 540)
 """Pixels of the stage, about; in a window of another shape one side is widened."""
+LAYERS = ("growth", "arrows", "streams")
+"""What is drawn by this machine and not by the browser, from the lowest to the highest."""
 ARROWS = 260
 """Arrows at most; they stand at cells spread evenly over the picture."""
 BEHIND, ON_GROWTH, ALONE = 0.5, 0.75, 0.85
@@ -28,7 +35,7 @@ LABELLED = plots.SHADE_ABOVE
 
 
 class Stage(pn.viewable.Viewer):
-    """One figure per result and theme; its content goes through pipes, so axes and zoom stay."""
+    """One figure per result and theme, whose data are replaced, so that axes and zoom stay."""
 
     def __init__(self, session: Session):
         super().__init__()
@@ -41,6 +48,8 @@ class Stage(pn.viewable.Viewer):
         self.view = pn.Column(flow.over(self.pane, self.canvas), margin=0, min_height=320, **BOTH)
         self.result: Result | None = None
         self._t = 0.0
+        self._figure: Any = None
+        self._drawn: dict[str, tuple] = {}
 
     def __panel__(self) -> pn.Column:
         return self.view
@@ -51,14 +60,8 @@ class Stage(pn.viewable.Viewer):
         self.result, self._t = result, t
         home = plots.view_of(result.grid.points, SIZE, margin=0)
         self._cells = hv.streams.Pipe(self._coloured(colouring))
-        self._growth, self._streams, self._arrows = (hv.streams.Pipe(None) for _ in range(3))
-        layered = (
-            plots.embedding_map(self._cells, home, self.session.pixel_ratio)
-            * hv.DynamicMap(self._draw_growth, streams=[self._growth])
-            * hv.DynamicMap(self._draw_arrows, streams=[self._arrows])
-            * hv.DynamicMap(self._draw_streams, streams=[self._streams])
-        )
-        self.pane.object = layered.opts(hv.opts.Overlay(hooks=[flow.attach(self.canvas.frame_id)]))
+        layered = plots.embedding_map(self._cells, home, self.session.pixel_ratio)
+        self.pane.object = layered.opts(hv.opts.Overlay(hooks=[self._put_on, flow.attach(self.canvas.frame_id)]))
         marks = list(zip(result.times.tolist(), map(str, result.snapshots.labels), strict=True))
         colours = np.repeat(colour_array([look.accent]), result.paths.shape[1], axis=0)
         log_w = result.flow.log_w - result.flow.log_w[0]
@@ -70,16 +73,18 @@ class Stage(pn.viewable.Viewer):
         """Other colours for the cells."""
         self._cells.send(self._coloured(colouring))
 
-    def at(self, t: float) -> None:
-        """Draw the layers as they are at time ``t``."""
+    async def at(self, t: float) -> None:
+        """Draw the layers as they are at time ``t``; what is costly in a thread."""
         began = time.monotonic()
         self._t = t
-        for pipe in (self._growth, self._streams, self._arrows):
-            # what stands still is not sent again
-            state = self._state(pipe)
-            if getattr(pipe, "drawn", None) != state:
-                pipe.drawn = state
-                pipe.send(state)
+        result, figure = self.result, self._figure
+        todo = {name: state for name in LAYERS if self._drawn.get(name) != (state := self._state(name))}
+        if result is None or figure is None or not todo:
+            return
+        self._drawn |= todo
+        found = await asyncio.to_thread(self._columns, result, dict(self.layers), t, list(todo))
+        if figure is self._figure:
+            ui.in_turn(partial(self._show_layers, found))
         self.last_cost = time.monotonic() - began
 
     def fit(self) -> None:
@@ -106,32 +111,49 @@ class Stage(pn.viewable.Viewer):
         behind = ON_GROWTH if self.layers["growth"] else BEHIND
         return plots.Cells(result.points, colouring.colour, labels, alpha=behind if self.layers["particles"] else ALONE)
 
-    def _state(self, pipe: hv.streams.Pipe) -> tuple:
-        moment = self._t if self.layers["moment"] else None
-        if pipe is self._streams:
-            return self.layers["streams"], moment
-        if pipe is self._growth:
-            return self.layers["growth"], moment
-        return (self.layers["arrows"],)
+    def _put_on(self, plot: Any, element: Any) -> None:
+        """A hook: the layers come onto a new figure."""
+        figure = plot.handles["plot"]
+        if figure is not self._figure:
+            look = self._look()
+            self._figure, self._drawn = figure, {}
+            self._growth, self._arrows = Image(figure), Lines(figure, look, head_size=6)
+            self._streams = Lines(figure, look, head_size=8)
+            self._show_layers(self._columns(self.result, self.layers, self._t, LAYERS))
+            self._drawn = {name: self._state(name) for name in LAYERS}
 
-    def _field(self) -> Field:
-        return self.result.field(self._t) if self.layers["moment"] else self.result.course
+    def _show_layers(self, found: dict[str, dict[str, Columns] | None]) -> None:
+        layers = {"growth": self._growth, "arrows": self._arrows, "streams": self._streams}
+        for name, columns in found.items():
+            if columns is None:
+                layers[name].clear()
+            else:
+                layers[name].show(columns)
 
-    def _draw_streams(self, data: object) -> hv.Overlay:
-        field = self._field()
-        weight = field.weight if self.layers["streams"] else np.zeros_like(field.weight)
-        return overlays.streamlines(field.x, field.y, field.vx, field.vy, weight, self._look())
+    def _state(self, name: str) -> tuple:
+        """What a layer's picture depends on: what stands still is not drawn again."""
+        shown = self.layers[name]
+        return shown, self._t if shown and self.layers["moment"] and name != "arrows" else None
 
-    def _draw_growth(self, data: object) -> hv.RGB:
-        field = self._field()
-        weight = field.weight if self.layers["growth"] else np.zeros_like(field.weight)
-        return overlays.growth_map(field.x, field.y, field.growth, weight, self.result.growth_limit)
-
-    def _draw_arrows(self, data: object) -> hv.Overlay:
-        result = self.result
-        chosen = spread_out(result.points, ARROWS) if self.layers["arrows"] else np.empty(0, int)
-        longest = 0.06 * float(np.ptp(result.points, axis=0).max())
-        return overlays.arrows(result.points[chosen], result.vectors[chosen], self._look(), longest)
+    @staticmethod
+    def _columns(
+        result: Result, layers: dict[str, bool], t: float, names: Sequence[str]
+    ) -> dict[str, dict[str, Columns] | None]:
+        """What the layers of these names show at time ``t``; None for nothing."""
+        found: dict[str, dict[str, Columns] | None] = dict.fromkeys(names)
+        wanted = [name for name in names if layers[name]]
+        if {"growth", "streams"} & set(wanted):
+            f: Field = result.field(t) if layers["moment"] else result.course
+        for name in wanted:
+            if name == "streams":
+                found[name] = stream_columns(f.x, f.y, f.vx, f.vy, f.weight)
+            elif name == "growth":
+                found[name] = growth_columns(f.x, f.y, f.growth, f.weight, result.growth_limit)
+            else:
+                chosen = spread_out(result.points, ARROWS)
+                longest = 0.06 * float(np.ptp(result.points, axis=0).max())
+                found[name] = arrow_columns(result.points[chosen], result.vectors[chosen], longest)
+        return found
 
 
 def spread_out(points: np.ndarray, most: int) -> np.ndarray:

@@ -14,7 +14,8 @@ from panel.io.document import hold
 from cellstream.runs import Run
 from cellstream_app import charts, plots, ui
 from cellstream_app.live import BOX, MOVING, STAGES, Camera, Match, curves, latest_metrics, match_of
-from cellstream_app.live_plot import Columns, LivePlot
+from cellstream_app.live_plot import LivePlot
+from cellstream_app.overlays import Columns
 from cellstream_app.parts.tiles import legend_row, tiles_html
 from cellstream_app.session import Session
 from cellstream_app.style import Theme, theme, time_colours
@@ -252,7 +253,7 @@ class Watching(pn.viewable.Viewer):
             ui.in_turn(partial(charts.show_bars, self.mass.object, found.predicted, found.observed))
 
 
-def _read(run: Run, camera: Camera, live: LivePlot, moving: bool) -> Columns | None:
+def _read(run: Run, camera: Camera, live: LivePlot, moving: bool) -> dict[str, Columns] | None:
     """The latest picture of a run, ready to be shown; None where there is none."""
     preview = run.preview()
     if preview is None:

@@ -177,42 +177,73 @@ def test_no_cells_no_velocity_or_no_numbers_give_no_streamlines() -> None:
     assert streamlines(LEVELS, LEVELS, X, Y, np.zeros_like(X)) == []
     assert streamlines(LEVELS, LEVELS, 0 * X, 0 * Y, EVERYWHERE) == []
     assert streamlines(LEVELS, LEVELS, X * np.nan, Y, EVERYWHERE) == []
-    assert hv.render(overlays.streamlines(LEVELS, LEVELS, 0 * X, 0 * Y, EVERYWHERE, style.DARK)) is not None
+    nothing = overlays.stream_columns(LEVELS, LEVELS, 0 * X, 0 * Y, EVERYWHERE)
+    assert {len(column) for columns in nothing.values() for column in columns.values()} == {0}
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 90, 200])
 def test_arrow_heads_point_along_the_velocity(degrees: float) -> None:
     a = np.deg2rad(degrees)
-    heads = drawn(
-        overlays.streamlines(LEVELS, LEVELS, np.cos(a) * EVERYWHERE, np.sin(a) * EVERYWHERE, EVERYWHERE, style.LIGHT)
-    )
-    arrows = drawn(overlays.arrows(np.zeros((1, 2)), np.array([[np.cos(a), np.sin(a)]]), style.LIGHT, 0.5))
-    for (glyph,) in (heads, arrows):
-        spec = glyph["glyph"].angle  # of a triangle that points upwards; one number where all are the same
-        angle = np.asarray(glyph[spec.field] if hasattr(spec, "field") else spec)
+    v = np.cos(a) * EVERYWHERE, np.sin(a) * EVERYWHERE
+    streams = overlays.stream_columns(LEVELS, LEVELS, *v, EVERYWHERE)
+    arrows = overlays.arrow_columns(np.zeros((1, 2)), np.array([[np.cos(a), np.sin(a)]]), 0.5)
+    for found in (streams, arrows):
+        angle = found["heads"]["angle"]  # of a triangle that points upwards
+        assert len(angle)
         np.testing.assert_allclose(np.sin(angle - (a - np.pi / 2)), 0, atol=1e-3)
         np.testing.assert_allclose(np.cos(angle - (a - np.pi / 2)), 1, atol=1e-3)
 
 
 def test_the_longest_arrow_has_the_length_asked_for() -> None:
     vectors = np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0], [np.nan, 1.0]])
-    shafts, _ = overlays.arrows(np.ones((4, 2)), vectors, style.LIGHT, 0.2)
-    length = np.hypot(shafts["x1"] - shafts["x"], shafts["y1"] - shafts["y"])
-    np.testing.assert_allclose(length, [0.2, 0.02])
+    shafts = overlays.arrow_columns(np.ones((4, 2)), vectors, 0.2)["lines"]
+    length = np.hypot(shafts["x1"] - shafts["x0"], shafts["y1"] - shafts["y0"])
+    np.testing.assert_allclose(length, [0.2, 0.02], rtol=1e-4)
+
+
+def test_layers_show_what_they_are_told_and_nothing_when_cleared() -> None:
+    figure = Figure()
+    lines, image = overlays.Lines(figure, style.LIGHT, head_size=6), overlays.Image(figure)
+    lines.show(overlays.arrow_columns(np.zeros((3, 2)), np.ones((3, 2)), 1.0))
+    image.show(overlays.growth_columns(LEVELS, LEVELS, X, EVERYWHERE, 1.0))
+    drawn = {type(r.glyph).__name__: len(next(iter(r.data_source.data.values()))) for r in figure.renderers}
+    assert drawn == {"Segment": 3, "Scatter": 3, "ImageRGBA": 1}
+    for renderer in figure.renderers:  # a column that a glyph asks for is there
+        used = {value["field"] for value in renderer.glyph.properties_with_values().values() if _is_field(value)}
+        assert used <= set(renderer.data_source.data)
+    lines.clear()
+    image.clear()
+    assert {len(column) for r in figure.renderers for column in r.data_source.data.values()} == {0}
+
+
+def _is_field(value: object) -> bool:
+    return isinstance(value, dict) and "field" in value
 
 
 def test_growth_is_red_where_mass_grows_blue_where_it_shrinks_and_clear_where_no_cells_are() -> None:
     cells = np.where(Y > -0.5, 1.0, 0.0)
-    image = overlays.growth_map(LEVELS, LEVELS, X, cells, 1.0)
+    found = overlays.growth_columns(LEVELS, LEVELS, X, cells, 1.0)["image"]
+
+    def pixel(x: float, y: float) -> np.ndarray:
+        rows = found["image"][0].view(np.uint8).reshape(*found["image"][0].shape, 4)
+        row, column = (
+            round((v - v0) / d * (n - 1))
+            for v, v0, d, n in zip(
+                (y, x), (found["y"][0], found["x"][0]), (found["dh"][0], found["dw"][0]), rows.shape[:2], strict=True
+            )
+        )
+        return rows[row, column]
+
     red, blue = style.colour_array([style.GAIN, style.LOSS])[:, :3]
-    np.testing.assert_array_equal(pixel(image, 0.9, 0.5)[:3], red)
-    np.testing.assert_array_equal(pixel(image, -0.9, 0.5)[:3], blue)
-    strong, weak = pixel(image, 0.9, 0.5)[3], pixel(image, 0.0, 0.5)[3]
+    np.testing.assert_array_equal(pixel(0.9, 0.5)[:3], red)
+    np.testing.assert_array_equal(pixel(-0.9, 0.5)[:3], blue)
+    strong, weak = pixel(0.9, 0.5)[3], pixel(0.0, 0.5)[3]
     assert strong > 150
     assert weak < 25
-    assert pixel(image, 0.9, -0.8)[3] == 0
-    assert image.bounds.lbrt() == pytest.approx((-1.025, -1.025, 1.025, 1.025))
-    np.testing.assert_array_equal(pixel(overlays.growth_map(LEVELS, LEVELS, X * np.nan, cells, 1.0), 0, 0)[3], 0)
+    assert pixel(0.9, -0.8)[3] == 0
+    assert [found[side][0] for side in ("x", "y", "dw", "dh")] == pytest.approx([-1.025, -1.025, 2.05, 2.05])
+    unknown = overlays.growth_columns(LEVELS, LEVELS, X * np.nan, cells, 1.0)["image"]["image"][0]
+    assert unknown.view(np.uint8)[:, 3::4].max() == 0
 
 
 # ------------------------------------------------------------------------------------------------------------ charts
