@@ -7,11 +7,13 @@ a noisy count per gene. Velocity and growth of every cell are known exactly. The
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import psutil
 from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -182,8 +184,10 @@ def branching(
         UserError: a number is out of its range.
     """
     days = increasing(days)
-    for label, value, low in (("n_cells", n_cells, 10), ("depth", depth, 1), ("dispersion", dispersion, 0)):
+    lows = (("n_cells", n_cells, 10), ("depth", depth, 1), ("dispersion", dispersion, 0), ("seed", seed, 0))
+    for label, value, low in lows:
         at_least(label, value, low)
+    require_room(n_cells * len(days), n_genes)
     if not 0 <= dropout <= 1:
         raise UserError(f"dropout is a probability between 0 and 1, not {dropout}; give one in that range.")
     model = branching_model(n_genes, seed)
@@ -253,12 +257,25 @@ def cell_names(n: int) -> list[str]:
 def increasing(times: Sequence[float]) -> list[float]:
     """Time points as floats; a UserError if there is none or they do not increase."""
     values = [float(t) for t in times]
-    if not values or any(not later > earlier for earlier, later in itertools.pairwise(values)):
+    grow = all(later > earlier for earlier, later in itertools.pairwise(values))
+    if not (values and grow and all(map(math.isfinite, values))):
         raise UserError(f"Time points must increase, but these are {values}; sort them and give each one once.")
     return values
 
 
 def at_least(name: str, value: float, low: float) -> None:
-    """A UserError if a setting is below its bound."""
+    """A UserError if a setting is below its bound, or endless."""
     if not value >= low:
         raise UserError(f"{name} must be at least {low}, but is {value}; give a larger number.")
+    if math.isinf(value):
+        raise UserError(f"{name} must be finite, but is {value}; give a smaller number.")
+
+
+def require_room(n_cells: int, n_genes: int) -> None:
+    """A UserError if so many cells of so many genes do not fit into the memory that is free."""
+    needed, free = 32 * n_cells * n_genes, psutil.virtual_memory().available  # four numbers of eight bytes at a time
+    if needed > free:
+        raise UserError(
+            f"{n_cells:,} cells of {n_genes:,} genes take about {needed / 1e9:,.0f} GB of memory, but "
+            f"{free / 1e9:,.0f} GB are free; simulate fewer cells."
+        )

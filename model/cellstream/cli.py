@@ -7,16 +7,15 @@ help comes at once.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cellstream import __version__
 from cellstream.config import Config, find, settings
-from cellstream.errors import UserError
+from cellstream.errors import UserError, is_memory
+from cellstream.files import new_file, path_of, resuming
 from cellstream.presets import PRESETS, preset
-from cellstream.terminal import as_json, columns, say, table_of, write
+from cellstream.terminal import as_json, columns, hush, ready, say, table_of, write
 
 if TYPE_CHECKING:
     from cellstream.fit import Outcome
@@ -24,9 +23,12 @@ if TYPE_CHECKING:
 CODES = {"finished": 0, "cancelled": 130, "failed": 1, "dead": 1}
 """Exit codes by how a run ended; 130 is a shell's for Ctrl-C."""
 
+EXITS = "Exit codes: 0 done, 1 the training broke, 2 a mistake or a file that cannot be read or written, 130 stopped."
+
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run a command and exit."""
+    ready()
     try:
         arguments = parser().parse_args(argv)
         code = arguments.command(arguments)
@@ -34,15 +36,21 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except UserError as error:
         say(str(error))
         code = 2
-    except KeyboardInterrupt:
-        say("Stopped.")
+    except KeyboardInterrupt as stopped:
+        say(f"Stopped. {stopped}".strip())
         code = 130
     except BrokenPipeError:
         # whoever read our output has seen enough ("cellstream settings | head")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        hush(sys.stdout)
         code = 0
-    except OSError as error:
-        say(f"A file could not be read or written: {error}.")
+    except (OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, OSError):
+            say(f"A file could not be read or written: {error}.")
+            hush(sys.stdout)  # it may be the full one
+        elif is_memory(error):
+            say("There is not enough memory for this: close other programs, or take fewer cells or features.")
+        else:
+            raise
         code = 2
     sys.exit(code)
 
@@ -65,11 +73,11 @@ def fit(arguments: argparse.Namespace) -> int:
             say,
             time_key=arguments.time_key,
             input=arguments.input,
-            time_map=read_time_map(arguments.time_map) if arguments.time_map else None,
+            time_map=read_time_map(path_of(arguments.time_map)) if arguments.time_map else None,
             real_times=arguments.real_times,
             masses=masses,
             preset=arguments.preset,
-            run_dir=Path(arguments.run_dir).expanduser() if arguments.run_dir else None,
+            run_dir=path_of(arguments.run_dir) if arguments.run_dir else None,
         ),
         arguments.json,
     )
@@ -80,6 +88,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     adata = readers.open_file(arguments.result).adata
     stream, snapshots, recipe = scverse.read_result(adata)
+    for sentence in snapshots.report:
+        say(sentence)
     metrics = evaluation.evaluate(stream, snapshots)
     truth = scverse.simulated_velocity(adata, snapshots, recipe)
     if truth is not None:
@@ -92,8 +102,13 @@ def run(arguments: argparse.Namespace) -> int:
     from cellstream.runs import Run
     from cellstream.worker import work
 
-    work(Run(arguments.folder).folder)
-    return 0
+    run = Run(arguments.folder)
+    work(run.folder)
+    status = run.status()
+    if status.state != "finished":
+        _ = run.config, run.recipe  # damaged ones are no fault of the training: a sentence, and code 2
+        say(status.reason)
+    return CODES.get(status.state, 1)
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -167,7 +182,9 @@ def report(outcome: Outcome, asked_json: bool) -> int:
     if status.state != "finished":
         say(status.reason or f"The run is {status.state}.")
     if status.state in ("failed", "dead"):
-        say(f"The run is kept in {outcome.run}; 'cellstream resume {outcome.run}' goes on from its last checkpoint.")
+        # some faults are gone when one comes back, and the reason says so; others would only come again
+        again = f"; '{resuming(outcome.run)}' goes on from its last checkpoint" if "Resume" in status.reason else ""
+        say(f"The run is kept in {outcome.run}{again}.")
     if asked_json:
         paths = {name: str(path) if path else None for name, path in (("out", outcome.out), ("run", outcome.run))}
         write(as_json({**paths, "state": status.state, "seconds": outcome.seconds, "metrics": outcome.metrics}))
@@ -178,7 +195,7 @@ def report(outcome: Outcome, asked_json: bool) -> int:
         write(
             f"{place}  {status.state}, trained for {outcome.seconds:.0f} s\n" if place else "Nothing was learned yet.\n"
         )
-    return CODES[status.state]
+    return CODES.get(status.state, 1)
 
 
 # --- from words to values ---------------------------------------------------------------------------------------------
@@ -196,20 +213,6 @@ def configured(arguments: argparse.Namespace) -> Config:
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
     return preset(arguments.preset, **changes)
-
-
-def new_file(out: str, overwrite: bool) -> Path:
-    """A place for an ``.h5ad`` that can be written to, looked at before the work instead of after it."""
-    path = Path(out).expanduser().resolve()
-    if path.suffix != ".h5ad":
-        raise UserError(f"Expected a name that ends in .h5ad to write to, but got {out!r}.")
-    if path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"Expected a file in a folder that exists to write to, but got {out!r}.")
-    if path.exists() and not overwrite:
-        raise UserError(f"{out} exists already: choose another name, or add --overwrite to replace it.")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"The folder {path.parent} cannot be written to: choose another place with --out.")
-    return path
 
 
 def numbers(words: str) -> list[float]:
@@ -242,12 +245,13 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    top = Parser(prog="cellstream", description="Embedding and dynamics of time-series single-cell data.")
+    about = "Embedding and dynamics of time-series single-cell data."
+    top = Parser(prog="cellstream", description=about, epilog=EXITS)
     top.add_argument("--version", action="version", version=f"cellstream {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        made = commands.add_parser(name, help=text, description=text, epilog=EXITS, allow_abbrev=False)
         made.set_defaults(command=function)
         return made
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any
 
 from cellstream.errors import UserError
@@ -209,6 +212,13 @@ class Schedule:
         unit="cells",
         bounds=(8, 16_384),
     )
+    held_out: float = setting(
+        0.0,
+        "Share of the cells of each time point that training never sees, to judge the reconstruction on; none of time "
+        "points of fewer than 40 cells (ours).",
+        label="Held-out cells",
+        bounds=(0, 0.5),
+    )
     updates_per_batch: int = setting(
         1,
         "Updates made with one batch and its transport plans: the gradient at a fixed plan is exact to first "
@@ -238,7 +248,12 @@ class Compute:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings of a run. ``Config()`` is the paper's preset; see :mod:`cellstream.presets` for the others."""
+    """All settings of a run.
+
+    ``Config()`` is the paper to the letter, with the plainest choice where the paper is silent; it is what the presets
+    start from. The preset "paper" is what to train with: the same networks and loss weights, but an embedding of a
+    size of its own and a schedule that serve other data as well; see :mod:`cellstream.presets`.
+    """
 
     preprocess: Preprocess = field(default_factory=Preprocess)
     networks: Networks = field(default_factory=Networks)
@@ -255,38 +270,47 @@ class Config:
 
     def with_settings(self, **values: Any) -> Config:
         """A copy with some settings changed, named as in ``lambda_ae=8`` (names are unique across sections)."""
-        changed = self
+        groups: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
             section, item = find(name)
-            group = replace(getattr(changed, section), **{item.name: checked(item, value)})
-            changed = replace(changed, **{section: group})
-        return changed
+            groups.setdefault(section, {})[item.name] = checked(item, value)
+        return replace(self, **{name: replace(getattr(self, name), **group) for name, group in groups.items()})
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Nested plain dictionary, JSON-serialisable."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, dict[str, Any]]) -> Config:
+    def from_dict(cls, data: Mapping[str, Any]) -> Config:
         """The inverse of :meth:`to_dict`; unknown names are refused, missing ones take their default."""
-        return cls().with_settings(**{name: value for group in data.values() for name, value in group.items()})
+        values: dict[str, Any] = {}
+        for section, group in data.items():
+            if not isinstance(group, Mapping):
+                raise UserError(
+                    f"Expected names and values in the section {section!r} of the settings, but got {group!r}."
+                )
+            values |= {f"{section}.{name}": value for name, value in group.items()}
+        return cls().with_settings(**values)
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2)
 
 
-def settings() -> list[tuple[str, dataclasses.Field]]:
+@cache
+def settings() -> tuple[tuple[str, dataclasses.Field], ...]:
     """Every setting as ``(section, field)``, in the order of this file."""
     hints = typing.get_type_hints(Config)
-    return [(section.name, item) for section in fields(Config) for item in fields(hints[section.name])]
+    return tuple((section.name, item) for section in fields(Config) for item in fields(hints[section.name]))
 
 
 def find(name: str) -> tuple[str, dataclasses.Field]:
     """The setting of this name: ``lambda_ae``, ``weights.lambda_ae`` or its symbol ``λ_AE``."""
-    wanted = name.split(".")[-1].replace("λ", "lambda").lower()
-    by_name = [(section, item) for section, item in settings() if item.name == wanted]
+    group, _, last = name.rpartition(".")
+    there = [(section, item) for section, item in settings() if group in ("", section)]
+    wanted = last.replace("λ", "lambda").lower()
+    by_name = [(section, item) for section, item in there if item.name == wanted]
     # a symbol such as f_enc, which several settings share, names none of them
-    by_symbol = [(section, item) for section, item in settings() if item.metadata["symbol"] == name]
+    by_symbol = [(section, item) for section, item in there if item.metadata["symbol"] == last]
     for found in (by_name, by_symbol):
         if len(found) == 1:
             return found[0]
@@ -311,9 +335,10 @@ def checked(item: dataclasses.Field, value: Any) -> Any:
         raise UserError(f"{name} expects one of {', '.join(map(str, meta['choices']))}, but got {value!r}.")
     if meta["bounds"]:
         low, high = meta["bounds"]
-        if value != value or (low is not None and value < low) or (high is not None and value > high):
+        if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
             span = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
-            raise UserError(f"{name} expects {span}, but got {value}.")
+            finite = "" if math.isfinite(value) else " and finite"
+            raise UserError(f"{name} expects {span}{finite}, but got {value}.")
     return value
 
 

@@ -68,7 +68,8 @@ def integrate(
     try:
         states = odeint(rate, start, times, method=settings.method, **_solver(times, settings))
     except AssertionError as error:
-        if "underflow" in str(error):  # an adaptive solver finds no step small enough: the field has exploded
+        # an adaptive solver finds no step small enough, or meets what is no number: the field has exploded
+        if any(words in str(error) for words in ("underflow", "non-finite")):
             raise Diverged from error
         raise
     return Path(times, states[..., :-2], states[..., -2], states[..., -1])

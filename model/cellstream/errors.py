@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 
+def is_memory(error: BaseException) -> bool:
+    """Whether the memory was too small; torch says so with errors of its own."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(words in str(error).lower() for words in ("out of memory", "allocate memory"))
+    )
+
+
 class UserError(ValueError):
     """Bad input from the user. Shown as it stands: beside the widget in the app, on stderr on the command line."""
 
 
 class Diverged(UserError):
-    """Training left the numbers. The best model before it is kept."""
+    """Training left the numbers. The best model before it is kept; the same run would only get there once more."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The loss is no longer a number. Choose lower learning rates (autoencoder_rate, dynamics_rate) or smaller "
-            "loss weights, and start again; the model of the best round, if one had ended, is kept."
+            "The loss is no longer a number, and going on with the same settings would end here again: start a new run "
+            "with lower learning rates (autoencoder_rate, dynamics_rate), finer steps or another solver "
+            "(steps_per_interval, method), or smaller loss weights; the model of the best round, if one had ended, is "
+            "kept."
         )

@@ -1,8 +1,8 @@
 """All metrics of a result in one dictionary, each next to its yardsticks. Plain JSON values.
 
 Keys: ``vc_paper, tc_paper, vc, tc, lonely`` (:func:`metrics.consistency`), ``trust, trust_pca``
-(:func:`metrics.trust_within` of the embedding and of 2-D PCA), ``direction``, ``r2``, and per time point ``match``
-and ``mass``.
+(:func:`metrics.trust_within` of the embedding and of 2-D PCA), ``direction``, ``r2`` (:func:`metrics.r2`, on cells
+that training has not seen, where there are such), and per time point ``match`` and ``mass``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 
 from cellstream import metrics
+from cellstream.held_out import unseen
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CHUNK, CellStream
 
@@ -35,7 +36,7 @@ def evaluate(stream: CellStream, snapshots: Snapshots) -> dict[str, Any]:
         trust=metrics.trust_within(s.x, s.z, s.index),
         trust_pca=metrics.trust_within(s.x, metrics.principal_components(s.x), s.index),
         direction=metrics.direction(s.z, s.v, s.index),
-        r2=metrics.r2(s.x, stream.decode(s.z)),
+        r2=_r2(s),
         match={label: {**_match(s, i), "input": _match_input(s, i)} for i, label in s.later},
         mass=masses,
     )
@@ -54,7 +55,7 @@ def glance(stream: CellStream, snapshots: Snapshots, cells: int = 400) -> dict[s
         tc=found.tc,
         trust=metrics.trust_within(s.x, s.z, s.index),
         trust_pca=metrics.trust_within(s.x, metrics.principal_components(s.x), s.index),
-        r2=metrics.r2(s.x, stream.decode(s.z)),
+        r2=_r2(s),
         match={label: _match(s, i) for i, label in s.later},
         mass=_mass(s),
     )
@@ -93,6 +94,7 @@ class _Arrays:
         self.stream = stream
         self.x = snapshots.x.cpu().numpy()[rows].astype(np.float32)
         self.index = snapshots.index.cpu().numpy()[rows]
+        self.unseen = unseen(stream.autoencoder, snapshots, stream.config).cpu().numpy()[rows]
         self.times = snapshots.times.cpu().numpy().astype(np.float64)
         self.mass = snapshots.mass.cpu().numpy()
         t = self.times[self.index]
@@ -109,6 +111,12 @@ class _Arrays:
     def at(self, values: np.ndarray, i: int) -> np.ndarray:
         """``values`` of the cells of time point ``i``."""
         return values[self.index == i]
+
+
+def _r2(s: _Arrays) -> float:
+    """Of the decoder, on the cells that training has not seen; on all, where there are none."""
+    judged = s.unseen if s.unseen.any() else slice(None)
+    return metrics.r2(s.x[judged], s.stream.decode(s.z[judged]))
 
 
 def _yardsticks(start: np.ndarray, observed: np.ndarray) -> dict[str, float]:

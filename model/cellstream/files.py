@@ -1,11 +1,79 @@
-"""Files that are whole or not there: written beside their place, flushed to disk, then moved into it."""
+"""Places to write to, looked at before the work; and files that are whole or not there.
+
+A file is written beside its place, flushed to disk, then moved into it.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from cellstream.errors import UserError
+
+
+def path_of(words: Path | str) -> Path:
+    """The absolute path that a person names, ``~`` and links followed; a :class:`UserError` where it can be none."""
+    try:
+        return Path(words).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"'{words}' is not a path that can be used ({str(error).rstrip('.')}): give another one."
+        ) from error
+
+
+def new_file(out: str, overwrite: bool) -> Path:
+    """A place for an ``.h5ad`` that can be written to, looked at before the work instead of after it."""
+    path = path_of(out)
+    if path.suffix != ".h5ad":
+        raise UserError(f"Expected a name that ends in .h5ad to write to, but got {out!r}.")
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"Expected a file in a folder that exists to write to, but got {out!r}.")
+    if path.exists() and not overwrite:
+        raise UserError(f"{out} exists already: choose another name, or add --overwrite to replace it.")
+    try:
+        # asked by doing: rights say nothing of a medium that is read-only, or of a name that is too long
+        with beside(path) as temporary:
+            temporary.touch()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): choose another place with --out.") from error
+    return path
+
+
+def require_vacant(folder: Path | str) -> Path:
+    """The path of a folder for a new run, which must not be there yet or be empty; else a :class:`UserError`."""
+    folder = path_of(folder)
+    if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
+        # safetensors opens no such path, and would say so after the training
+        raise UserError(f"Expected a folder for the run whose path is Unicode, but {folder} is not. Name another one.")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"Expected a folder for the run, but {folder} is a file. Name another one.")
+    if (folder / "config.json").exists():
+        raise UserError(
+            f"There is a run in {folder} already: continue it with '{resuming(folder)}', or name another folder."
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"Expected a new or empty folder for the run, but {folder} holds files. Name another one.")
+    return folder
+
+
+def resuming(folder: Path | str | None) -> str:
+    """The command that goes on with the run in a folder, whatever is in the folder's name."""
+    return f"cellstream resume {shlex.quote(str(folder))}"
+
+
+@contextmanager
+def beside(path: Path | str) -> Iterator[Path]:
+    """A temporary path in the folder of ``path``, gone when the block ends."""
+    path = Path(path)
+    # the suffix stays: numpy and anndata choose or add one by it
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -15,13 +83,8 @@ def whole(path: Path | str) -> Iterator[Path]:
     >>> with whole("result.json") as temporary:
     ...     temporary.write_text("{}")
     """
-    path = Path(path)
-    # the suffix stays: numpy and anndata choose or add one by it
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
+    with beside(path) as temporary:
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from anndata import AnnData
 
 from cellstream import datasets, readers, scverse
 from cellstream.config import Config
 from cellstream.errors import UserError
-from cellstream.files import whole
-from cellstream.progress import follow
+from cellstream.files import beside, path_of, require_vacant, resuming, whole
+from cellstream.progress import follow, interrupts
 from cellstream.runs import Run, Status
 from cellstream.snapshots import Snapshots, from_anndata
+from cellstream.state import device_of
 from cellstream.times import guess_time_keys
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 PLAUSIBLE = 0.5
 """Score from which a column counts as one that may hold the time."""
@@ -59,13 +62,12 @@ def fit(
     ``source`` is a file or the name of a data set; the other arguments are those of
     :func:`cellstream.snapshots.from_anndata`. ``say`` is given one sentence at a time on what was found and done.
     """
-    if run_dir and (run_dir / "config.json").exists():
-        raise UserError(
-            f"There is a run in {run_dir} already: continue it with 'cellstream resume {run_dir}', "
-            "or name another folder with --run-dir."
-        )
+    if run_dir:
+        require_vacant(run_dir)
     path, dataset = located(source)
     reading = readers.open_file(path)
+    device_of(config)
+    require_writable(reading.adata, out)
     guessed = time_key is None
     if time_key is None:
         time_key = datasets.DATASETS[dataset].time_key if dataset else guessed_time_key(reading.adata)
@@ -86,27 +88,43 @@ def fit(
         preset=preset,
         out=str(out),
     )
-    run = Run.create(run_dir or tempfile.mkdtemp(prefix="cellstream-"), snapshots, config, recipe)
+    folder = run_dir or Path(tempfile.mkdtemp(prefix="cellstream-"))
+    try:
+        run = Run.create(folder, snapshots, config, recipe)
+    except BaseException:
+        if run_dir is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if run_dir is None:
+        say(f"The run is in {run.folder} until its result is written.")
     return train(run, out, reading.adata, snapshots, temporary=run_dir is None)
 
 
 def resume(run: Run, out: Path | None) -> Outcome:
     """Go on with a run that was interrupted; its result is written to ``out``, where that is given."""
-    # read first: better to hear now than after the training that the file has moved
-    adata = readers.open_file(located(run.recipe["source"])[0]).adata if out else None
-    return train(run, out, adata, run.snapshots())
+    adata, snapshots = None, run.snapshots()
+    # better to hear now than after the training that the file has moved, or was changed
+    if out:
+        source = run.recipe.get("source")
+        if not source:
+            raise UserError(f"The run in {run.folder} does not say where its data came from: resume it without --out.")
+        adata = readers.open_file(located(str(source))[0]).adata
+        scverse.require_same_cells(adata, snapshots, run.recipe)
+        require_writable(adata, out)
+    if run.status().state != "finished":
+        device_of(run.config)
+    return train(run, out, adata, snapshots)
 
 
 def train(
     run: Run, out: Path | None, adata: AnnData | None, snapshots: Snapshots, *, temporary: bool = False
 ) -> Outcome:
     """Start a run's process unless it is done, follow it to its end, and write the result."""
-    try:
+    with interrupts() as came:  # a process that is just coming up must not be left alone
         if run.status().state != "finished":
             run.start()
-        status = follow(run)
-    except KeyboardInterrupt:  # before anybody followed
-        run.cancel()
+        if came:
+            run.cancel()
         status = follow(run)
     if not (run.folder / "config.json").exists():
         raise UserError(f"The run's folder {run.folder} was removed while it was at work: fit again.")
@@ -114,38 +132,89 @@ def train(
     metrics = run.metrics() if status.state == "finished" else None
     written = None
     if out and adata is not None and stream is not None and status.state != "dead":
-        scverse.annotate(stream, adata, snapshots, run.recipe, metrics=metrics, history=run.history)
-        write(adata, out, f"the run is kept in {run.folder}")
+        kept = f"The run is kept in {run.folder}; '{resuming(run.folder)} --out FILE.h5ad' writes its result."
+        try:
+            scverse.annotate(stream, adata, snapshots, run.recipe, metrics=metrics, history=run.history)
+            write(adata, out)
+        except UserError as error:
+            raise UserError(f"{error} {kept}") from error
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(kept) from error
         written = out
     # the folder of a run that broke stays, to be looked at and resumed
-    gone = temporary and status.state in ("finished", "cancelled")
-    if gone:
-        run.delete()
+    gone = temporary and status.state in ("finished", "cancelled") and _deleted(run)
     seconds = getattr(run.history.last, "seconds", 0.0)
     return Outcome(status, written, None if gone else run.folder, seconds, metrics)
 
 
-def write(adata: AnnData, out: Path, otherwise: str = "choose another place with --out") -> None:
+def _deleted(run: Run) -> bool:
+    try:
+        run.delete()
+    except (UserError, OSError):
+        return False  # the result is written: a folder that cannot be cleared away is no reason to break
+    return True
+
+
+def require_writable(adata: AnnData, out: Path) -> None:
+    """Raise before the training, not after it, the :class:`UserError` of a result that could not be written.
+
+    Either a name is taken in ``adata``, or something in it cannot be written. Tables and ``uns`` are written beside
+    ``out`` and thrown away: matrices can always be written, columns cannot.
+    """
+    scverse.require_free(adata)
+    frames = {key: value for key, value in adata.obsm.items() if isinstance(value, pd.DataFrame)}
+    try:
+        with beside(out) as path, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            AnnData(obs=adata.obs.copy(), var=adata.var.copy(), uns=adata.uns, obsm=frames).write_h5ad(path)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({_reason(error)}): choose another place with --out.") from error
+    except Exception as error:  # anndata raises anything
+        where = [f"{slot}['{key}']" for slot in ("obs", "var") for key in _unwritable(getattr(adata, slot), out)]
+        what = f"{' and '.join(where)}" if where else "something beside the matrices"
+        raise UserError(
+            f"An .h5ad cannot hold {what} of the data ({_reason(error)}): make it text, numbers or categories, "
+            "or remove it first."
+        ) from error
+
+
+def _unwritable(frame: pd.DataFrame, out: Path) -> list[str]:
+    """Columns that cannot be written, found by writing each by itself."""
+    found = []
+    for i, key in enumerate(frame.columns):
+        try:
+            with beside(out) as path:
+                AnnData(obs=frame.iloc[:, [i]].copy()).write_h5ad(path)
+        except Exception:
+            found.append(str(key))
+    return found
+
+
+def write(adata: AnnData, out: Path) -> None:
     """``adata`` as a whole ``.h5ad`` or none."""
     try:
         with whole(out) as path:
             adata.write_h5ad(path)
-    except (OSError, TypeError, ValueError, KeyError, NotImplementedError) as error:
-        raise UserError(f"{out} could not be written ({error}): {otherwise}.") from error
+    except Exception as error:  # anndata raises anything, and what was learned must not go with it
+        raise UserError(f"{out} could not be written ({_reason(error)}): choose another place with --out.") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
 
 
 def located(source: str) -> tuple[Path, str | None]:
     """The file that ``source`` names, and the data set, if it is the name of one."""
-    path = Path(source).expanduser()
-    if path.exists():
-        return path.resolve(), None
+    path = Path(source)
+    if (real := path_of(source)).exists():
+        return real, None
     if source in datasets.DATASETS:
         return datasets.fetch(source), source
     if not path.suffix and path.name == source:
         raise UserError(
             f"There is no file and no data set '{source}': give a path, or one of {', '.join(datasets.DATASETS)}."
         )
-    return path, None  # the reader says what is missing, and what is there instead
+    return real, None  # the reader says what is missing, and what is there instead
 
 
 def guessed_time_key(adata: AnnData) -> str:

@@ -58,6 +58,7 @@ _OURS: dict[str, Any] = dict(
     updates_per_batch=2,
     dynamics_rate=3e-3,
     decay=True,
+    held_out=0.05,
     steps_per_interval=4,
 )
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from cellstream.config import Config
 from cellstream.history import History
 from cellstream.runs import Run, Status
+from cellstream.terminal import say
 
 POLL_SECONDS = 0.2
 ENOUGH = 3
@@ -30,16 +31,16 @@ def follow(run: Run, out: TextIO | None = None) -> Status:
     """
     bar = Bar(run, out or sys.stderr)
     heeded = 0
-    with _interrupts() as interrupts:
+    with interrupts() as came:
         while True:
             status = run.status()
             bar.show(status, stopping=heeded > 0)
             if not status.live:
                 bar.close()
                 return status
-            if len(interrupts) > heeded:
+            if len(came) > heeded:
                 (run.kill if heeded else run.cancel)()
-                heeded = len(interrupts)
+                heeded = len(came)
             time.sleep(POLL_SECONDS)
 
 
@@ -68,9 +69,8 @@ class Bar:
         self.clock.look(history, running=status.state == "running")
         if self.bar.disable:
             for stage in history.stages[self.told :]:
-                self.out.write(f"{stage.text}\n")
+                say(stage.text, self.out)
             self.told = len(history.stages)
-            self.out.flush()
             return
         self.bar.total, self.bar.n = max(history.total, 1), history.step
         self.bar.set_description_str(self._doing(status, stopping), refresh=False)
@@ -138,7 +138,7 @@ def _losses(history: History, most: int = 3) -> str:
 
 
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
+def interrupts() -> Iterator[list[int]]:
     """The signals that ask to end come into a list; a closed terminal or a cluster's time limit count as Ctrl-C."""
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():

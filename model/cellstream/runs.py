@@ -37,7 +37,7 @@ from cellstream import events
 from cellstream.card import Card
 from cellstream.config import Config
 from cellstream.errors import UserError
-from cellstream.files import whole
+from cellstream.files import path_of, require_vacant, whole
 from cellstream.history import History
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
@@ -71,7 +71,7 @@ class Run:
     """One run folder, seen from outside. Cheap to make; reads only what is asked for."""
 
     def __init__(self, folder: Path | str):
-        self.folder = Path(folder).expanduser().resolve()
+        self.folder = path_of(folder)
         if not (self.folder / "config.json").is_file():
             raise UserError(f"Expected a run folder with a config.json, but {self.folder} is none.")
         self.history = History()
@@ -81,9 +81,7 @@ class Run:
     @classmethod
     def create(cls, folder: Path | str, snapshots: Snapshots, config: Config, recipe: Mapping[str, Any]) -> Run:
         """A new run folder. ``recipe`` says where the data came from, so that the result finds its way back to it."""
-        folder = Path(folder).expanduser().resolve()
-        if folder.exists() and any(folder.iterdir()):
-            raise UserError(f"Expected a new or empty folder for the run, but {folder} holds files. Name another one.")
+        folder = require_vacant(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with whole(folder / "data.npz") as path:
             snapshots.save(path)
@@ -147,7 +145,8 @@ class Run:
 
     def delete(self) -> None:
         """Remove the folder of a run on which nobody works."""
-        if self.status().live or not self._gone(within=5):
+        # one that has said its last word may take a while to end on a busy machine
+        if self.status().live or not self._gone(within=30):
             raise UserError(f"The run {self.name!r} is still under way. Stop it before deleting it.")
         if child := _children.pop(self.folder, None):
             child.wait()
@@ -163,15 +162,15 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        return Config.from_dict(json.loads((self.folder / "config.json").read_text()))
+        return Config.from_dict(self._read("config.json"))
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
-        return json.loads((self.folder / "recipe.json").read_text())
+        return self._read("recipe.json")
 
     @property
     def name(self) -> str:
-        return self.recipe["name"]
+        return str(self.recipe.get("name", self.folder.name))
 
     def snapshots(self) -> Snapshots:
         return Snapshots.load(self.folder / "data.npz")
@@ -182,8 +181,10 @@ class Run:
         return CellStream.load(path) if path.exists() else None
 
     def metrics(self) -> dict[str, Any] | None:
-        path = self.folder / "metrics.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        try:
+            return json.loads((self.folder / "metrics.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None  # damaged ones can be measured anew, and must not keep the model from being written
 
     def preview(self) -> dict[str, np.ndarray] | None:
         """The latest picture: ``z, v, cells, index, step`` as arrays."""
@@ -221,6 +222,16 @@ class Run:
         if card is None and h.last is None:
             return stands("new")
         return stands("dead", self._last_words(h.step))
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path, advice = self.folder / name, "put it back from a copy, or start a new run"
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is missing or damaged ({error}): {advice}.") from error
+        if not isinstance(found, dict):
+            raise UserError(f"{path} is damaged, since it holds no names and values: {advice}.")
+        return found
 
     def _worker(self) -> tuple[Card | None, bool]:
         """Who works here, or did so last, and whether that process is there."""
@@ -265,7 +276,7 @@ def all_runs(root: Path | None = None) -> list[Run]:
             found.append(run)
         except (UserError, OSError, ValueError, KeyError, TypeError):
             continue
-    return sorted(found, key=lambda run: run.recipe["made"], reverse=True)
+    return sorted(found, key=lambda run: str(run.recipe["made"]), reverse=True)
 
 
 def new_folder(name: str, root: Path | None = None) -> Path:

@@ -2,7 +2,7 @@
 
     obsm["X_cellstream"]            embedding (n_obs, d)         uns["cellstream"]   the model itself, its settings,
     obsm["velocity_cellstream"]     velocity there (n_obs, d)                        where the data came from, metrics
-    obs["cellstream_growth_rate"]   d log(mass)/dt               and losses
+    obs["cellstream_growth_rate"]   d log(mass)/dt               losses, and the masses that were observed
 
 One ``.h5ad`` is thus all that a result needs. What the file carried before is left as it was.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +19,9 @@ import torch
 
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
-from cellstream.snapshots import Snapshots, from_anndata
+from cellstream.snapshots import Snapshots, fingerprint, from_anndata
 from cellstream.stream import CellStream
+from cellstream.times import read_times
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -53,7 +54,8 @@ def annotate(
     Raises:
         UserError: a name is taken by something that is not CellStream's, or ``adata`` has other cells.
     """
-    _require_free(adata)
+    require_free(adata)
+    require_same_cells(adata, snapshots, recipe)
     rows = _rows(adata, snapshots)
     index = snapshots.index.cpu().numpy()
     t = snapshots.times.cpu().numpy().astype(np.float64)[index]
@@ -61,7 +63,9 @@ def annotate(
     kept = dict(
         version=stream.header()["version"],
         config=stream.config.to_json(),
-        recipe=json.dumps(dict(recipe or {}), ensure_ascii=False),
+        recipe=json.dumps(dict(recipe or {})),  # in ASCII: a file's name may hold what is no Unicode
+        # where cells are taken out of the file later, the masses cannot be counted anew
+        snapshots=json.dumps({**_counted(snapshots), "fingerprint": snapshots.fingerprint}, ensure_ascii=False),
         clock=json.dumps({**asdict(stream.clock), "rate_unit": stream.clock.rate_unit}, ensure_ascii=False),
         metrics=json.dumps(dict(metrics or {}), ensure_ascii=False),
         losses=_losses(history),
@@ -81,7 +85,8 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
     """The model, the snapshots and the recipe in an AnnData that :func:`annotate` has written to.
 
     The snapshots are made anew from the file's own matrix by the recipe, and checked: what the model says of them
-    has to be the embedding in the file.
+    has to be the embedding in the file. Their masses are those of the training, also where the file now holds only
+    some of the cells; ``report`` then says so.
 
     Raises:
         UserError: there is no result, or the cells or their values were changed since.
@@ -96,7 +101,15 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
         header, recipe = json.loads(kept["model"]["header"]), json.loads(kept["recipe"])
         weights = {name: torch.from_numpy(np.array(value)) for name, value in kept["model"]["weights"].items()}
         stream = CellStream.from_header(header, weights)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        made = dict(
+            input=recipe.get("input", "X"),
+            time_map=recipe.get("time_map"),
+            real_times=recipe.get("real_times", False),
+            masses=recipe.get("masses"),
+            preprocess=Preprocess(**recipe["preprocess"]) if recipe.get("preprocess") else stream.config.preprocess,
+        )
+        counted = json.loads(kept.get("snapshots", "{}"))
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(
@@ -107,17 +120,31 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
             "The result does not say how it was made from the file (no recipe in uns['cellstream']): "
             "write it again with the recipe given to annotate."
         )
-    snapshots = from_anndata(
-        adata,
-        recipe["time_key"],
-        input=recipe.get("input", "X"),
-        time_map=recipe.get("time_map"),
-        real_times=recipe.get("real_times", False),
-        masses=recipe.get("masses"),
-        preprocess=Preprocess(**recipe["preprocess"]) if recipe.get("preprocess") else stream.config.preprocess,
-    )
+    snapshots = replace(from_anndata(adata, recipe["time_key"], **made), unit=stream.clock.unit)
     _require_same(stream, adata, snapshots)
-    return stream, snapshots, recipe
+    return stream, _as_counted(snapshots, counted), recipe
+
+
+def require_same_cells(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str, Any] | None = None) -> None:
+    """``adata`` must hold, row by row, the cells that ``snapshots`` were made from: by their names and their times.
+
+    Quick, since values are not looked at. ``recipe`` says in which column the times are; without it they are not
+    compared. Snapshots of an earlier version do not know the cells' names.
+
+    Raises:
+        UserError: there are other cells, they are in another order, or at other times.
+    """
+    rows = _rows(adata, snapshots)
+    again = "give the data as they were then, or train again"
+    if snapshots.fingerprint not in ("", fingerprint(adata.obs_names)):
+        raise UserError(f"The cells of the data, or their order, are not those that the result was made from: {again}.")
+    if recipe and recipe.get("time_key"):
+        read = read_times(adata.obs, recipe["time_key"], recipe.get("time_map"))
+        kept = np.flatnonzero(read.index >= 0)
+        same = read.labels == snapshots.labels and np.array_equal(kept, rows)
+        if not (same and np.array_equal(read.index[kept], snapshots.index.cpu().numpy())):
+            key = recipe["time_key"]
+            raise UserError(f"The times of the cells in '{key}' are not those that the result was made from: {again}.")
 
 
 def simulated_velocity(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str, Any]) -> np.ndarray | None:
@@ -139,8 +166,8 @@ def _ours(kept: Any) -> bool:
     return isinstance(kept, Mapping) and isinstance(kept.get("model"), Mapping) and "header" in kept["model"]
 
 
-def _require_free(adata: AnnData) -> None:
-    """Names may be taken by an earlier result of ours, not by anything of the user's."""
+def require_free(adata: AnnData) -> None:
+    """Names may be taken by an earlier result of ours, not by anything of the user's; else a :class:`UserError`."""
     if _ours(adata.uns.get(KEY)):
         return
     names = [("obsm", EMBEDDING), ("obsm", VELOCITY), ("obs", GROWTH), ("uns", KEY)]
@@ -162,6 +189,21 @@ def _rows(adata: AnnData, snapshots: Snapshots) -> np.ndarray:
             "give the AnnData from which the snapshots were made."
         )
     return rows
+
+
+def _counted(snapshots: Snapshots) -> dict[str, Any]:
+    """Cells and relative mass at each time point."""
+    return dict(labels=snapshots.labels, counts=snapshots.counts.tolist(), mass=snapshots.mass.tolist())
+
+
+def _as_counted(snapshots: Snapshots, counted: Mapping[str, Any]) -> Snapshots:
+    """The snapshots with the masses of the training, which the cells that are left may no longer show."""
+    if tuple(counted.get("labels", ())) != snapshots.labels:
+        return snapshots  # of an earlier version
+    here, then = len(snapshots.index), sum(counted["counts"])
+    less = f"The file holds {here:,} of the {then:,} cells that the result was made from; its masses are those of all."
+    report = (*snapshots.report, less) if here != then else snapshots.report
+    return replace(snapshots, mass=torch.tensor(counted["mass"]).to(snapshots.mass), report=report)
 
 
 def _spread_out(values: np.ndarray, rows: np.ndarray, n_obs: int) -> np.ndarray:

@@ -10,9 +10,9 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 from cellstream.errors import UserError
+from cellstream.files import path_of
 from cellstream.terminal import say
 
 PORT = 5006
@@ -31,7 +31,7 @@ def serve(file: str | None, port: int | None, *, browser: bool) -> int:
         )
     environment = dict(os.environ)
     if file:
-        path = Path(file).expanduser().resolve()
+        path = path_of(file)
         if not path.exists():
             raise UserError(f"There is no file {path}: give a path to data or a result, or none.")
         environment["CELLSTREAM_FILE"] = str(path)

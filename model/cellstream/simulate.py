@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from cellstream.branching import at_least, branching, cell_names, increasing
+from cellstream.branching import at_least, branching, cell_names, increasing, require_room
 from cellstream.errors import UserError
 
 SIGMA_PERP = 0.1  # diffusion across the direction of movement (paper, A.1)
@@ -54,6 +54,8 @@ def populations(
     at_least("n_cells", n_cells, len(growth))
     at_least("n_genes", n_genes, 2 * len(growth))
     at_least("sigma_main", sigma_main, 0)
+    at_least("seed", seed, 0)
+    require_room(n_cells * len(times), n_genes)
     rng = np.random.default_rng(seed)
     blocks, velocity, obs = [], [], []
     for t in times:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,8 @@ class Snapshots:
     index: Int64[Tensor, " n"]
     """Time point of every cell, ``0 .. T-1``."""
     times: Float[Tensor, " T"]
-    """When the time points were, strictly increasing, in ``unit``."""
+    """When the time points were, strictly increasing, in ``unit``; float64, since float32 does not tell days apart
+    that are written as 20231101."""
     mass: Float[Tensor, " T"]
     """Relative size of the population at each time point, ``mass[0] == 1``."""
     labels: tuple[str, ...]
@@ -47,6 +49,8 @@ class Snapshots:
     features: tuple[str, ...] = ()
     report: tuple[str, ...] = ()
     """What was found in the file and done to it, one sentence each."""
+    fingerprint: str = ""
+    """Of the names of all cells in the file, by which it is known again; empty where there was no file."""
 
     def __post_init__(self) -> None:
         if len(self.times) < 2:
@@ -71,28 +75,27 @@ class Snapshots:
         """Time points in the networks' time, from 0 to T-1: in even steps, or in proportion to the real gaps."""
         last = len(self.times) - 1
         if self.even:
-            return torch.arange(last + 1, device=self.times.device, dtype=self.times.dtype)
-        return (self.times - self.times[0]) / (self.times[-1] - self.times[0]) * last
+            return torch.arange(last + 1, device=self.x.device, dtype=self.x.dtype)
+        return ((self.times - self.times[0]) / (self.times[-1] - self.times[0]) * last).to(self.x.dtype)
 
     def cells(self, i: int) -> Int64[Tensor, " n_i"]:
         """Positions of the cells of time point ``i``."""
         return torch.nonzero(self.index == i).squeeze(1)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Snapshots:
-        """The same snapshots on a device, in a precision."""
+        """The same snapshots on a device, in a precision; the times keep theirs."""
         return replace(
             self,
             x=self.x.to(device, dtype),
             index=self.index.to(device),
-            times=self.times.to(device, dtype),
+            times=self.times.to(device),
             mass=self.mass.to(device, dtype),
         )
 
     def save(self, path: Path) -> None:
         """Write to an ``.npz`` without pickled objects."""
-        words = dict(
-            labels=self.labels, unit=self.unit, even=self.even, features=self.features, report=self.report, version=1
-        )
+        names = ("labels", "unit", "even", "features", "report", "fingerprint")
+        words = {"version": 1, **{name: getattr(self, name) for name in names}}
         rows = np.asarray(self.rows if self.rows is not None else [], dtype=np.int64)
         np.savez(
             path,
@@ -110,19 +113,14 @@ class Snapshots:
         try:
             with np.load(path, allow_pickle=False) as data:
                 words = json.loads(data["words"].tobytes())
-                tensors = {k: torch.from_numpy(data[k]) for k in ("x", "index", "times", "mass")}
+                tensors: dict[str, Any] = {k: torch.from_numpy(data[k]) for k in ("x", "index", "times", "mass")}
                 rows = tuple(data["rows"].tolist()) or None
-        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+            lists: dict[str, Any] = {name: tuple(words[name]) for name in ("labels", "features", "report")}
+            plain: dict[str, Any] = dict(unit=words["unit"], even=words["even"])
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise UserError(f"Expected snapshots in {path}, but could not read them ({error}).") from error
-        return cls(
-            **tensors,
-            labels=tuple(words["labels"]),
-            unit=words["unit"],
-            even=words["even"],
-            rows=rows,
-            features=tuple(words["features"]),
-            report=tuple(words["report"]),
-        )
+        tensors["times"] = tensors["times"].double()  # of an earlier version they are float32
+        return cls(**tensors, **lists, **plain, rows=rows, fingerprint=words.get("fingerprint", ""))
 
 
 def from_anndata(
@@ -172,7 +170,7 @@ def from_anndata(
     return Snapshots(
         x=torch.from_numpy(np.ascontiguousarray(prepared.x, dtype=np.float32)),
         index=torch.from_numpy(read.index[kept].astype(np.int64)),
-        times=torch.from_numpy(read.values.astype(np.float32)),
+        times=torch.from_numpy(read.values.astype(np.float64)),
         mass=torch.from_numpy((mass / mass[0]).astype(np.float32)),
         labels=tuple(read.labels),
         unit=read.unit,
@@ -180,4 +178,11 @@ def from_anndata(
         rows=None if every else tuple(kept.tolist()),
         features=tuple(prepared.features),
         report=tuple(report),
+        fingerprint=fingerprint(adata.obs_names),
     )
+
+
+def fingerprint(names: Iterable[str]) -> str:
+    """A short word for these names in this order; other names, or another order, have another one."""
+    joined = "\0".join(map(str, names))
+    return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -17,19 +17,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from cellstream import affinities, partners
 from cellstream.affinities import Affinities
 from cellstream.config import Config
 from cellstream.errors import UserError
+from cellstream.held_out import held_out
 from cellstream.networks import Autoencoder, Growth, Magnification, Velocity
-from cellstream.partners import MOST, Partners
+from cellstream.partners import Partners
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
+
+CELLS, PAIRS, PLACES, NEAR, KEPT = range(5)
+"""Uses of random numbers, for :meth:`State.generator`."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """Cells drawn from every time point, as one list entry per time point; each may have a length of its own."""
 
+    key: int
+    """What it was drawn by; see :meth:`State.draw`."""
     cells: list[Int64[Tensor, " _"]]
     """Positions in the snapshots."""
     tau: list[Float[Tensor, " _"]]
@@ -74,7 +81,8 @@ class State:
         for net in (autoencoder, velocity, growth, magnification):
             if net is not None:
                 net.to(device, dtype)
-        autoencoder.set_scaling(snapshots.tau[snapshots.index], snapshots.x, config.networks)
+        seen = ~held_out(snapshots, config)
+        autoencoder.set_scaling(snapshots.tau[snapshots.index[seen]], snapshots.x[seen], config.networks)
         dynamics = [*velocity.parameters(), *growth.parameters()]
         embedding = [*autoencoder.parameters(), *(magnification.parameters() if magnification else [])]
         rates = config.schedule
@@ -119,28 +127,49 @@ class State:
         s = self.snapshots
         return self.autoencoder.encode(s.tau[s.index[cells]], s.x[cells])
 
+    def generator(self, key: int, use: int) -> torch.Generator:
+        """Random numbers from the seed and ``key``, the step's number; each ``use`` within a step has its own, or
+        their draws would be alike."""
+        # torch reads the lower 32 bits: multiples of 2³² / golden ratio lie far apart in them
+        return torch.Generator().manual_seed(self.config.compute.seed * 1_000_003 + key + use * 2_654_435_769)
+
     def draw(self, key: int, size: int) -> Batch:
         """At most ``size`` cells of each time point without replacement; the same for the same ``key`` and seed."""
-        generator = torch.Generator().manual_seed(self.config.compute.seed * 1_000_003 + key)
+        generator = self.generator(key, CELLS)
         s, tau = self.snapshots, self.snapshots.tau
         cells = [at[_some(len(at), size, generator).to(at.device)] for at in self.members]
-        return Batch(cells, [tau[i].expand(len(c)) for i, c in enumerate(cells)], [s.x[c] for c in cells])
+        return Batch(key, cells, [tau[i].expand(len(c)) for i, c in enumerate(cells)], [s.x[c] for c in cells])
 
     @cached_property
     def members(self) -> list[Int64[Tensor, " _"]]:
-        """Positions of the cells of each time point."""
-        return [self.snapshots.cells(i) for i in range(len(self.snapshots.times))]
+        """Positions of the cells of each time point that training may see."""
+        seen = ~held_out(self.snapshots, self.config)
+        return [cells[seen[cells]] for cells in map(self.snapshots.cells, range(len(self.snapshots.times)))]
+
+    @cached_property
+    def kept(self) -> list[Int64[Tensor, " _"]]:
+        """Positions of the cells whose neighbours are to be kept: at most :data:`affinities.MOST` of a time point."""
+        generator = self.generator(0, KEPT)
+        return [at[_some(len(at), affinities.MOST, generator).sort().values.to(at.device)] for at in self.members]
+
+    def near(self, batch: Batch) -> list[Int64[Tensor, " _"]]:
+        """Cells with known affinities, as many as in the batch; at small time points these are the batch's own."""
+        generator = self.generator(batch.key, NEAR)
+        return [
+            own if len(kept) == len(at) else kept[_some(len(kept), len(own), generator).to(kept.device)]
+            for own, kept, at in zip(batch.cells, self.kept, self.members, strict=True)
+        ]
 
     @cached_property
     def affinities(self) -> Affinities:
         """Who is near whom within each time point, in the autoencoder's units of the input."""
         s, net = self.snapshots, self.autoencoder
-        return Affinities((s.x - net.shift[1:]) / net.scale[1:], self.members, self.config.compute.seed)
+        return Affinities([(s.x[at] - net.shift[1:]) / net.scale[1:] for at in self.kept], self.kept)
 
     @cached_property
     def partners(self) -> Partners:
         """Cells coupled with cells of the next time point, in the autoencoder's units of the input."""
-        batch = self.draw(-3, MOST)
+        batch = self.draw(-3, partners.MOST)
         net = self.autoencoder
         return Partners.of([(x - net.shift[1:]) / net.scale[1:] for x in batch.x], batch.cells)
 

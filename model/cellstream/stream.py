@@ -21,6 +21,7 @@ from cellstream.dynamics import integrate
 from cellstream.errors import UserError
 from cellstream.networks import Autoencoder, Growth, Velocity
 from cellstream.snapshots import Snapshots
+from cellstream.time_labels import number_label
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -63,7 +64,8 @@ class Clock:
         first, last = self.times[0], self.times[-1]
         slack = 1e-5 * (last - first)
         if t.size and not (t.min() >= first - slack and t.max() <= last + slack):
-            raise UserError(f"Expected times from {first:g} to {last:g}, but got {t.min():g} to {t.max():g}.")
+            span, asked = (" to ".join(map(number_label, pair)) for pair in ((first, last), (t.min(), t.max())))
+            raise UserError(f"Expected times from {span}, but got {asked}.")
         return np.interp(t, self.times, self.tau)
 
     @property

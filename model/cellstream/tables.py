@@ -85,6 +85,12 @@ def _from_frame(frame: pd.DataFrame, name: str, notes: list[str]) -> AnnData:
         notes.append(f"{_names(mixed)} hold text among their numbers, so they were kept in obs and not as features.")
     if others:
         notes.append(f"{_names(others)} were kept in obs; the other {len(features):,} columns are the features.")
+    kinds = [
+        c for c in others if frame[c].dtype == object and pd.api.types.infer_dtype(frame[c]) not in ("string", "empty")
+    ]
+    if kinds:
+        frame = frame.assign(**{c: frame[c].map(str, na_action="ignore") for c in kinds})
+        notes.append(f"{_names(kinds)}: values of several kinds, which no .h5ad can hold, became text.")
     obs = frame[others].set_axis(frame.index.astype(str), axis=0).rename_axis(None)
     x = np.ascontiguousarray(frame[features].to_numpy(np.float32))
     return AnnData(x, obs=obs, var=pd.DataFrame(index=[str(c) for c in features]))

@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 
-def say(sentence: str) -> None:
-    sys.stderr.write(f"{sentence}\n")
+def say(sentence: str, out: TextIO | None = None) -> None:
+    """A line on ``out`` or stderr. Work does not end because nobody listens: a closed pipe is passed over."""
+    out = out or sys.stderr
+    try:
+        out.write(f"{sentence}\n")
+        out.flush()
+    except OSError:
+        hush(out)
 
 
 def write(text: str) -> None:
     sys.stdout.write(text)
+
+
+def ready() -> None:
+    """Before the first word: names of files and symbols can be said in any encoding, and to nobody at all."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell: >&-
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def hush(stream: TextIO) -> None:
+    """From now on to nobody: what is still to be written would otherwise fail once more when the program ends."""
+    with suppress(OSError, ValueError):
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, stream.fileno())
+        os.close(nobody)
 
 
 def as_json(value: Any) -> str:

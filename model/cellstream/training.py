@@ -22,7 +22,7 @@ from cellstream import objective, transport
 from cellstream.dynamics import Path, integrate
 from cellstream.errors import Diverged
 from cellstream.events import Event, Finished, Round, Stage, Step
-from cellstream.state import Batch, State
+from cellstream.state import PAIRS, PLACES, Batch, State
 from cellstream.transport import Plan
 
 EVALUATION_CELLS = 512
@@ -123,8 +123,7 @@ def embedding_step(state: State, k: int) -> Losses:
     s, weights = state.config.schedule, state.config.weights
     batch = state.draw(state.step, s.batch_size)
     # half as many pairs as cells: they are two cells each
-    generator = torch.Generator().manual_seed(state.config.compute.seed * 1_000_003 + state.step)
-    before, after = state.partners.draw(max(s.batch_size // 2, 1), generator)
+    before, after = state.partners.draw(max(s.batch_size // 2, 1), state.generator(state.step, PAIRS))
     gaps = state.snapshots.tau.diff()
     apart = TOUCHING * max(state.config.networks.time_separation, 0.05)
 
@@ -145,7 +144,7 @@ def warm_step(state: State, k: int) -> Losses:
     with torch.no_grad():
         z = batch.encode(state.autoencoder)
     tau, mass = state.snapshots.tau, state.snapshots.mass
-    generator = torch.Generator().manual_seed(state.config.compute.seed * 1_000_003 + state.step)
+    generator = state.generator(state.step, PLACES)
     times, points, slopes, rates = [], [], [], []
     for i, (a, b) in enumerate(pairwise(z)):
         gap = tau[i + 1] - tau[i]
@@ -211,11 +210,13 @@ def embedding_losses(state: State, batch: Batch, z: Sequence[Float[Tensor, "_ d"
         ae=objective.reconstruction(state.autoencoder, torch.cat(batch.tau), torch.cat(batch.x), torch.cat(list(z)))
     )
     if state.magnification is not None:
-        near = [
-            objective.neighbours(state.magnification(part), state.affinities.among(cells))
-            for part, cells in zip(z, batch.cells, strict=True)
+        terms = [
+            objective.neighbours(
+                state.magnification(part if cells is own else state.encode(cells)), state.affinities.among(cells)
+            )
+            for part, own, cells in zip(z, batch.cells, state.near(batch), strict=True)
         ]
-        kept["neighbours"] = torch.stack(near).mean()
+        kept["neighbours"] = torch.stack(terms).mean()
     return kept
 
 

@@ -19,11 +19,10 @@ from filelock import FileLock, Timeout
 
 from cellstream import evaluation, events
 from cellstream.card import Card
-from cellstream.config import Config
-from cellstream.errors import UserError
+from cellstream.errors import UserError, is_memory
 from cellstream.events import Event
 from cellstream.files import whole
-from cellstream.snapshots import Snapshots
+from cellstream.runs import Run
 from cellstream.state import State
 from cellstream.stream import CellStream
 from cellstream.training import train
@@ -86,13 +85,12 @@ class Worker:
                 (self.folder / "cancel").unlink(missing_ok=True)
 
     def _train(self) -> None:
-        recipe = json.loads((self.folder / "recipe.json").read_text())
-        takes_turns = bool(recipe.get("takes_turns"))
+        run = Run(self.folder)
+        takes_turns = bool(run.recipe.get("takes_turns"))
         if takes_turns and not self._wait_for_turn():
             return self._say(events.Cancelled(self.step, 0.0))
-        config = Config.from_dict(json.loads((self.folder / "config.json").read_text()))
-        torch.set_num_threads(config.compute.threads)
-        state = State.initial(Snapshots.load(self.folder / "data.npz"), config)
+        torch.set_num_threads(run.config.compute.threads)
+        state = State.initial(run.snapshots(), run.config)
         if self._restore(state) or (self.folder / "events.jsonl").exists():
             self._say(events.Resumed(state.step))
         try:
@@ -123,10 +121,16 @@ class Worker:
         self._preview(state)
         stream = state.result()
         self._keep(stream)
-        measured = evaluation.evaluate(stream, state.snapshots)
-        with whole(self.folder / "metrics.json") as path:
-            path.write_text(json.dumps(measured, indent=2))
-        self._say(events.Finished(event.step, event.reason, event.loss, event.seconds, measured))
+        reason, measured = event.reason, {}
+        try:
+            measured = evaluation.evaluate(stream, state.snapshots)
+        except Exception as error:  # a training is worth more than its measures
+            (self.folder / "metrics.json").unlink(missing_ok=True)
+            reason = f"{reason} The result is kept, but it could not be measured ({type(error).__name__}: {error})."
+        else:
+            with whole(self.folder / "metrics.json") as path:
+                path.write_text(json.dumps(measured, indent=2))
+        self._say(events.Finished(event.step, reason, event.loss, event.seconds, measured))
 
     # when others have a say
 
@@ -260,7 +264,11 @@ class Worker:
             np.savez(path, z=z, v=stream.velocity(z, t), index=index, cells=cells.numpy(), step=state.step)
         with whole(self.folder / "preview.safetensors") as path:
             stream.save(path)
-        self._say(events.Preview(state.step, "preview.npz", evaluation.glance(stream, s)))
+        try:
+            seen = evaluation.glance(stream, s)
+        except Exception:  # the next look may do; training does not end for one
+            seen = {}
+        self._say(events.Preview(state.step, "preview.npz", seen))
         self.previewed = time.monotonic()
         self.pause_between_previews = max(PREVIEW_SECONDS, (self.previewed - began) / PREVIEW_SHARE)
 
@@ -278,7 +286,7 @@ def _finite(value: float) -> float | None:
 
 def _in_words(error: Exception) -> str:
     """What broke, for a person, and what to do about it."""
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if is_memory(error):
         return "Training ran out of memory. Choose a smaller batch_size, fewer features, or the device cpu."
     if isinstance(error, OSError):
         return f"A file could not be written or read ({error}). Check the disk, then press Resume."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -18,12 +19,14 @@ import pytest
 
 from cellstream import cli, evaluation, events, progress, serve
 from cellstream.config import Config, settings
+from cellstream.files import resuming
 from cellstream.history import History
 from cellstream.presets import PRESETS, preset
 from cellstream.progress import Bar, Clock, part_ends
 from cellstream.runs import Run, Status
 from cellstream.scverse import read_result
 from cellstream.simulate import simulate
+from cellstream.snapshots import from_anndata
 from cellstream.state import State
 from cellstream.terminal import as_json, columns
 from cellstream.training import parts, train
@@ -201,11 +204,14 @@ def test_a_run_that_fails_says_why_and_is_kept(data, tmp_path, command):
     assert json.loads(said)["state"] == "failed"
     assert Run(run.folder).status().reason in err
     assert str(run.folder) in err
+    assert "resume" not in err  # which would only end there again
+    # and the command that the app starts
+    code, said, err = command("run", run.folder)
+    assert (code, said) == (1, "")
+    assert one_sentence(err) == f"{run.status().reason}\n"
 
 
 def make_run(tmp_path, size: float = 1) -> Run:
-    from cellstream.snapshots import from_anndata
-
     adata = simulate("populations", n_cells=40)
     adata.X = adata.X * np.float32(size)
     return Run.create(tmp_path / "run", from_anndata(adata, "time"), Config().with_settings(**TINY), {})
@@ -224,6 +230,188 @@ def test_run_works_in_a_folder_without_a_word(tmp_path, command):
     run = make_run(tmp_path)
     assert command("run", run.folder) == (0, "", "")
     assert run.status().state == "finished"
+
+
+# --- what would be lost -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """Whatever starts a training fails: it is too late by then."""
+
+    def start(self):
+        raise AssertionError("A training was started.")
+
+    monkeypatch.setattr(Run, "start", start)
+
+
+def permuted(adata: anndata.AnnData) -> anndata.AnnData:
+    return adata[::-1].copy()
+
+
+def at_other_times(adata: anndata.AnnData) -> anndata.AnnData:
+    adata.obs["time"] = adata.obs["time"].to_numpy()[::-1]
+    return adata
+
+
+def with_our_names(adata: anndata.AnnData) -> anndata.AnnData:
+    adata.obsm["X_cellstream"] = np.ones((adata.n_obs, 2))
+    return adata
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (permuted, "or their order"),
+        (at_other_times, "times of the cells"),
+        (with_our_names, "X_cellstream"),
+        (None, ""),
+    ],
+)
+def test_resume_looks_at_the_file_before_it_trains(data, tmp_path, command, no_training, change, says):
+    source = tmp_path / "cells.h5ad"
+    adata = anndata.read_h5ad(data)
+    recipe = dict(source=str(source), time_key="time", out=str(tmp_path / "r.h5ad"))
+    run = Run.create(tmp_path / "run", from_anndata(adata, "time"), Config().with_settings(**TINY), recipe)
+    if change:
+        change(adata).write_h5ad(source)
+    code, out, err = command("resume", run.folder)
+    assert (code, out) == (2, "")
+    assert (says or str(source)) in one_sentence(err)
+
+
+def test_a_finished_run_is_written_where_its_device_is_not(data, tmp_path, command, monkeypatch):
+    from cellstream.worker import work
+
+    adata = anndata.read_h5ad(data)
+    recipe = dict(source=str(data), time_key="time")
+    run = Run.create(tmp_path / "run", from_anndata(adata, "time"), Config().with_settings(**TINY), recipe)
+    work(run.folder)
+    (run.folder / "config.json").write_text(run.config.with_settings(device="cuda").to_json())
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert command("resume", run.folder, "--out", tmp_path / "r.h5ad")[0] == 0
+    read_result(anndata.read_h5ad(tmp_path / "r.h5ad"))
+
+
+def test_a_run_that_does_not_know_its_source_says_so(tmp_path, command, no_training):
+    code, _, err = command("resume", make_run(tmp_path).folder, "--out", tmp_path / "r.h5ad")
+    assert code == 2
+    assert "where its data came from" in one_sentence(err)
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "says"),
+    [
+        (with_our_names, [], "obsm['X_cellstream']"),
+        (lambda adata: adata, ["--device", "cuda"], "CUDA"),
+        (lambda adata: adata, ["--run-dir", "RUN"], "Name another one"),
+    ],
+)
+def test_what_cannot_end_well_is_not_begun(data, tmp_path, command, no_training, monkeypatch, change, words, says):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    change(anndata.read_h5ad(data)).write_h5ad(tmp_path / "cells.h5ad")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").touch()
+    words = [str(tmp_path / "run") if word == "RUN" else word for word in words]
+    code, out, err = command("fit", tmp_path / "cells.h5ad", "--out", tmp_path / "r.h5ad", *words)
+    assert (code, out) == (2, "")
+    assert says in one_sentence(err)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.h5ad", "run"]
+
+
+def table(path: Path, **columns: object) -> Path:
+    adata = simulate("populations", n_cells=40)
+    frame = adata.to_df().assign(day=adata.obs["time"].to_numpy())
+    for name, values in columns.items():
+        frame[name] = [values[i % len(values)] for i in range(len(frame))]
+    frame.to_csv(path, index_label="cell")
+    return path
+
+
+def test_a_column_that_no_h5ad_holds_is_named_before_the_training(tmp_path, command, no_training):
+    path = table(tmp_path / "cells.csv", _index=["a", "b"], note=["a", "b"])
+    code, _, err = command("fit", path, "--out", tmp_path / "r.h5ad")
+    assert code == 2
+    assert "obs['_index']" in one_sentence(err)
+    assert "note" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["cells.csv"]
+
+
+def test_columns_of_several_kinds_in_a_table_become_text(tmp_path, command):
+    path = table(tmp_path / "cells.csv", flag=["True", "", "False"], note=["a", "", "b"])
+    code, _, err = command("fit", path, "--out", tmp_path / "r.h5ad", "--preset", "paper", *SMALL)
+    assert code == 0, err
+    assert "'flag': values of several kinds" in err
+    obs = anndata.read_h5ad(tmp_path / "r.h5ad").obs
+    assert obs["flag"].astype(object).where(obs["flag"].notna(), None).tolist()[:3] == ["True", None, "False"]
+    assert obs["note"].astype(object).where(obs["note"].notna(), None).tolist()[:3] == ["a", None, "b"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [(OSError(28, "No space left"), 2, "No space left"), (KeyboardInterrupt(), 130, "Stopped.")],
+)
+def test_a_result_that_was_not_written_is_told_where_it_is(data, tmp_path, command, monkeypatch, error, code, says):
+    """After the training, while the file is written: the disk is full, or the user is impatient."""
+    written = anndata.AnnData.write_h5ad
+
+    def write(self, path, *args, **kwargs):
+        if "cellstream" in self.uns:
+            raise error
+        return written(self, path, *args, **kwargs)
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(anndata.AnnData, "write_h5ad", write)
+    ended, _, err = command("fit", data, "--out", tmp_path / "r.h5ad", "--preset", "paper", *SMALL)
+    last = err.splitlines()[-1]
+    assert ended == code
+    assert says in last
+    folder = next(path for path in tmp_path.iterdir() if path.is_dir())
+    assert f"cellstream resume {folder} --out" in last
+    monkeypatch.setattr(anndata.AnnData, "write_h5ad", written)
+    assert command("resume", folder, "--out", tmp_path / "again.h5ad")[0] == 0
+    read_result(anndata.read_h5ad(tmp_path / "again.h5ad"))
+
+
+def test_the_training_goes_on_when_nobody_listens(data, tmp_path):
+    """``cellstream fit ... 2>&1 | head -1`` is no wish to stop; and a second line must not end it."""
+    words = [sys.executable, "-m", "cellstream", "fit", data, "--out", tmp_path / "r.h5ad", "--preset", "paper", *SMALL]
+    fit = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    fit.stdout.readline()
+    fit.stdout.close()
+    assert fit.wait(PATIENT) == 0
+    read_result(anndata.read_h5ad(tmp_path / "r.h5ad"))
+
+
+def test_ctrl_c_while_the_process_comes_up_stops_it(tmp_path, monkeypatch):
+    """It reaches the worker as a wish, and the signal's own handler is back afterwards."""
+    from cellstream import fit
+
+    run, started = make_run(tmp_path), Run.start
+
+    def start(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        started(self)
+
+    monkeypatch.setattr(Run, "start", start)
+    handler = signal.getsignal(signal.SIGINT)
+    outcome = fit.train(run, None, None, run.snapshots())
+    assert outcome.status.state == "cancelled"
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_part_of_a_result_is_measured_with_the_masses_of_all(fitted, tmp_path, command):
+    adata = anndata.read_h5ad(fitted[0])
+    adata[np.arange(adata.n_obs) % 3 != 0].copy().write_h5ad(tmp_path / "part.h5ad")
+    code, said, err = command("evaluate", tmp_path / "part.h5ad", "--json")
+    assert code == 0
+    assert f"of the {adata.n_obs} cells" in err
+    observed = {label: at["observed"] for label, at in json.loads(said)["mass"].items()}
+    assert observed == {"1": 1.5, "2": 2.0}
+
+
+def test_a_folder_with_spaces_is_quoted(tmp_path):
+    assert shlex.split(resuming(tmp_path / "my run's")) == ["cellstream", "resume", str(tmp_path / "my run's")]
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
@@ -253,6 +441,20 @@ def test_run_works_in_a_folder_without_a_word(tmp_path, command):
         (["resume", "."], "run folder"),
         (["run", "nowhere"], "run folder"),
         (["simulate", "weather", "--out", "NEW"], "populations, branching"),
+        (["fit", "DATA", "--out", "NEW", "--set", "oops.alpha=2"], "'oops.alpha'"),
+        (["fit", "DATA", "--out", "NEW", "--set", "lambda_ae=inf"], "finite"),
+        (["fit", "DATA", "--out", "NEW", "--set", "lambda_ae=nan"], "finite"),
+        (["fit", "DATA", "--out", "NEW", "--run-dir", "DATA"], "is a file"),
+        (["fit", "DATA", "--out", "LONG.h5ad"], "too long"),
+        (["fit", "~nobody-here/x", "--out", "NEW"], "is not a path"),
+        (["fit", "DATA", "--out", "~nobody-here/x.h5ad"], "is not a path"),
+        (["fit", "DATA", "--out", "NEW", "--time-map", "~nobody-here/x.csv"], "is not a path"),
+        (["run", "~nobody-here"], "is not a path"),
+        (["app", "~nobody-here"], "is not a path"),
+        (["simulate", "populations", "--seed", "-1", "--out", "NEW"], "seed must be at least 0"),
+        (["simulate", "populations", "--cells", "1e11", "--out", "NEW"], "--cells"),
+        (["simulate", "populations", "--cells", "100000000000", "--out", "NEW"], "GB of memory"),
+        (["simulate", "populations", "--sigma", "inf", "--out", "NEW"], "sigma_main must be finite"),
         (["simulate", "branching", "--sigma", "1", "--out", "NEW"], "no setting 'sigma_main'"),
         (["datasets", "get", "mosta"], "branching, ipsc, emt"),
         (["datasets"], "list|get"),
@@ -263,10 +465,45 @@ def test_run_works_in_a_folder_without_a_word(tmp_path, command):
 )
 def test_a_mistake_is_one_sentence_and_code_2(data, tmp_path, command, monkeypatch, words, says):
     monkeypatch.chdir(tmp_path)
-    code, out, err = command(*[word.replace("DATA", str(data)).replace("NEW", "new.h5ad") for word in words])
+    stand_ins = {"DATA": str(data), "NEW": "new.h5ad", "LONG": "x" * 246}
+    for name, meant in stand_ins.items():
+        words = [word.replace(name, meant) for word in words]
+    code, out, err = command(*words)
     assert (code, out) == (2, "")
     assert says.replace("DATA", str(data)) in one_sentence(err)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["run", "resume"])
+@pytest.mark.parametrize("name", ["recipe.json", "config.json"])
+def test_a_damaged_run_is_one_sentence_and_code_2(tmp_path, command, verb, name):
+    run = make_run(tmp_path)
+    (run.folder / name).write_text('{"half')
+    code, out, err = command(verb, run.folder)
+    assert (code, out) == (2, "")
+    assert name in one_sentence(err)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
+)
+def test_too_little_memory_is_one_sentence(data, tmp_path, command, monkeypatch, error):
+    def too_much(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("cellstream.fit.from_anndata", too_much)
+    code, _, err = command("fit", data, "--out", tmp_path / "r.h5ad")
+    assert code == 2
+    assert "not enough memory" in one_sentence(err)
+
+
+def test_a_fault_of_ours_is_not_dressed_up(data, tmp_path, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("strange")
+
+    monkeypatch.setattr("cellstream.fit.from_anndata", broken)
+    with pytest.raises(RuntimeError, match="strange"):
+        cli.main(["fit", str(data), "--out", str(tmp_path / "r.h5ad")])
 
 
 @pytest.mark.parametrize(("columns", "says"), [(["day", "hour"], "'day' (.*'hour' ("), ([], "no column looks like it")])
@@ -350,6 +587,28 @@ def test_a_closed_pipe_is_no_error():
     )
     assert ended.stderr == ""
     assert ended.stdout.startswith("section")
+
+
+@pytest.mark.parametrize("to", ["> /dev/full", ">&-", ">&- 2>&-"])
+def test_output_that_goes_nowhere_is_no_traceback(to):
+    ended = subprocess.run(f"{sys.executable} -m cellstream settings {to}", shell=True, capture_output=True, text=True)
+    assert ended.returncode == (2 if "full" in to else 0)
+    assert ended.stderr == "" or "No space" in one_sentence(ended.stderr)
+
+
+def test_symbols_are_said_in_any_encoding():
+    ended = subprocess.run(
+        [sys.executable, "-m", "cellstream", "settings"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert "\\u03bb_AE" in ended.stdout.decode("ascii")
+
+
+def test_the_exit_codes_are_in_the_help(command):
+    for words in (["--help"], ["run", "--help"]):
+        assert "1 the training broke" in " ".join(command(*words)[1].split())
 
 
 def test_the_app_is_served_to_this_machine_only(data, command, monkeypatch):

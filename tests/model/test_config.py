@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -55,7 +56,9 @@ def test_words_become_values():
     ("name", "value", "says"),
     [
         ("alpha", -1, "at least 0"),
-        ("alpha", float("nan"), "at least 0"),
+        ("alpha", float("nan"), "at least 0 and finite"),
+        ("lambda_ae", float("inf"), "at least 0 and finite"),
+        ("clip", "inf", "at least 0.001 and finite"),
         ("alpha", "much", "a number"),
         ("rounds", 1.5, "a whole number"),
         ("rounds", "inf", "a whole number"),
@@ -64,11 +67,27 @@ def test_words_become_values():
         ("latent_dim", 0, "1 to 100"),
         ("lambda_x", 1, "Known settings"),
         ("f_enc", 1, "Known settings"),
+        ("oops.alpha", 2, "No setting is called 'oops.alpha'"),
+        ("networks.alpha", 2, "No setting is called 'networks.alpha'"),
+        ("weights.oops.alpha", 2, "No setting is called"),
     ],
 )
 def test_bad_values_get_a_sentence(name, value, says):
     with pytest.raises(UserError, match=says):
         Config().with_settings(**{name: value})
+
+
+def test_a_section_that_holds_no_settings_gets_a_sentence():
+    with pytest.raises(UserError, match="in the section 'weights'"):
+        Config.from_dict({"weights": 3})
+
+
+def test_the_papers_preset_has_the_papers_networks_and_weights():
+    """And differs from the plain defaults as its docstring says."""
+    paper, plain = preset("paper"), Config()
+    assert paper.weights == plain.weights
+    assert replace(paper.networks, latent_scale="pca", time_separation=1.0) == plain.networks
+    assert paper != plain
 
 
 def test_the_dataclass_itself_is_checked_too():

@@ -99,6 +99,21 @@ def test_w2_heeds_weights():
     assert metrics.w2(x, y, np.array([0.75, 0.25])) == pytest.approx(5.0)
 
 
+def test_w2_heeds_weights_where_it_takes_a_sample():
+    """Half the points at 0 and half at 10, a quarter of the weight at 10, against a point at 0: √(0.25 · 100)."""
+    x = np.repeat([[0.0], [10.0]], 3000, axis=0)
+    weights = np.repeat([3.0, 1.0], 3000)
+    assert metrics.w2(x, np.zeros((1, 1)), weights, most=4000) == pytest.approx(5, abs=0.25)
+    assert metrics.w2(np.zeros((1, 1)), x, most=4000) == pytest.approx(50**0.5, abs=0.25)
+
+
+def test_halves_share_no_point():
+    """0, 1, 3 and 10 fall into {0, 1} and {3, 10}, W_2 = √45, or into one of the two other splits, W_2 = 5."""
+    y = np.array([[0.0], [1.0], [3.0], [10.0]])
+    found = {round(metrics.halves(y, seed), 6) for seed in range(30)}
+    assert found == {round(45**0.5, 6), 5.0}
+
+
 def test_direction_of_the_true_displacement_is_one():
     rng = np.random.default_rng(0)
     a = rng.normal(size=(50, 2)) * 0.1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import ot
 import pytest
@@ -42,6 +44,17 @@ def test_matching_is_the_sum_of_wasserstein_distances(path):
         b = np.full(len(targets[i]), 1 / len(targets[i]))
         expected += np.sqrt(ot.emd2(w / w.sum(), b, ot.dist(path.z[i].numpy(), targets[i].numpy())))
     assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_perfect_match_has_a_slope():
+    """√ has none at zero."""
+    z = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]], requires_grad=True)
+    path = Path(torch.arange(2.0), z, torch.zeros(2, 1), torch.zeros(2, 1))
+    targets = list(z.detach())
+    loss = objective.matching(path, targets, objective.couplings(path, targets))
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+    assert z.grad.isfinite().all()
 
 
 def test_reconstruction_is_the_mean_square_over_time_and_features():
@@ -108,6 +121,13 @@ def test_separation_knows_when_time_points_touch(shape, touching):
 
 
 def test_total_is_the_papers_sum():
+    """And ours: every term with its own weight, and terms that are not given cost nothing."""
     weights = Weights(lambda_ae=2, lambda_wfr=3, lambda_match=5, lambda_ot=7, lambda_mass=11, lambda_neighbours=13)
-    terms = {k: torch.tensor(v) for k, v in dict(ae=1.0, wfr=10.0, mass=100.0, ot=1000.0, neighbours=1e4).items()}
-    assert objective.total(terms, weights).item() == 2 + 30 + 5 * (7 * 1000 + 11 * 100) + 13e4
+    weights = replace(weights, lambda_steps=17, lambda_separation=19)
+    given = dict(ae=1.0, wfr=10.0, mass=100.0, ot=1000.0, neighbours=1e4, steps=1e5, separation=1e6)
+    terms = {k: torch.tensor(v, dtype=torch.float64) for k, v in given.items()}
+    papers = 2 + 30 + 5 * (7 * 1000 + 11 * 100)
+    assert objective.total(terms, weights).item() == papers + 13e4 + 17e5 + 19e6
+    for ours in ("neighbours", "steps", "separation"):
+        del terms[ours]
+    assert objective.total(terms, weights).item() == papers

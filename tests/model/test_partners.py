@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import ot
+import pytest
 import torch
 
+from cellstream import partners
 from cellstream.partners import Partners
+from cellstream.presets import preset
+from cellstream.state import State
 
 
 def test_partners_are_those_of_the_exact_coupling():
@@ -25,3 +31,25 @@ def test_pairs_are_drawn_in_proportion_to_their_mass():
     before, after = partners.draw(20_000, torch.Generator().manual_seed(0))
     assert abs((before == 0).float().mean().item() - 0.8) < 0.02
     assert torch.equal(after, before + 5)
+
+
+def test_the_input_is_coupled_in_the_autoencoders_units(moving_cloud):
+    """A feature of large numbers does not decide alone who becomes whom."""
+    x = moving_cloud.x * torch.tensor([1.0, 1.0, 1000.0, 1.0, 1.0]) + 7
+    state = State.initial(replace(moving_cloud, x=x), preset("best", held_out=0))
+    standardised = (x / x.std(0)).numpy().astype(float)
+    for i, (n, m) in enumerate([(40, 60), (60, 90)]):
+        here, there = (np.flatnonzero(moving_cloud.index == k) for k in (i, i + 1))
+        cost = ot.dist(standardised[here], standardised[there])
+        assert set(state.partners.sources[i].tolist()) == set(here)
+        assert set(state.partners.targets[i].tolist()) == set(there)
+        found = cost[state.partners.sources[i] - here[0], state.partners.targets[i] - there[0]]
+        assert found @ state.partners.mass[i].numpy() == pytest.approx(ot.emd2(ot.unif(n), ot.unif(m), cost), rel=1e-4)
+
+
+def test_large_time_points_are_coupled_on_a_sample(moving_cloud, monkeypatch):
+    monkeypatch.setattr(partners, "MOST", 50)
+    found = State.initial(moving_cloud, preset("paper")).partners
+    assert [len(s.unique()) for s in found.sources] == [40, 50]
+    assert [len(s.unique()) for s in found.targets] == [50, 50]
+    assert set(found.targets[0].tolist()) == set(found.sources[1].tolist())

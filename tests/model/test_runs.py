@@ -13,11 +13,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
 from cellstream import events, runs, worker
 from cellstream.card import Card
+from cellstream.config import Integration
+from cellstream.dynamics import integrate
 from cellstream.errors import Diverged, UserError
 from cellstream.history import History
 from cellstream.runs import Run
@@ -426,6 +429,42 @@ def test_what_breaks_is_said_in_words(make, monkeypatch, error, says):
     assert "Traceback" in run.history.last.detail
 
 
+def exploding(t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    return 1e3 * z**3  # infinite after a finite time
+
+
+def no_number(t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    return z * float("nan")
+
+
+@pytest.mark.parametrize("method", ["dopri5", "bosh3"])
+@pytest.mark.parametrize("field", [exploding, no_number])
+def test_an_adaptive_solver_that_gives_up_has_diverged(method, field):
+    z, log_w = torch.ones(4, 2), torch.zeros(4)
+    with pytest.raises(Diverged, match="steps_per_interval"):
+        integrate(field, lambda t, z: z[:, 0], z, log_w, torch.tensor([0.0, 1.0]), 1.0, Integration(method=method))
+
+
+def test_what_diverged_is_not_told_to_resume():
+    assert "esume" not in str(Diverged())
+
+
+@pytest.mark.parametrize("measure", ["glance", "evaluate"])
+def test_a_training_does_not_break_because_it_cannot_be_measured(make, monkeypatch, measure):
+    def broken(stream, snapshots):
+        raise FloatingPointError("Eigenvalues did not converge")
+
+    monkeypatch.setattr(worker.evaluation, measure, broken)
+    run, unbroken = make(), make("unbroken")
+    work(run.folder)
+    status = run.status()
+    assert status.state == "finished"
+    assert ("could not be measured" in status.reason) == (measure == "evaluate") == (run.metrics() is None)
+    monkeypatch.undo()
+    work(unbroken.folder)
+    assert same_model(run, unbroken)
+
+
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
@@ -436,6 +475,30 @@ def test_a_folder_with_files_is_not_taken_for_a_run(make, moving_cloud, tiny_con
         Run.create(tmp_path / "mine", moving_cloud, tiny_config, {})
     with pytest.raises(UserError, match="run folder"):
         Run(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("name", ["a file", "bytes \udcff"])
+def test_a_folder_that_can_be_none_is_refused_before_the_work(moving_cloud, tiny_config, tmp_path, name):
+    (tmp_path / "a file").touch()
+    with pytest.raises(UserError, match="Name another one"):
+        Run.create(tmp_path / name, moving_cloud, tiny_config, {})
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "", None])
+@pytest.mark.parametrize("name", ["recipe.json", "config.json"])
+def test_a_damaged_folder_gets_a_sentence(make, name, content):
+    run = make()
+    path = run.folder / name
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(UserError, match=f"{name} is (missing or )?damaged"):
+        _ = (run.config, run.recipe)
+
+
+def test_damaged_metrics_are_none(make):
+    run = make()
+    assert run.metrics() is None
+    (run.folder / "metrics.json").write_text("{")
+    assert run.metrics() is None
 
 
 def test_a_run_keeps_what_it_was_given(make, moving_cloud):

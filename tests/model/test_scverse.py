@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import anndata
 import matplotlib as mpl
@@ -19,7 +19,7 @@ from cellstream.errors import UserError
 from cellstream.evaluation import alignment, true_velocity
 from cellstream.events import Step
 from cellstream.history import History
-from cellstream.scverse import annotate, read_result, simulated_velocity
+from cellstream.scverse import annotate, read_result, require_same_cells, simulated_velocity
 from cellstream.simulate import simulate
 from cellstream.snapshots import from_anndata
 from cellstream.state import State
@@ -227,6 +227,49 @@ def test_other_cells_are_refused(written):
         annotate(stream, simulate("populations", n_cells=50), snapshots)
 
 
+def permuted(adata: AnnData) -> AnnData:
+    return adata[::-1].copy()
+
+
+def at_other_times(adata: AnnData) -> AnnData:
+    adata.obs["time"] = adata.obs["time"].to_numpy()[::-1]
+    return adata
+
+
+def with_a_time_less(adata: AnnData) -> AnnData:
+    adata.obs["time"] = adata.obs["time"].where(np.arange(adata.n_obs) != 7)
+    return adata
+
+
+def with_other_names(adata: AnnData) -> AnnData:
+    adata.obs_names = [f"other {i}" for i in range(adata.n_obs)]
+    return adata
+
+
+@pytest.mark.parametrize("change", [permuted, at_other_times, with_a_time_less, with_other_names])
+def test_the_same_number_of_other_cells_is_refused(written, change):
+    _, stream, snapshots = written
+    other = change(simulate("populations", n_cells=40))
+    with pytest.raises(UserError, match="not those that the result was made from"):
+        annotate(stream, other, snapshots, dict(time_key="time"))
+    assert "X_cellstream" not in other.obsm
+
+
+def test_without_a_recipe_the_names_still_tell_other_cells(written):
+    _, stream, snapshots = written
+    with pytest.raises(UserError, match="or their order"):
+        annotate(stream, permuted(simulate("populations", n_cells=40)), snapshots)
+
+
+def test_snapshots_of_an_earlier_version_tell_by_the_times(written):
+    adata, _, snapshots = written
+    old = replace(snapshots, fingerprint="")
+    require_same_cells(adata, old, dict(time_key="time"))
+    require_same_cells(with_other_names(adata.copy()), old, dict(time_key="time"))
+    with pytest.raises(UserError, match="The times of the cells in 'time'"):
+        require_same_cells(permuted(adata), old, dict(time_key="time"))
+
+
 def changed_values(adata: AnnData) -> AnnData:
     adata.X = adata.X * 2
     return adata
@@ -242,6 +285,16 @@ def without_a_gene(adata: AnnData) -> AnnData:
 
 def without_a_recipe(adata: AnnData) -> AnnData:
     adata.uns["cellstream"]["recipe"] = "{}"
+    return adata
+
+
+def with_a_damaged_recipe(adata: AnnData) -> AnnData:
+    adata.uns["cellstream"]["recipe"] = '{"time_key": "time", "preprocess": {"oops": 1}}'
+    return adata
+
+
+def with_a_list_for_a_recipe(adata: AnnData) -> AnnData:
+    adata.uns["cellstream"]["recipe"] = "[]"
     return adata
 
 
@@ -263,6 +316,8 @@ def without_a_result(adata: AnnData) -> AnnData:
         (without_a_gene, "features"),
         (without_a_recipe, "recipe"),
         (without_a_weight, "damaged"),
+        (with_a_damaged_recipe, "damaged"),
+        (with_a_list_for_a_recipe, "damaged"),
         (without_a_result, "uns\\['cellstream'\\]"),
     ],
 )
@@ -279,6 +334,32 @@ def test_some_of_the_cells_still_lead_back(written):
     np.testing.assert_allclose(again.encode(cells.x.numpy(), t), some.obsm["X_cellstream"], atol=1e-6)
     assert isinstance(again, CellStream)
     assert again.clock == stream.clock
+
+
+@pytest.mark.parametrize("recipe", [dict(time_key="time"), dict(time_key="time", masses=[2.0, 3.0, 5.0])])
+def test_some_of_the_cells_keep_the_masses_of_all(cells, tmp_path, recipe):
+    adata, _, snapshots = result_in(cells, recipe)
+    first = adata.obs["time"] == 0
+    some = through_a_file(adata, tmp_path)[first | (np.arange(adata.n_obs) % 4 == 0)].copy()
+    _, less, _ = read_result(some)
+    assert less.counts.tolist() != snapshots.counts.tolist()
+    assert less.mass.equal(snapshots.mass)
+    assert f"The file holds {some.n_obs} of the {adata.n_obs} cells" in less.report[-1]
+    _, whole, _ = read_result(adata)
+    assert whole.report == snapshots.report
+
+
+def test_a_result_of_an_earlier_version_is_read(written):
+    adata, _, snapshots = written
+    del adata.uns["cellstream"]["snapshots"]
+    assert read_result(adata)[1].mass.equal(snapshots.mass)
+
+
+def test_the_unit_is_that_of_the_training(cells):
+    snapshots = replace(from_anndata(cells, "time"), unit="h")
+    stream = State.initial(snapshots, Config().with_settings(**TINY)).result()
+    annotate(stream, cells, snapshots, dict(time_key="time"))
+    assert read_result(cells)[1].unit == "h"
 
 
 def test_true_velocity_is_the_derivative_along_the_true_velocity(written):

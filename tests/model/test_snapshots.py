@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import anndata as ad
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from cellstream.errors import UserError
-from cellstream.snapshots import Snapshots, from_anndata
+from cellstream.snapshots import Snapshots, fingerprint, from_anndata
 
 
 @pytest.fixture
@@ -77,6 +78,45 @@ def test_round_trip(moving_cloud, tmp_path):
         assert torch.equal(getattr(s, name), getattr(again, name))
     for name in ("labels", "unit", "rows", "features", "report", "even"):
         assert getattr(s, name) == getattr(again, name)
+
+
+DAYS = [20231101.5, 20231102.0, 20231103.25]  # float32 knows every second day only
+HOURS = [473_000.0, 473_000.125, 473_001.0]  # since 1970
+
+
+@pytest.mark.parametrize("real", [DAYS, HOURS])
+def test_large_times_keep_their_digits(adata, tmp_path, real):
+    adata.obs["when"] = np.repeat(real, [20, 10, 30])
+    s = from_anndata(adata, "when", real_times=True)
+    s.save(tmp_path / "data.npz")
+    for one in (s, Snapshots.load(tmp_path / "data.npz"), s.to("cpu", torch.float32)):
+        assert one.times.tolist() == real
+        assert [float(label) for label in one.labels] == real
+        assert one.tau.dtype == one.x.dtype == torch.float32
+        gaps = np.subtract(real, real[0])
+        np.testing.assert_allclose(one.tau.numpy(), gaps / gaps[-1] * 2, rtol=1e-7)
+
+
+def test_times_of_an_earlier_version_are_read(moving_cloud, tmp_path):
+    moving_cloud.save(tmp_path / "data.npz")
+    data = dict(np.load(tmp_path / "data.npz"))
+    words = json.loads(data["words"].tobytes())
+    del words["fingerprint"]
+    data["words"] = np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)
+    np.savez(tmp_path / "old.npz", **{**data, "times": data["times"].astype(np.float32)})
+    again = Snapshots.load(tmp_path / "old.npz")
+    assert again.times.tolist() == [0, 1, 3]
+    assert again.fingerprint == ""
+
+
+def test_a_fingerprint_is_of_names_and_their_order(adata):
+    mark = from_anndata(adata, "day").fingerprint
+    assert mark == from_anndata(adata.copy(), "day", input="obsm:X_low").fingerprint
+    other = adata.copy()
+    other.obs_names = ["a", "b", *adata.obs_names[2:]]
+    for changed in (adata[::-1], adata[:-1], other):
+        assert from_anndata(changed.copy(), "day").fingerprint != mark
+    assert fingerprint(["ab", "c"]) != fingerprint(["a", "bc"])
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a zip"])

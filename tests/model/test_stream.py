@@ -97,6 +97,17 @@ def test_beyond_the_data_nothing_is_known(stream, cells, t):
         stream.velocity(stream.encode(cells, 0), t)
 
 
+def test_dates_as_numbers_are_told_apart(moving_cloud, tiny_config, cells):
+    """Half a day is half a day: there and back in the networks' time, and in the sentence."""
+    days = torch.tensor([20231101.5, 20231102.0, 20231103.5], dtype=torch.float64)
+    state = State.initial(replace(moving_cloud, times=days, even=False), tiny_config)
+    clock = state.result().clock
+    assert clock.times == tuple(days.tolist())
+    np.testing.assert_allclose(clock.to_tau([20231101.5, 20231101.75, 20231102.0]), [0, 0.25, 0.5], rtol=1e-6)
+    with pytest.raises(UserError, match=r"from 20231101.5 to 20231103.5, but got 20231104 to 20231104.25"):
+        state.result().velocity(np.zeros((2, 2), np.float32), [20231104.0, 20231104.25])
+
+
 def test_push_may_begin_between_time_points_and_at_its_start(stream, cells):
     z = stream.encode(cells, 0)
     flow = stream.push(z, 0.5, [0.5, 0.75, 3])

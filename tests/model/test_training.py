@@ -66,6 +66,16 @@ def test_best_is_the_lowest_round_and_a_copy(moving_cloud, tiny_config):
     assert same(state.best, kept[min(kept)])
 
 
+def test_the_result_is_the_best_and_not_the_last(moving_cloud, tiny_config):
+    config = tiny_config.with_settings(patience=1, rounds=60, autoencoder_rate=1.0, dynamics_rate=1.0)
+    state = State.initial(moving_cloud, config)
+    finished(state)
+    found = state.result().weights()
+    assert all(torch.equal(value, state.best[key]) for key, value in found.items())
+    assert not same(found, {key: state.weights()[key] for key in found})
+    assert same(state.present().weights(), {key: state.weights()[key] for key in found})
+
+
 def test_the_loss_that_judges_is_that_of_the_model_kept(moving_cloud, tiny_config):
     state = State.initial(moving_cloud, tiny_config)
     finished(state)
@@ -101,25 +111,41 @@ def test_a_broken_run_goes_on_to_the_same_result(moving_cloud, tiny_config, tmp_
     again = State.initial(moving_cloud, tiny_config)
     again.restore(tmp_path / "checkpoint.safetensors")
     assert again.step == stop
+    assert same(again.best or {}, broken.best or {})
+    counted = ("round", "best_loss", "rounds_without_gain", "seconds")
+    assert [getattr(again, name) for name in counted] == [getattr(broken, name) for name in counted]
     finished(again)
     assert same(whole.weights(), again.weights())
     assert same(whole.best, again.best)
     assert whole.best_loss == again.best_loss
 
 
-def test_patience_ends_the_run(moving_cloud, tiny_config):
-    config = tiny_config.with_settings(patience=1, rounds=500, autoencoder_rate=1.0, dynamics_rate=1.0)
-    state = State.initial(moving_cloud, config)
-    last = finished(state)[-1]
-    assert isinstance(last, events.Finished)
-    assert "has not fallen" in last.reason
-    assert state.round < 500
+@pytest.mark.parametrize("patience", [1, 3])
+def test_patience_ends_the_run(moving_cloud, tiny_config, patience):
+    """After so many rounds in a row without gain, and not before."""
+    config = tiny_config.with_settings(patience=patience, rounds=60, autoencoder_rate=1.0, dynamics_rate=1.0)
+    said = finished(State.initial(moving_cloud, config))
+    assert isinstance(said[-1], events.Finished)
+    assert said[-1].reason == f"The loss has not fallen for {patience} rounds."
+    gains = "".join("-+"[event.best] for event in said if isinstance(event, events.Round))
+    assert gains.startswith("+")
+    assert gains.find("-" * patience) == len(gains) - patience
 
 
 def test_a_loss_that_is_no_number_stops_with_a_sentence(moving_cloud, tiny_config):
     broken = replace(moving_cloud, x=moving_cloud.x * float("nan"))
     with pytest.raises(Diverged, match="learning rates"):
         finished(State.initial(broken, tiny_config.with_settings(start_steps=0)))
+
+
+def test_the_first_loss_that_is_no_number_is_not_told(moving_cloud, tiny_config):
+    state, said = State.initial(moving_cloud, tiny_config), []
+    with torch.no_grad():
+        state.autoencoder.encoder[0].weight.fill_(float("nan"))
+    with pytest.raises(Diverged):  # noqa: PT012
+        for event in train(state):
+            said.append(event)
+    assert [type(event) for event in said] == [events.Stage]
 
 
 @pytest.mark.parametrize("d", [1, 3, 7])
@@ -177,6 +203,20 @@ def test_batches_hold_each_time_point_without_repeats(moving_cloud, tiny_config)
         assert (moving_cloud.index[cells] == i).all()
         assert len(cells.unique()) == len(cells)
     assert not torch.equal(batch.cells[2], state.draw(4, 50).cells[2])
+    assert torch.equal(torch.cat(batch.x), moving_cloud.x[torch.cat(batch.cells)])
+    at_once = state.autoencoder.encode(moving_cloud.index[torch.cat(batch.cells)].float(), torch.cat(batch.x))
+    torch.testing.assert_close(torch.cat(batch.encode(state.autoencoder)), at_once)
+    torch.testing.assert_close(state.encode(torch.cat(batch.cells)), at_once)
+
+
+def test_uses_of_random_numbers_within_a_step_are_independent(moving_cloud, tiny_config):
+    """Each use has its own numbers at each step, the same when asked again; between any two there is no correlation."""
+    state = State.initial(moving_cloud, tiny_config)
+    draws = {(k, use): torch.rand(4000, generator=state.generator(k, use)) for k in range(3) for use in range(5)}
+    again = torch.rand(4000, generator=state.generator(2, 1))
+    assert torch.equal(again, draws[2, 1])
+    between = np.corrcoef(np.stack(list(draws.values())))
+    assert np.abs(between - np.eye(15)).max() < 0.08  # five standard deviations
 
 
 def test_small_draws_from_many_are_even():

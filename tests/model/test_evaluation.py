@@ -1,0 +1,119 @@
+"""Every entry of an evaluation against POT, scikit-learn and the definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import ot
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness
+
+from cellstream import evaluation, metrics
+from cellstream.presets import preset
+from cellstream.state import State
+from cellstream.stream import CellStream
+from tests.conftest import TINY
+
+
+@pytest.fixture
+def stream(moving_cloud) -> CellStream:
+    """Untrained, with a growth that differs much from cell to cell, and an autoencoder that tells cells apart."""
+    state = State.initial(moving_cloud, preset("paper", **TINY))
+    with torch.no_grad():
+        state.growth.net[0].weight.mul_(4)
+        state.growth.net[-1].weight.mul_(8)
+        for layer in (*state.autoencoder.encoder[::2], *state.autoencoder.decoder[::2]):
+            layer.weight.mul_(3)
+    return state.result()
+
+
+def w2(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> float:
+    a = ot.unif(len(x)) if weights is None else weights / weights.sum()
+    return float(np.sqrt(ot.emd2(a, ot.unif(len(y)), ot.dist(x.astype(float), y.astype(float)))))
+
+
+def test_every_entry_is_by_the_book(stream, moving_cloud):
+    found = evaluation.evaluate(stream, moving_cloud)
+    x, index = moving_cloud.x.numpy(), moving_cloud.index.numpy()
+    t = np.array([0.0, 1.0, 3.0])[index]
+    z = stream.encode(x, t)
+    v = stream.velocity(z, t)
+    at = [index == i for i in range(3)]
+
+    assert found["trust"] == pytest.approx(np.mean([trustworthiness(x[c], z[c], n_neighbors=15) for c in at]))
+    flat = PCA(2).fit_transform(x)
+    assert found["trust_pca"] == pytest.approx(np.mean([trustworthiness(x[c], flat[c], n_neighbors=15) for c in at]))
+    balls = metrics.consistency(z, v, index)
+    for name in ("vc_paper", "tc_paper", "vc", "tc", "lonely"):
+        assert found[name] == getattr(balls, name)
+
+    cosines = []
+    for i in (0, 1):
+        a, b = z[at[i]].astype(float), z[at[i + 1]].astype(float)
+        plan = ot.emd(ot.unif(len(a)), ot.unif(len(b)), ot.dist(a, b))
+        for j in range(len(a)):
+            step, vj = plan[j] @ b / plan[j].sum() - a[j], v[at[i]][j]
+            cosines.append(step @ vj / np.linalg.norm(step) / np.linalg.norm(vj))
+    assert found["direction"] == pytest.approx(np.mean(cosines), abs=1e-5)
+
+    flow = stream.push(z[at[0]], 0, [0, 1, 3])
+    corner, side = z.min(0), np.ptp(z, axis=0).max()
+    box = lambda points: (points - corner) / side  # noqa: E731
+    assert found["match"].keys() == found["mass"].keys() == {"1", "3"}
+    for i, label in ((1, "1"), (2, "3")):
+        weights = np.exp(flow.log_w[i].astype(float))
+        assert weights.std() > 0.02 * weights.mean()
+        assert found["mass"][label] == pytest.approx(
+            dict(predicted=weights.mean(), observed=float(moving_cloud.mass[i])), rel=1e-6
+        )
+        for entry, put, seen in ((found["match"][label], box, z), (found["match"][label]["input"], stream.decode, x)):
+            first, observed = (box(seen[at[k]]) if seen is z else seen[at[k]] for k in (0, i))
+            expected = dict(
+                w2=w2(put(flow.z[i]), observed, weights),
+                floor=metrics.halves(observed),
+                stays=w2(first, observed),
+                shift=w2(first - first.mean(0) + observed.mean(0), observed),
+            )
+            if seen is x:
+                expected["autoencoder"] = w2(stream.decode(z[at[i]]), observed)
+            assert abs(w2(put(flow.z[i]), observed) / expected["w2"] - 1) > 1e-2  # the weights make a difference
+            assert {k: entry[k] for k in expected} == pytest.approx(expected, rel=1e-4)
+            assert entry.keys() - {"input"} == expected.keys()
+
+
+def test_r2_is_what_the_decoder_explains(stream, moving_cloud):
+    x, t = moving_cloud.x.numpy(), moving_cloud.times.numpy()[moving_cloud.index.numpy()]
+    back = stream.decode(stream.encode(x, t))
+    expected = 1 - ((x - back) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
+    assert evaluation.evaluate(stream, moving_cloud)["r2"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_glance_at_few_cells_is_the_evaluation(stream, moving_cloud):
+    whole, part = evaluation.evaluate(stream, moving_cloud), evaluation.glance(stream, moving_cloud)
+    for name in ("vc", "tc", "trust", "trust_pca", "r2"):
+        assert part[name] == pytest.approx(whole[name], rel=1e-6)
+    assert part["mass"] == whole["mass"]
+    for label, entry in part["match"].items():
+        assert entry == pytest.approx({k: whole["match"][label][k] for k in entry}, rel=1e-6)
+
+
+def test_a_glance_takes_so_many_cells_of_each_time_point(stream, moving_cloud, monkeypatch):
+    taken = []
+    r2 = metrics.r2
+    monkeypatch.setattr(metrics, "r2", lambda x, back: taken.append(x) or r2(x, back))
+    evaluation.glance(stream, moving_cloud, 50)
+    assert len(taken[0]) == 40 + 50 + 50
+    assert len(np.unique(taken[0], axis=0)) == 140
+
+
+def test_true_velocity_is_in_the_cells_own_order_of_chunks(stream, moving_cloud, monkeypatch):
+    v = np.random.default_rng(0).normal(size=moving_cloud.x.shape)
+    whole = evaluation.true_velocity(stream, moving_cloud, v)
+    monkeypatch.setattr(evaluation, "CHUNK", 64)
+    np.testing.assert_allclose(evaluation.true_velocity(stream, moving_cloud, v), whole, atol=1e-6)
+    h = 1e-3
+    x, t = moving_cloud.x.numpy(), moving_cloud.times.numpy()[moving_cloud.index.numpy()]
+    slope = (stream.encode(x + h * v, t) - stream.encode(x - h * v, t)) / (2 * h)
+    # cells at a kink of the encoder's ReLU have no derivative
+    assert np.median(np.abs(slope - whole)) < 1e-3

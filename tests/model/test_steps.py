@@ -1,0 +1,319 @@
+"""Every kind of training step against the same step worked out by hand: closed forms, POT, central differences."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import ot
+import pytest
+import torch
+
+from cellstream import events, objective, training
+from cellstream.presets import preset
+from cellstream.snapshots import Snapshots
+from cellstream.state import PAIRS, Batch, State
+from tests.conftest import TINY
+
+U, G, ALPHA = torch.tensor([3.0, -4.0], dtype=torch.float64), 0.3, 2.0
+
+
+def ours(**changes):
+    """The presets' networks of ours, in double precision, every weight different from one."""
+    weights = dict(lambda_ae=2, lambda_wfr=3, lambda_match=5, lambda_ot=7, lambda_mass=0.5, lambda_neighbours=11)
+    defaults = {**TINY, **weights, "lambda_steps": 13, "lambda_separation": 17, "alpha": ALPHA}
+    return preset(
+        "best", **{**defaults, "precision": "float64", "updates_per_batch": 1, "clip": 1e6, "held_out": 0, **changes}
+    )
+
+
+def size_of(z: np.ndarray) -> float:
+    """Geometric mean of the distances to the centre, a tenth of the mean square added to each square."""
+    square = ((z - z.mean(0)) ** 2).sum(1)
+    return float(np.exp(0.5 * np.log(square + 0.1 * square.mean()).mean()))
+
+
+def constant_fields(state: State) -> None:
+    state.velocity = lambda t, z: U.expand_as(z)
+    state.growth = lambda t, z: torch.full_like(z[:, 0], G)
+
+
+# what the dynamics cost
+
+
+@pytest.mark.parametrize("scale", ["unit", "pca"])
+def test_cost_of_constant_fields_is_the_closed_form(moving_cloud, scale):
+    """(|u|²/L² + α g²)(e^{gT} − 1)/g, Σ|e^{g t_i} − m_i| and Σ W_2/L, uneven gaps; L is the embedding's size, or 1."""
+    uneven = replace(moving_cloud, even=False)  # the networks' times are 0, 2/3, 2
+    state = State.initial(uneven, ours(latent_scale=scale, method="dopri5", rtol=1e-8, atol=1e-8))
+    constant_fields(state)
+    z = [part.detach() for part in state.draw(0, 30).encode(state.autoencoder)]
+    found = training.dynamics_losses(state, z, [])
+    length = size_of(torch.cat(z).numpy()) if scale == "unit" else 1.0
+    tau = np.array([0, 2 / 3, 2])
+    assert found["wfr"].item() == pytest.approx((25 / length**2 + ALPHA * G**2) * (math.exp(2 * G) - 1) / G, rel=1e-5)
+    assert found["mass"].item() == pytest.approx(np.abs(np.exp(G * tau) - [1, 1.5, 2.25]).sum(), rel=1e-5)
+    w2 = [np.sqrt(ot.emd2([], [], ot.dist((z[0] + U * tau[i]).numpy(), z[i].numpy()))) for i in (1, 2)]
+    assert found["ot"].item() == pytest.approx(sum(w2) / length, rel=1e-5)
+
+
+def test_size_is_the_geometric_mean_and_its_softening_is_held_fixed():
+    z = torch.randn(30, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    size = training.spread(z)
+    assert size.item() == pytest.approx(size_of(z.detach().numpy()))
+    size.backward()
+    c = (z - z.mean(0)).detach()
+    square = c.square().sum(1, keepdim=True)
+    pull = c / (square + 0.1 * square.mean())
+    torch.testing.assert_close(z.grad, size.detach() * (pull - pull.mean(0)) / 30)
+
+
+def slope(loss, parameter: torch.Tensor, h: float = 1e-6) -> float:
+    """Central difference of ``loss()`` in the first entry of ``parameter``."""
+    values = []
+    with torch.no_grad():
+        for step in (h, -2 * h):
+            parameter.view(-1)[0] += step
+            values.append(loss())
+        parameter.view(-1)[0] += h
+    return (values[0] - values[1]) / (2 * h)
+
+
+def whole_loss(state: State, batch: Batch) -> float:
+    """L by its definition, with transport solved anew."""
+    w, z = state.config.weights, batch.encode(state.autoencoder)
+    d = training.dynamics_losses(state, z, [])
+    dynamics = w.lambda_wfr * d["wfr"] + w.lambda_match * (w.lambda_mass * d["mass"] + w.lambda_ot * d["ot"])
+    kept = training.embedding_losses(state, batch, z)
+    return (dynamics + w.lambda_ae * kept["ae"] + w.lambda_neighbours * kept["neighbours"]).item()
+
+
+def test_autoencoder_step_goes_down_the_whole_loss(moving_cloud):
+    """Through start, ends, weights and unit of length of the dynamics as through reconstruction and neighbours."""
+    state = State.initial(moving_cloud, ours(latent_scale="pca"))
+    batch = state.draw(0, 20)
+    entries = [net[0].weight for net in (state.autoencoder.encoder, state.autoencoder.decoder)]
+    expected = [slope(lambda: whole_loss(state, batch), entry) for entry in [*entries, state.magnification.log_factor]]
+    before = whole_loss(state, batch)
+    found = training.autoencoder_step(state, batch)
+    assert found["total"].item() == pytest.approx(before)
+    grads = [p.grad.view(-1)[0].item() for p in [*entries, state.magnification.log_factor]]
+    assert grads == pytest.approx(expected, rel=1e-4, abs=1e-7)
+
+
+def test_dynamics_step_goes_down_action_and_matching(moving_cloud):
+    state = State.initial(moving_cloud, ours())
+    batch = state.draw(0, 20)
+    entries = [state.velocity.net[0].weight, state.growth.net[0].weight]
+    expected = [slope(lambda: whole_loss(state, batch), entry) for entry in entries]
+    found = training.dynamics_step(state, batch)
+    assert found.keys() == {"total", "wfr", "mass", "ot"}
+    expected_total = 3 * found["wfr"] + 5 * (0.5 * found["mass"] + 7 * found["ot"])
+    assert found["total"].item() == pytest.approx(expected_total.item())
+    assert [p.grad.view(-1)[0].item() for p in entries] == pytest.approx(expected, rel=1e-4, abs=1e-7)
+
+
+def test_the_embeddings_unit_of_length_is_learned_through(moving_cloud):
+    """Making the embedding and the fields twice as large changes neither action nor matching, value or slope."""
+    state = State.initial(moving_cloud, ours())
+    factor = torch.ones((), dtype=torch.float64, requires_grad=True)
+    z = [part.detach() for part in state.draw(0, 20).encode(state.autoencoder)]
+    field = state.velocity
+
+    def cost() -> torch.Tensor:
+        state.velocity = lambda t, at: factor * field(t, at / factor)
+        growth = state.growth
+        state.growth = lambda t, at: growth(t, at / factor)
+        found = training.dynamics_losses(state, [factor * part for part in z], [])
+        state.growth = growth
+        return found["wfr"] + found["ot"]
+
+    # the slope keeps the small part that the held softening leaves; without the unit's own slope it would be the cost
+    one = cost()
+    assert abs(torch.autograd.grad(one, factor)[0].item()) < 0.5 * one.item()
+    assert slope(lambda: cost().item(), factor, 1e-3) == pytest.approx(0, abs=1e-6 * one.item())
+
+
+@pytest.mark.parametrize("step", ["autoencoder_step", "dynamics_step"])
+def test_one_coupling_serves_all_updates_of_a_batch(moving_cloud, monkeypatch, step):
+    state = State.initial(moving_cloud, ours(updates_per_batch=4))
+    solved, couplings = [], objective.couplings
+    monkeypatch.setattr(objective, "couplings", lambda *given: solved.append(1) or couplings(*given))
+    getattr(training, step)(state, state.draw(0, 20))
+    adam = state.optimisers[step.removesuffix("_step")].state
+    assert len(solved) == 1
+    assert {int(entry["step"]) for entry in adam.values()} == {4}
+
+
+# how a step descends
+
+
+@pytest.mark.parametrize(("clip", "end"), [(1e6, 0.9**3 * 5), (0.5, 5 - 3 * 0.1 * 0.5)])
+def test_updates_follow_the_gradient_up_to_its_largest_norm(moving_cloud, clip, end):
+    """On |p|²/2 from |p| = 5 at rate 0.1: three times 0.9 of what was, or 0.05 less, and always towards zero."""
+    state = State.initial(moving_cloud, ours(updates_per_batch=3, clip=clip))
+    p = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    state.optimisers["bowl"] = torch.optim.SGD([p], lr=0.1)
+    found = training.descend(state, "bowl", lambda: dict(a=p.square().sum()), lambda terms: terms["a"] / 2)
+    torch.testing.assert_close(p.detach(), torch.tensor([3.0, 4.0]) * end / 5)
+    last = end / 0.9 if clip > 1 else end + 0.05
+    assert (found["a"].item(), found["total"].item()) == pytest.approx((last**2, last**2 / 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("decay", [True, False])
+def test_learning_rates_fall_to_a_tenth_along_a_cosine(moving_cloud, monkeypatch, decay):
+    state = State.initial(moving_cloud, ours(decay=decay, autoencoder_rate=0.02, dynamics_rate=0.004))
+    monkeypatch.setattr(training, "autoencoder_step", lambda state, batch: {})
+    monkeypatch.setattr(training, "dynamics_step", lambda state, batch: {})
+    steps = TINY["rounds"] * (TINY["autoencoder_steps"] + TINY["dynamics_steps"])
+    rates = []
+    for k in range(steps + 1):
+        training.round_step(state, k)
+        rates.append([state.optimisers[name].param_groups[0]["lr"] for name in ("autoencoder", "dynamics")])
+    assert rates[0] == pytest.approx([0.02, 0.004])
+    assert rates[steps // 2] == pytest.approx([0.011, 0.0022] if decay else [0.02, 0.004])
+    assert rates[steps] == pytest.approx([0.002, 0.0004] if decay else [0.02, 0.004])
+
+
+def test_a_round_is_the_autoencoders_steps_then_the_dynamics(moving_cloud, monkeypatch):
+    state, done = State.initial(moving_cloud, ours()), []
+    for name in ("autoencoder_step", "dynamics_step"):
+        monkeypatch.setattr(training, name, lambda state, batch, name=name: done.append(name[0]) or {})
+    for k in range(16):
+        training.round_step(state, k)
+    assert "".join(done) == "aaadddddaaaddddd"
+
+
+@pytest.mark.parametrize("warm_steps", [0, 2])
+def test_the_fields_see_the_embedding_in_its_own_units_once_it_has_taken_shape(moving_cloud, warm_steps):
+    """Set before the fields are first fitted, with a warm start or without, and not after; not at all where the
+    embedding keeps the scale of the principal components."""
+    state = State.initial(moving_cloud, ours(start_steps=2, embedding_steps=2, warm_steps=warm_steps, rounds=2))
+    seen = []
+    for event in training.train(state):
+        if isinstance(event, events.Step):
+            tau = state.snapshots.tau[state.snapshots.index]
+            z = state.autoencoder.encode(tau, state.snapshots.x).detach()
+            here = torch.cat([z.mean(0), z.var(0).mean().sqrt()[None]])
+            seen.append(
+                (event.stage, here, [torch.cat([f.centre, f.length[None]]) for f in (state.velocity, state.growth)])
+            )
+    unset = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    shaped = [here for stage, here, _ in seen if stage == "embedding"][-1]
+    for stage, _, fields in seen:
+        for field in fields:
+            torch.testing.assert_close(field, shaped if stage in ("warm", "rounds") else unset)
+    assert not torch.allclose(shaped, seen[-1][1])
+    raw = State.initial(moving_cloud, ours(latent_scale="pca", warm_steps=2))
+    training.scale_dynamics(raw)
+    assert torch.equal(torch.cat([raw.velocity.centre, raw.velocity.length[None]]), unset)
+
+
+# the parts before the rounds
+
+
+def test_start_fits_the_encoder_to_the_components_and_the_decoder_to_invert_them(moving_cloud):
+    state = State.initial(moving_cloud, ours(batch_size=1000))
+    tau = state.snapshots.tau[moving_cloud.index].numpy()
+    net, x = state.autoencoder, state.snapshots.x.numpy()
+    joined = np.column_stack([tau - 1, (x - x.mean(0)) / x.std(0, ddof=1)]) * [
+        state.config.networks.time_separation,
+        *[1] * 5,
+    ]
+    values, axes = np.linalg.eigh(np.cov(joined.T))
+    z = (joined - joined.mean(0)) @ axes[:, :-3:-1] / np.sqrt(values[-1])
+    z *= np.sign(axes[np.abs(axes[:, :-3:-1]).argmax(0), [-1, -2]])
+    encoded = net.encoder(torch.tensor(joined)).detach().numpy()
+    decoded = net.decoder(torch.tensor(z)).detach().numpy()
+    found = training.start_step(state, 0)
+    assert found["encoder"].item() == pytest.approx(((encoded - z) ** 2).mean() / z.var(ddof=1), rel=1e-5)
+    assert found["decoder"].item() == pytest.approx(((decoded - joined) ** 2).mean(), rel=1e-5)
+    assert found["total"].item() == pytest.approx((found["encoder"] + found["decoder"]).item())
+
+
+def test_shaping_weighs_steps_and_separation_by_their_formulas(moving_cloud):
+    uneven = replace(moving_cloud, even=False)
+    state = State.initial(uneven, ours(time_separation=0.5))
+    batch = state.draw(state.step, 32)
+    z = [part.detach().numpy() for part in batch.encode(state.autoencoder)]
+    pairs = state.partners.draw(16, state.generator(state.step, PAIRS))
+    a, b = (np.stack([state.encode(cells).detach().numpy() for cells in side]) for side in pairs)
+    speed = (b - a) / np.array([2 / 3, 4 / 3])[:, None, None]
+    stray = speed - (b[-1].mean(0) - a[0].mean(0)) / 2
+    steps = (stray**2).sum(-1).mean() / np.concatenate([a, b]).reshape(-1, 2).var(0, ddof=1).sum()
+    along = z[-1].mean(0) - z[0].mean(0)
+    place = [part @ along / np.linalg.norm(along) for part in z]
+    s = [(q.mean() - p.mean()) / np.sqrt((p.var(ddof=1) + q.var(ddof=1)) / 2) for p, q in pairwise(place)]
+    apart = np.mean([max(0, 1 - part / (3.5 * 0.5)) ** 2 for part in s])
+    assert apart > 0
+    found = {name: value.item() for name, value in training.embedding_step(state, 0).items()}
+    assert (found["steps"], found["separation"]) == pytest.approx((steps, apart))
+    assert found["total"] == pytest.approx(2 * found["ae"] + 11 * found["neighbours"] + 13 * steps + 17 * apart)
+
+
+@pytest.mark.parametrize("term", ["steps", "separation"])
+def test_shaping_goes_down_each_of_its_terms(moving_cloud, term):
+    others = dict.fromkeys(("lambda_ae", "lambda_neighbours", "lambda_steps", "lambda_separation"), 0)
+    config = ours(**{**others, f"lambda_{term}": 1, "time_separation": 3, "batch_size": 90})
+    state, values = State.initial(moving_cloud, config), []
+    for _ in range(30):
+        values.append(training.embedding_step(state, 0)[term].item())
+    assert values[-1] < 0.7 * values[0]
+
+
+@pytest.fixture
+def marching(monkeypatch) -> tuple[Snapshots, torch.Tensor]:
+    """A cloud in the plane that is shifted as it stands, and its two shifts; the embedding is the plane itself."""
+    p = torch.randn(30, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 10
+    shifts = torch.tensor([[0.3, 0.1], [-0.2, 0.4]], dtype=torch.float64)
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(1))
+    x = torch.cat([p, (p + shifts[0])[order], (p + shifts.sum(0)).flip(0)])
+    monkeypatch.setattr(Batch, "encode", lambda batch, net: batch.x)
+    return Snapshots(
+        x=x,
+        index=torch.arange(3).repeat_interleave(30),
+        times=torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64),
+        mass=torch.tensor([1.0, 1.5, 0.5], dtype=torch.float64),
+        labels=("0", "1", "3"),
+        even=False,
+    ), shifts
+
+
+def test_warm_start_regresses_on_the_steps_of_the_coupling(marching):
+    """Cells go straight to their partners at an even pace, and their mass grows evenly to the ratio observed."""
+    snapshots, shifts = marching
+    state, asked = State.initial(snapshots, ours()), []
+    nothing = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    gaps = torch.tensor([2 / 3, 4 / 3], dtype=torch.float64)
+    speeds, rates = shifts / gaps[:, None], torch.tensor([1.5, 1 / 3], dtype=torch.float64).log() / gaps
+
+    def field(truth):
+        def at(t, z):
+            asked.append((t, z))
+            return truth[(t > 2 / 3).long()] + nothing
+
+        return at
+
+    state.velocity, state.growth = field(speeds), field(rates)
+    found = training.warm_step(state, 0)
+    assert (found["velocity"].item(), found["growth"].item()) == pytest.approx((0, 0), abs=1e-10)
+    (t, z), (t_growth, z_growth) = asked[:2]
+    assert torch.equal(t, t_growth)
+    assert torch.equal(z, z_growth)
+    later = (t > 2 / 3).long()
+    assert later.tolist() == [0] * 30 + [1] * 30
+    for i, start, gap in ((0, 0, 2 / 3), (1, 2 / 3, 4 / 3)):
+        u = (t[later == i] - start) / gap
+        assert 0 <= u.min() <= u.max() <= 1
+        assert (u.mean().item(), u.std().item()) == pytest.approx((0.5, 12**-0.5), abs=0.1)
+        origin = z[later == i] - u[:, None] * shifts[i]
+        cells = snapshots.x[snapshots.index == i]
+        assert torch.cdist(origin, cells).min(1).values.max() < 1e-6
+
+    # in units of the true speeds and of one: without fields the losses are 1 and the mean square of the rates
+    state.velocity, state.growth = field(speeds * 0), field(rates * 0)
+    found = training.warm_step(state, 0)
+    assert (found["velocity"].item(), found["growth"].item()) == pytest.approx((1, rates.square().mean().item()))
+    assert found["total"].item() == pytest.approx(1 + rates.square().mean().item())
