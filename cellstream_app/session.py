@@ -13,16 +13,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import param
 
-from cellstream import runs, times
+from cellstream import runs, scverse, times
 from cellstream.config import Config, Preprocess
 from cellstream.errors import UserError
 from cellstream.preprocess import inputs
 from cellstream.progress import Clock
 from cellstream.runs import Run, Status
 from cellstream.snapshots import Snapshots, from_anndata
+from cellstream.state import device_of
 from cellstream_app import plots
 from cellstream_app.imports import import_result
 from cellstream_app.results import Result, load_result, sample_run
@@ -146,6 +146,7 @@ class Session(param.Parameterized):
             preprocess=dataclasses.asdict(reading.preprocess),
         )
         config = dataclasses.replace(config, preprocess=reading.preprocess)
+        device_of(config)  # one that is not there is refused here, at the button
         stem = re.sub(r"\.(h5ad|zarr|loom|h5|mtx|csv|tsv|txt)(\.gz|\.zip)?$", "", Path(source.key).name)
         run = await asyncio.to_thread(Run.create, runs.new_folder(stem), self.snapshots, config, recipe)
         await asyncio.to_thread(run.start)
@@ -285,6 +286,8 @@ def with_source(result: Result) -> tuple[Result, Source | None, str]:
         source = open_source(str(key))
     except (UserError, OSError):
         return result, None, f"The file {key} is no longer there, so labels and genes cannot be shown."
-    if len(result.rows) and int(np.max(result.rows)) >= source.adata.n_obs:
+    try:
+        scverse.require_same_cells(source.adata, result.snapshots, result.run.recipe)
+    except UserError:
         return result, None, f"The file {key} has other cells than the run, so labels and genes cannot be shown."
     return result, source, ""

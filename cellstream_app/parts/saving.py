@@ -13,7 +13,7 @@ import panel_material_ui as pmui
 
 from cellstream import scverse
 from cellstream.errors import UserError
-from cellstream.files import whole
+from cellstream.fit import write
 from cellstream_app import ui
 from cellstream_app.results import Result
 from cellstream_app.session import Session
@@ -95,11 +95,7 @@ def write_result(result: Result, source: Source, out: Path) -> None:
     run = result.run
     run.poll()
     scverse.annotate(result.stream, adata, result.snapshots, run.recipe, metrics=run.metrics(), history=run.history)
-    try:
-        with whole(out) as path:
-            adata.write_h5ad(path, compression="gzip")
-    except (OSError, TypeError, ValueError, KeyError, NotImplementedError) as error:
-        raise UserError(f"{out} could not be written ({error}): choose another place.") from error
+    write(adata, out, "choose another place")
 
 
 def size_of(source: Source | None) -> int:

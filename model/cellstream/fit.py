@@ -190,13 +190,13 @@ def _unwritable(frame: pd.DataFrame, out: Path) -> list[str]:
     return found
 
 
-def write(adata: AnnData, out: Path) -> None:
-    """``adata`` as a whole ``.h5ad`` or none."""
+def write(adata: AnnData, out: Path, instead: str = "choose another place with --out") -> None:
+    """``adata`` as a whole ``.h5ad`` or none; :class:`UserError` says what to do ``instead``."""
     try:
         with whole(out) as path:
             adata.write_h5ad(path)
     except Exception as error:  # anndata raises anything, and what was learned must not go with it
-        raise UserError(f"{out} could not be written ({_reason(error)}): choose another place with --out.") from error
+        raise UserError(f"{out} could not be written ({_reason(error)}): {instead}.") from error
 
 
 def _reason(error: Exception) -> str:

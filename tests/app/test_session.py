@@ -11,6 +11,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cellstream import runs
 from cellstream.errors import UserError
@@ -235,6 +236,26 @@ def test_a_result_whose_file_is_gone_is_shown_without_it(file: Path):
     assert later.result is not None
     assert later.result_source is None
     assert "no longer there" in later.result_problem
+
+
+def test_a_result_is_not_shown_beside_other_cells(file: Path):
+    session = opened(file)
+    tiny(session)
+    watch(session)
+    cells(["day 0", "day 2", "day 5"], [30, 20, 40])[::-1].copy().write_h5ad(file)
+    later = Session(run_id=session.run_id)
+    asyncio.run(later.restore())
+    assert later.result is not None
+    assert later.result_source is None
+    assert "other cells" in later.result_problem
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused_at_the_button(file: Path):
+    session = opened(file)
+    with pytest.raises(UserError, match="CUDA"):
+        asyncio.run(session.start(preset("quick", **TINY, device="cuda"), "quick"))
+    assert session.runs() == []
 
 
 def test_a_run_that_is_killed_is_not_under_way_any_more(file: Path):
