@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 from cellstream import config as settings
 from cellstream.config import Config
 from cellstream.errors import UserError
+from cellstream.setting import checked
 
 SECTIONS = {
     "preprocess": "Preprocessing",
@@ -142,7 +143,7 @@ class Form:
         if not isinstance(widget, pmui.TextInput):
             return True
         try:
-            settings.checked(self.items[name][1], widget.value)
+            checked(self.items[name][1], widget.value)
         except UserError as error:
             # the label says the name already
             widget.param.update(error_state=True, helper_text=str(error).removeprefix(f"{name} ").capitalize())

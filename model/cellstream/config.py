@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -17,26 +16,7 @@ from functools import cache
 from typing import Any
 
 from cellstream.errors import UserError
-
-
-def setting(
-    default: Any,
-    doc: str,
-    *,
-    label: str = "",
-    symbol: str = "",
-    unit: str = "",
-    bounds: tuple[float | None, float | None] | None = None,
-    choices: tuple[Any, ...] = (),
-    advanced: bool = True,
-) -> Any:
-    """A dataclass field that explains itself.
-
-    ``bounds`` are inclusive, ``None`` on a side that is open; ``choices`` lists the valid values of a string.
-    ``advanced`` settings are folded away in forms.
-    """
-    metadata = dict(doc=doc, label=label, symbol=symbol, unit=unit, bounds=bounds, choices=choices, advanced=advanced)
-    return field(default=default, metadata=metadata)
+from cellstream.setting import checked, setting
 
 
 @dataclass(frozen=True)
@@ -316,31 +296,3 @@ def find(name: str) -> tuple[str, dataclasses.Field]:
             return found[0]
     known = ", ".join(item.name for _, item in settings())
     raise UserError(f"No setting is called {name!r}. Known settings: {known}.")
-
-
-def checked(item: dataclasses.Field, value: Any) -> Any:
-    """``value`` as the field's type and within its bounds, or a sentence."""
-    kind: type = type(item.default)
-    name, meta = item.name, item.metadata
-    try:
-        if kind is bool and isinstance(value, str):
-            value = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
-        elif kind is int and float(value) != int(float(value)):
-            raise ValueError
-        else:
-            value = int(float(value)) if kind is int else kind(value)
-    except (ValueError, TypeError, KeyError, OverflowError):
-        raise UserError(f"{name} expects {_described(kind)}, but got {value!r}.") from None
-    if meta["choices"] and value not in meta["choices"]:
-        raise UserError(f"{name} expects one of {', '.join(map(str, meta['choices']))}, but got {value!r}.")
-    if meta["bounds"]:
-        low, high = meta["bounds"]
-        if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
-            span = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
-            finite = "" if math.isfinite(value) else " and finite"
-            raise UserError(f"{name} expects {span}{finite}, but got {value}.")
-    return value
-
-
-def _described(kind: type) -> str:
-    return {int: "a whole number", float: "a number", bool: "yes or no", str: "a word"}[kind]
