@@ -56,25 +56,27 @@ def show_losses(chart: Figure, history: Curves) -> None:
 
 
 def match_bars(
-    labels: Sequence[str], w2: np.ndarray, floor: np.ndarray, stay: np.ndarray, theme: Theme, unit: str = ""
+    labels: Sequence[str], w2: np.ndarray, floor: np.ndarray, stay: np.ndarray, colours: Sequence[str], theme: Theme
 ) -> Figure:
     """How well each time point is met: a bar for the matching error (Wasserstein-2) and two yardsticks.
 
-    All arrays have one value per label, not-a-number where there is none. ``floor`` is the error between two halves of
+    All have one value per label; arrays not-a-number where there is none. ``floor`` is the error between two halves of
     the observed cells, the best that can be had; ``stay`` is the error if the first snapshot never moved.
     """
     ticks = {"first snapshot stays": (stay, theme.muted), "noise floor": (floor, theme.ink)}
-    return _bars(labels, w2, "matching error", ticks, theme, f"matching error [{unit}]" if unit else "matching error")
+    return _bars(labels, w2, "matching error", ticks, colours, theme, "matching error")
 
 
-def mass_bars(labels: Sequence[str], predicted: np.ndarray, observed: np.ndarray, theme: Theme) -> Figure:
+def mass_bars(
+    labels: Sequence[str], predicted: np.ndarray, observed: np.ndarray, colours: Sequence[str], theme: Theme
+) -> Figure:
     """Total mass relative to the first time point: bars as predicted, a tick where observed."""
-    return _bars(labels, predicted, "predicted", {"observed": (observed, theme.ink)}, theme, "mass, first = 1")
+    return _bars(labels, predicted, "predicted", {"observed": (observed, theme.ink)}, colours, theme, "mass, first = 1")
 
 
 def cells_per_time(labels: Sequence[str], counts: Sequence[int], theme: Theme) -> Figure:
     """Number of cells at each time point, as bars with the number above."""
-    chart = _bars(labels, np.asarray(counts, float), "cells", {}, theme, "cells")
+    chart = _bars(labels, np.asarray(counts, float), "cells", {}, time_colours(len(labels)), theme, "cells")
     numbers = dict(time_point=_names(labels), value=list(counts), text=[f"{c:,}" for c in counts])
     chart.text(
         "time_point", "value", "text", source=ColumnDataSource(numbers), text_color=theme.muted,
@@ -105,8 +107,8 @@ def _curve(steps: np.ndarray, value: np.ndarray, log: bool) -> dict[str, np.ndar
 
 
 def _bars(
-    labels: Sequence[str], values: np.ndarray, name: str, ticks: Mapping[str, tuple[np.ndarray, str]], theme: Theme,
-    ylabel: str,
+    labels: Sequence[str], values: np.ndarray, name: str, ticks: Mapping[str, tuple[np.ndarray, str]],
+    colours: Sequence[str], theme: Theme, ylabel: str,
 ) -> Figure:  # fmt: skip
     """A bar per time point, and ticks across it: ``ticks[name] = (values, colour)``."""
     names = _names(labels)
@@ -118,7 +120,7 @@ def _bars(
 
     bars = chart.vbar(
         "time_point", top="value", width=min(BAR_WIDTH, 0.25 * len(names)), line_color=None, fill_alpha=0.85,
-        fill_color="colour", source=source(values, colour=time_colours(len(names))),
+        fill_color="colour", source=source(values, colour=list(colours)),
     )  # fmt: skip
     tips, items = [HoverTool(renderers=[bars], tooltips=[("", "@time_point"), (name, f"@value{{{NUMBERS}}}")])], []
     for tick, (value, colour) in ticks.items():

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy.sparse import issparse
 
-from cellstream import times
+from cellstream import scverse, times
 from cellstream.errors import UserError
 from cellstream_app.plots import Categories, Values
 from cellstream_app.results import Result
@@ -50,11 +50,8 @@ def choices(source: Source | None) -> dict[str, str]:
     if source is not None:
         obs = source.adata.obs
         labels = [str(guess.key) for guess in times.guess_label_keys(obs)]
-        numbers = [
-            str(key)
-            for key in obs.columns
-            if pd.api.types.is_float_dtype(obs[key]) and str(key) not in labels and not times.looks_like_time_name(key)
-        ]
+        # growth is offered above, in doublings
+        numbers = [str(key) for key in obs.columns if _is_number(obs[key]) and key not in (*labels, scverse.GROWTH)]
         found |= {key: f"obs:{key}" for key in [*labels, *numbers]}
     return found
 
@@ -106,7 +103,7 @@ def _column(result: Result, source: Source | None, key: str) -> Colouring:
     if source is None or key not in source.adata.obs:
         raise UserError(f"The column '{key}' is not in the file behind this result: choose another colour.")
     column = source.adata.obs[key].iloc[result.rows]
-    if pd.api.types.is_float_dtype(column) and column.nunique() > MOST_LABELS:
+    if _is_number(column) and (column.nunique() > MOST_LABELS or pd.api.types.is_float_dtype(column)):
         values = column.to_numpy(np.float32)
         low, high = (float(v) for v in np.nanpercentile(values, [1, ROBUST]))
         return Colouring(Values(values, VALUE_PALETTE, (low, high)), colour_bar_html(VALUE_PALETTE, (low, high), key))
@@ -122,9 +119,15 @@ def _column(result: Result, source: Source | None, key: str) -> Colouring:
     return Colouring(Categories(codes, names, [colours[name] for name in names]), legend_html(used, counts))
 
 
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
 def expression(result: Result, source: Source | None, gene: str) -> np.ndarray:
     """A gene in each cell, (n,); counts are scaled to 10,000 per cell and logged as for training."""
     known = genes(result, source)
+    if gene not in known:  # typed, and not chosen from the list
+        gene = next((name for name in known if name.casefold() == gene.strip().casefold()), gene)
     if gene not in known:
         raise UserError(f"There is no gene '{gene}': type the beginning of a name and choose from the list.")
     if source is None:

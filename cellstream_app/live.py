@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from cellstream.history import History
-from cellstream_app.fields import Field, Grid
+from cellstream_app.fields import Field, Grid, leading_axes
 
 BOX = np.array([1.0, 0.9])
 """Half of the width and of the height that the live picture fills, whatever the size of the embedding."""
 CURVE_POINTS = 250
 """Points of a loss curve; steps are averaged in between."""
 
-MOVING = ("warm", "rounds")
-"""Stages in which velocity and growth have been learned from; before, what they say means nothing."""
+MOVING = ("rounds",)
+"""Stages in which velocity and growth have been learned; before, what they say means nothing."""
 
 TERMS = {
     "total": "weighted sum",
@@ -74,7 +74,7 @@ class Camera:
                 np.column_stack([np.ones(len(v)) * np.ptp(z), v[:, 0]]),
             )
         elif z.shape[1] > 2:
-            axes = self._steady(np.linalg.svd(z - z.mean(0), full_matrices=False)[2][:2].T)
+            axes = self._steady(leading_axes(z - z.mean(0), index))
             z, v = z @ axes, v @ axes
         low, high = np.percentile(z, [0.2, 99.8], axis=0)
         half = max(((high - low) / BOX).max() / 2, 1e-9)

@@ -13,7 +13,7 @@ from cellstream.errors import UserError
 from cellstream.runs import Run
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream, Flow
-from cellstream_app.fields import Field, Grid
+from cellstream_app.fields import Field, Grid, leading_axes
 
 KEPT = 4
 """Results that stay in memory."""
@@ -35,15 +35,14 @@ class Plane:
     """Length on x of a networks' unit of time; 0 where time is no axis."""
 
     @classmethod
-    def of(cls, z: np.ndarray, tau_end: float) -> Plane:
+    def of(cls, z: np.ndarray, index: np.ndarray, tau_end: float) -> Plane:
         d = z.shape[1]
         if d == 1:
             return cls(np.zeros(1), np.array([[0.0, 1.0]]), 1.6 * float(np.ptp(z)) / max(tau_end, 1e-9))
         if d == 2:
             return cls(np.zeros(2), np.eye(2))
         mean = z.mean(0)
-        axes = np.linalg.svd(z[:: max(1, len(z) // 20_000)] - mean, full_matrices=False)[2][:2].T
-        return cls(mean, axes)
+        return cls(mean, leading_axes(z - mean, index))
 
     def points(self, z: np.ndarray, tau: np.ndarray) -> np.ndarray:
         """Where ``z (…, d)`` at the networks' time ``tau (…)`` lies in the plane, (…, 2) float32."""
@@ -92,7 +91,7 @@ class Result:
 
     @cached_property
     def plane(self) -> Plane:
-        return Plane.of(self.z, float(self.tau(self.times[-1])))
+        return Plane.of(self.z, self.index, float(self.tau(self.times[-1])))
 
     @cached_property
     def points(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from bokeh.palettes import Plasma256, Viridis256
 from bokeh.plotting import figure as Figure
 
 # Both ends are cut off, so that the first colour is visible on dark and the last one on white.
-TIME_PALETTE: tuple[str, ...] = Plasma256[26:226]
+TIME_PALETTE: tuple[str, ...] = Plasma256[60:230]
 VALUE_PALETTE: tuple[str, ...] = Viridis256[30:240]
 
 # Ten colours chosen for distinctness under the three kinds of colour blindness and for aesthetics:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cellstream import times
 from cellstream.errors import UserError
+from cellstream.time_labels import SECONDS
 from cellstream_app.session import Reading
 
 LABEL, VALUE, CELLS, SIZE = "Time point", "Value", "Cells", "Relative size"
@@ -50,10 +51,20 @@ def _sizes(table: pd.DataFrame, reading: Reading) -> np.ndarray:
 def with_values(obs: pd.DataFrame, reading: Reading, table: pd.DataFrame) -> Reading:
     """The reading with the values of an edited table; labels without a value are left out of the data.
 
-    Relative sizes go back to the numbers of cells, since they belong to the order before.
+    Relative sizes that the user gave stay with their labels.
     """
     given = {row[LABEL]: _number(row[VALUE]) for _, row in table.iterrows()}
-    return dataclasses.replace(reading, time_map=given | _variants(obs, reading.time_key, given), masses=None)
+    sizes = table[table[VALUE].notna()].sort_values(VALUE, kind="stable")[SIZE]
+    masses = tuple(sizes.astype(float)) if reading.masses is not None and sizes.notna().all() else None
+    return dataclasses.replace(reading, time_map=given | _variants(obs, reading.time_key, given), masses=masses)
+
+
+def with_unit(obs: pd.DataFrame, reading: Reading, table: pd.DataFrame, before: str, unit: str) -> Reading:
+    """The reading in another unit: values that had a unit ``before`` are converted, others get one."""
+    if before in SECONDS and unit in SECONDS:
+        factor = SECONDS[before] / SECONDS[unit]
+        reading = with_values(obs, reading, table.assign(**{VALUE: (table[VALUE].astype(float) * factor).round(9)}))
+    return dataclasses.replace(reading, unit=unit)
 
 
 def with_sizes(reading: Reading, table: pd.DataFrame) -> Reading:

@@ -15,13 +15,14 @@ from bokeh.models import NumberFormatter
 from cellstream import metrics, times
 from cellstream.config import Config
 from cellstream.preprocess import inputs
+from cellstream.snapshots import Snapshots
 from cellstream_app import charts, plots, ui
 from cellstream_app.forms import Form
 from cellstream_app.imports import holds_result
 from cellstream_app.parts.opening import Opening
-from cellstream_app.session import Session
+from cellstream_app.session import Reading, Session
 from cellstream_app.style import theme, time_colours
-from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_values
+from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_unit, with_values
 from cellstream_app.ui import BOTH, WIDE
 
 EVEN, REAL = "Even steps: 0, 1, 2, …", "Real gaps"
@@ -29,6 +30,10 @@ PICTURE_SIZE = (460, 480)
 ROW_HEIGHT, MOST_ROWS = 36, 7
 NO_UNIT = "no unit"
 TYPE_THEM = " Type the values into the table: double-click a cell of the column Value."
+COUNTED = (
+    "Population sizes are taken from the numbers of cells in the file, and growth is learned from them. Where those "
+    "only say how many cells were sequenced, type the true sizes, or 1 everywhere, under Rel. size."
+)
 PREPARING = "The data set is being prepared …"
 LATER = "Pictures appear once it is known when each cell was measured: see the message at the left."
 
@@ -52,7 +57,7 @@ class DataPage(pn.viewable.Viewer):
         self.input_card = ui.card(
             self.input,
             ui.column(*self.form.widgets.values(), gap=10),
-            title="What the encoder reads",
+            title="Input",
         )
         self.controls = ui.side_panel(self.opening, self.time_card, self.input_card, self.next, width=372)
         self.shown = ui.main_panel(*self._make_pictures())
@@ -82,11 +87,12 @@ class DataPage(pn.viewable.Viewer):
             label="Unit", options={NO_UNIT: "", **{u: u for u in times.UNITS if u}}, size="small", margin=0, width=110
         )
         self.gaps = pmui.Select(
-            label="The dynamics see",
+            label="Time steps",
             options=[EVEN, REAL],
             size="small",
             margin=0,
-            description="The paper counts time points 0, 1, 2. Real gaps let speeds and growth be per unit of time.",
+            description="Even steps, as in the paper: speed and growth are per step, however long it took. "
+            "With real gaps they are per unit of time.",
             **WIDE,
         )
         self.table = pn.widgets.Tabulator(
@@ -108,12 +114,12 @@ class DataPage(pn.viewable.Viewer):
         self.problem = ui.Message()
         self.time_key.param.watch(self._ask(lambda r: dataclasses.replace(
             r, time_key=self.time_key.value, time_map=None, unit=None, masses=None)), "value")  # fmt: skip
-        self.unit.param.watch(self._ask(lambda r: dataclasses.replace(r, unit=self.unit.value)), "value")
+        self.unit.param.watch(self._ask(self._in_unit), "value")
         self.gaps.param.watch(self._ask(lambda r: dataclasses.replace(r, real_times=self.gaps.value == REAL)), "value")
         self.table.on_edit(self._on_edit)
 
     def _make_input_controls(self) -> None:
-        self.input = pmui.Select(label="Input", size="small", margin=0, **WIDE)
+        self.input = pmui.Select(label="Matrix", size="small", margin=0, **WIDE)
         self.input.param.watch(self._ask(lambda r: dataclasses.replace(r, input=self.input.value)), "value")
         ask = self._ask(lambda r: dataclasses.replace(r, preprocess=self.form.config.preprocess))
         self.form = Form(Config(), ["preprocess"], on_change=lambda: pn.state.execute(ask))
@@ -129,6 +135,11 @@ class DataPage(pn.viewable.Viewer):
                 await self.session.prepare(change(self.session.reading))
 
         return handler
+
+    def _in_unit(self, reading: Reading) -> Reading:
+        session = self.session
+        before = session.snapshots.unit if session.snapshots else ""
+        return with_unit(session.source.adata.obs, reading, self.table.value, before, self.unit.value)
 
     async def _on_edit(self, event: Any) -> None:
         @ui.asks(self.problem)
@@ -191,7 +202,7 @@ class DataPage(pn.viewable.Viewer):
             return
         adata = source.adata
         self.title.object = ui.styled(html.escape(source.title), "17px")
-        parts = [("cells", adata.n_obs), ("genes", adata.n_vars), ("layers", len(adata.layers))]
+        parts = [("cells", adata.n_obs), ("genes or features", adata.n_vars), ("layers", len(adata.layers))]
         self.facts.object = ui.facts(
             [(f"{n:,}", name) for name, n in parts] + [(_listed(adata.obsm) or "none", "embeddings in the file")]
         )
@@ -234,7 +245,7 @@ class DataPage(pn.viewable.Viewer):
         self._syncing = True
         self.unit.value = snapshots.unit if snapshots.unit in times.UNITS else ""
         self._syncing = False
-        self.report.object = ui.bullets([*snapshots.report, *_size_note(snapshots)])
+        self.report.object = ui.bullets([*snapshots.report, *_size_notes(snapshots, session.reading)])
         look = theme(session.dark)
         self.bars.object = charts.cells_per_time(snapshots.labels, snapshots.counts.tolist(), look)
         points = await asyncio.to_thread(metrics.principal_components, snapshots.x.numpy())
@@ -258,7 +269,7 @@ def _input_name(name: str) -> str:
 def _why(key: str, guesses: dict[str, str]) -> str:
     if not key:
         return "No column looks like time: choose the one that holds it."
-    return html.escape(f"Guessed: {guesses[key]}." if key in guesses else "Chosen by you.")
+    return html.escape(f"Guessed: {guesses[key]}." if key in guesses else "")
 
 
 def _listed(names: Any, most: int = 4) -> str:
@@ -266,9 +277,13 @@ def _listed(names: Any, most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" +{len(names) - most}" if len(names) > most else "")
 
 
-def _size_note(snapshots: Any) -> list[str]:
+def _size_notes(snapshots: Snapshots, reading: Reading) -> list[str]:
+    """What the numbers of cells mean, and where they are too few."""
     few = [label for label, n in zip(snapshots.labels, snapshots.counts.tolist(), strict=True) if n < 50]
-    return [f"Few cells at {', '.join(few)}: what is learned there is uncertain."] if few else []
+    notes = [f"Few cells at {', '.join(few)}: what is learned there is uncertain."] if few else []
+    if reading.masses is None:
+        notes.insert(0, COUNTED)
+    return notes
 
 
 TABLE_STYLE = """

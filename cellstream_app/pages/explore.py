@@ -72,7 +72,7 @@ class ExplorePage(pn.viewable.Viewer):
             label="Colour cells by", value=TIME, options={"Time": TIME}, size="small", margin=0, **WIDE
         )
         self.gene = pmui.AutocompleteInput(
-            label="Gene", placeholder="type a name", restrict=True, case_sensitive=False, min_characters=1,
+            label="Gene", placeholder="type a name", restrict=False, case_sensitive=False, min_characters=1,
             search_strategy="includes", size="small", margin=0, visible=False, **WIDE,
         )  # fmt: skip
         self.legend = ui.text("")
@@ -105,7 +105,11 @@ class ExplorePage(pn.viewable.Viewer):
         self.title = ui.text("", align="center")
         open_mine = pmui.Button(label="Open my data", icon="folder_open", size="small", tags=["data"], **go_to)
         bare = {"boxShadow": "none", "backgroundImage": "none", "overflow": "hidden"}
-        self.what = ui.card(ui.row(self.title, open_mine, gap=16), sx={**bare, "px": "16px", "py": "10px"})
+        fit = pmui.Button(
+            label="Fit view", icon="fit_screen", size="small", variant="outlined", margin=0,
+            on_click=lambda event: self.stage.fit(),
+        )  # fmt: skip
+        self.what = ui.card(ui.row(self.title, fit, open_mine, gap=16), sx={**bare, "px": "16px", "py": "10px"})
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
         self.stage_card = ui.card(self.stage, sx={**bare, "p": 0}, **BOTH)
         self.empty = ui.empty_state(
@@ -136,8 +140,8 @@ class ExplorePage(pn.viewable.Viewer):
         self._syncing = True
         options = choices(session.result_source)
         self.colour.options = options
-        if self.colour.value not in options.values():
-            self.colour.value = TIME
+        if self.colour.value not in options.values() or self.colour.value == GENE:
+            self.colour.value, self.gene.value, self.gene.visible = TIME, "", False
         self.gene.options = genes(result, session.result_source)
         self._syncing = False
         self._say_what()

@@ -76,7 +76,7 @@ class RunList(pn.viewable.Viewer):
     def _make_dialogs(self) -> None:
         self._concerned: Run | None = None
         self.new_name = pmui.TextInput(label="Name", margin=0, **WIDE)
-        self.new_name.param.watch(lambda event: self._rename(), "enter_pressed")
+        self.new_name.param.watch(self._rename, "enter_pressed")
         keep = dict(variant="text", margin=0)
         self.renaming = pmui.Dialog(
             ui.column(
@@ -84,7 +84,7 @@ class RunList(pn.viewable.Viewer):
                 ui.row(
                     pn.HSpacer(),
                     pmui.Button(label="Cancel", on_click=lambda event: self._close(), **keep),
-                    pmui.Button(label="Rename", on_click=lambda event: self._rename(), margin=0),
+                    pmui.Button(label="Rename", on_click=self._rename, margin=0),
                 ),
                 margin=(10, 0, 0, 0),
             ),
@@ -126,11 +126,11 @@ class RunList(pn.viewable.Viewer):
     def _close(self) -> None:
         self.renaming.open = self.deleting.open = False
 
-    async def _rename(self) -> None:
+    async def _rename(self, event: Any) -> None:
         self._close()
 
         async def rename() -> None:
-            self.session.rename(self._concerned, self.new_name.value)
+            self.session.rename(self._concerned, self.new_name.value_input or self.new_name.value)
 
         await ui.asks(self.message)(rename)()
 

@@ -42,8 +42,8 @@ class Saving(pn.viewable.Viewer):
 
     def __panel__(self) -> pmui.Paper:
         return ui.card(
-            self.path, ui.row(self.save, self.download), self.message, title="Save",
-            hint="Embedding, velocity and growth in a copy of the data",
+            self.message, self.path, ui.row(self.save, self.download), title="Save",
+            hint="A copy of the data with embedding, velocity and growth (a natural logarithm) in it",
         )  # fmt: skip
 
     def _on_result(self, *events: Any) -> None:
@@ -52,12 +52,12 @@ class Saving(pn.viewable.Viewer):
         self.download.disabled = not ready or size_of(self.session.result_source) > LARGEST_DOWNLOAD
         if ready:
             name = f"{stem(self.session.result_source)}-cellstream.h5ad"
-            self.path.placeholder = f"~/{name}"
+            self.path.value = f"~/{name}"
             self.download.filename = name
 
     async def _on_save(self, event: Any) -> None:
         async def save() -> None:
-            out = target(self.path.value or self.path.placeholder)
+            out = target(self.path.value)
             await asyncio.to_thread(write_result, self.session.result, self.session.result_source, out)
             self.message.say(f"Saved to {out}.", "success")
 

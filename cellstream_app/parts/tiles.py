@@ -13,8 +13,9 @@ TILES = (
      "Velocity consistency: how much the velocities of neighbouring cells agree; 1 is best. A constant flow has 1 too, "
      "so read it together with what was kept."),
     ("tc", "TC", "neighbours share a time",
-     "Temporal coherence: the share of a cell's neighbours that were measured at its time; 1 is best. Squeezing each "
-     "time point into a dot has 1 too, so read it together with what was kept."),
+     "Temporal coherence: the share of a cell's neighbours that were measured at its time; 1 is best. The map is told "
+     "the time of each cell, so it separates time points even of cells that do not differ: beside it the value of a "
+     "plain two-dimensional PCA, which is not told."),
     ("trust", "Trust", "neighbours kept",
      "Trustworthiness within time points: whether neighbours in the picture are neighbours in the data; 1 is best. "
      "Beside it the value of a plain two-dimensional PCA of the same cells."),
@@ -45,8 +46,8 @@ def tiles_html(metrics: dict[str, Any], moving: bool) -> str:
     shown = []
     for key, name, what, why in TILES:
         value = metrics.get(key) if moving or key != "vc" else None
-        if key == "trust" and metrics.get("trust_pca") is not None:
-            what = f"{what}; PCA {metrics['trust_pca']:.2f}"
+        if (plain := metrics.get(f"{key}_pca")) is not None:
+            what = f"{what}; PCA {plain:.2f}"
         number = "–" if value is None or not np.isfinite(value) else f"{value:.2f}"
         shown.append(tile.format(why=ui.escaped(why), value=number, name=name, what=what))
     return ui.styled(f"<div style='display:grid;grid-template-columns:1fr 1fr;gap:8px 16px'>{''.join(shown)}</div>")

@@ -38,7 +38,15 @@ class TimeBar(pn.viewable.Viewer):
             variant="outlined",
         )
         self.slider = pmui.FloatSlider(
-            label="Time", start=0, end=1, step=1 / STEPS, value=0, margin=(0, 24, 0, 12), format="0[.]00", **WIDE
+            label="Time",
+            start=0,
+            end=1,
+            step=1 / STEPS,
+            value=0,
+            margin=(0, 24, 0, 12),
+            format="0[.]00",
+            show_value=False,
+            **WIDE,
         )
         self.speed = pmui.Select(label="Speed", options=SPEEDS, value=1.0, size="small", margin=0, width=92)
         self.slider.param.watch(self._on_slider, "value")

@@ -11,13 +11,13 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.io.document import hold
 
-from cellstream.runs import Run
+from cellstream.runs import Run, Status
 from cellstream_app import charts, plots, ui
 from cellstream_app.live import BOX, MOVING, STAGES, Camera, Match, curves, latest_metrics, match_of
 from cellstream_app.live_plot import LivePlot
 from cellstream_app.overlays import Columns
 from cellstream_app.parts.tiles import legend_row, tiles_html
-from cellstream_app.session import Session
+from cellstream_app.session import SAMPLE, Session, folder_name
 from cellstream_app.style import Theme, theme, time_colours
 from cellstream_app.ui import WIDE
 
@@ -25,6 +25,12 @@ SIZE = (460, 400)
 """Pixels of the live picture in a narrow window; in a wider one it is widened."""
 SHARPER = 1.5
 """Pixels shaded for one of the screen, at the smallest window."""
+APART = "Time points stand apart by the setting Time separation: a gap between them was not measured."
+MATCH = (
+    "Distance of the predicted cells from the measured ones; lower is better. At the noise floor, the distance "
+    "between two halves of the measured cells, it is as good as these cells allow."
+)
+SIZES = "As predicted; the ticks are the sizes given on the Data page."
 COLOURS = dict(
     running="primary", starting="primary", queued="default", paused="warning", finished="success", cancelled="default",
     failed="error", dead="error", new="default",
@@ -42,13 +48,19 @@ class Watching(pn.viewable.Viewer):
         self._drawing = False
         self._make_status()
         self._make_pictures()
-        session.param.watch(self._on_run, ["run", "dark"])
+        session.param.watch(self._on_run, ["run", "source", "dark"])
         session.param.watch(self._on_news, ["news", "page"])
         session.param.watch(self._show_picture, ["news", "page"])
         self._on_run()
 
     def __panel__(self) -> pn.Column:
         return self.view
+
+    @property
+    def run(self) -> Run | None:
+        """The run to show; not the sample once data are open, of which it would be taken for a run."""
+        run = self.session.run
+        return None if self.session.source is not None and folder_name(run) == SAMPLE else run
 
     # where it stands
 
@@ -59,16 +71,24 @@ class Watching(pn.viewable.Viewer):
         self.bar = pmui.LinearProgress(value=0, variant="determinate", margin=0, sx={"borderRadius": "4px"}, **WIDE)
         self.message = ui.Message("warning")
         button = dict(size="small", variant="outlined", margin=0)
-        self.pause = pmui.Button(label="Pause", icon="pause", on_click=lambda event: self.session.run.pause(), **button)
+        self.pause = pmui.Button(label="Pause", icon="pause", on_click=self._on_pause, **button)
         self.resume = pmui.Button(label="Resume", icon="play_arrow", on_click=self._on_resume, **button)
         self.stop = pmui.Button(
-            label="Stop", icon="stop", on_click=lambda event: self.session.run.cancel(), color="error", **button,
+            label="Stop", icon="stop", on_click=self._on_stop, color="error", **button,
         )  # fmt: skip
         self.explore = pmui.Button(label="Explore", icon="bubble_chart", on_click=self._on_explore, **button)
         self.buttons = ui.row(self.pause, self.resume, self.stop, self.explore, sizing_mode="fixed")
 
+    def _on_pause(self, event: Any) -> None:
+        self.session.run.pause()
+        self._show_status()
+
+    def _on_stop(self, event: Any) -> None:
+        self.session.run.cancel()
+        self._show_status()
+
     async def _on_resume(self, event: Any) -> None:
-        run = self.session.run
+        run = self.run
         if self.session.status.state == "paused":
             run.unpause()
         else:
@@ -79,18 +99,18 @@ class Watching(pn.viewable.Viewer):
         self.session.page = "explore"
 
     def _show_status(self) -> None:
-        session, run, status = self.session, self.session.run, self.session.status
+        session, run, status = self.session, self.run, self.session.status
         preset = ui.escaped(str(run.recipe.get("preset") or "own settings"))
         self.title.object = ui.styled(
             f"<span style='font-weight:600'>{ui.escaped(run.name)}</span>"
             f"<span style='opacity:.68;font-size:13px'> · {preset}</span>",
             "16px",
         )
-        self.state.param.update(label=status.state, color=COLOURS.get(status.state, "default"))
+        self.state.param.update(label=wished(run, status) or status.state, color=COLOURS.get(status.state, "default"))
         share = 100 * status.step / status.total if status.total else 0
         self.bar.param.update(
             value=100 if status.state == "finished" else round(share, 1),
-            variant="indeterminate" if status.state in ("starting", "queued") else "determinate",
+            variant="indeterminate" if status.state == "starting" else "determinate",
         )
         said = [
             STAGES.get(status.stage, status.stage),
@@ -133,17 +153,17 @@ class Watching(pn.viewable.Viewer):
         top = ui.card(
             ui.row(self.title, self.state, self.buttons, gap=12), self.bar, self.said, self.message
         )  # fmt: skip
-        picture = ui.card(ui.column(self.picture, height=400), self.legend, title="Embedding")
+        picture = ui.card(ui.column(self.picture, height=400), self.legend, title="Embedding", hint=APART)
         self.too_early = ui.text("Velocity and growth are not learned yet; the embedding comes first.", muted=True)
-        worth = ui.card(self.tiles, title="What it is worth")
+        worth = ui.card(self.tiles, title="Quality")
         # boxes of a fixed height, so that nothing jumps when the first data come
         match = ui.card(
             ui.column(self.too_early, self.match, height=235),
             title="How well each time point is met",
-            hint="lower is better",
+            hint=MATCH,
         )
         losses = ui.card(ui.row(ui.heading("Losses"), self.stage), ui.column(self.no_losses, self.losses, height=235))
-        mass = ui.card(ui.column(self.mass, height=250), title="Population size")
+        mass = ui.card(ui.column(self.mass, height=250), title="Population size", hint=SIZES)
         self.body = pn.Row(
             ui.column(picture, losses), ui.column(worth, match, mass, width=400, sizing_mode="fixed"),
             margin=0, styles={**gap, "max-height": "none"}, **WIDE,
@@ -163,13 +183,13 @@ class Watching(pn.viewable.Viewer):
                 pane.object = None
         self.tiles.object = tiles_html({}, False)
         self.legend.object = ""
-        run = self.session.run
+        run = self.run
         self.empty.visible = run is None
         self.top.visible = self.body.visible = run is not None
         self._on_news()
 
     def _on_news(self, *events: Any) -> None:
-        run = self.session.run
+        run = self.run
         if run is None or self.session.page != "train":
             return
         self._show_status()
@@ -194,7 +214,7 @@ class Watching(pn.viewable.Viewer):
 
     def _labels(self) -> list[str]:
         if "labels" not in self._drawn:
-            self._drawn["labels"] = [str(label) for label in self.session.run.snapshots().labels]
+            self._drawn["labels"] = [str(label) for label in self.run.snapshots().labels]
         return self._drawn["labels"]
 
     def _look(self) -> Theme:
@@ -202,7 +222,7 @@ class Watching(pn.viewable.Viewer):
 
     async def _show_picture(self, *events: Any) -> None:
         """The latest picture, one at a time; the work is done in a thread, so that no click waits for it."""
-        run, drawn, camera = self.session.run, self._drawn, self.camera
+        run, drawn, camera = self.run, self._drawn, self.camera
         if self._drawing or run is None or self.session.page != "train":
             return
         self._drawing = True
@@ -229,7 +249,7 @@ class Watching(pn.viewable.Viewer):
         self.legend.object = legend_row(dict(zip(labels, colours, strict=True)))
 
     def _show_losses(self) -> None:
-        run = self.session.run
+        run = self.run
         if run is None:
             return
         stage = self.stage.value
@@ -245,12 +265,23 @@ class Watching(pn.viewable.Viewer):
 
     def _show_match(self, found: Match) -> None:
         if self._new("bars", tuple(found.labels)):
-            look = self._look()
-            self.match.object = charts.match_bars(found.labels, found.w2, found.floor, found.stays, look)
-            self.mass.object = charts.mass_bars(found.labels, found.predicted, found.observed, look)
+            look, labels = self._look(), self._labels()
+            colour_of = dict(zip(labels, time_colours(len(labels)), strict=True))
+            colours = [colour_of[label] for label in found.labels]
+            self.match.object = charts.match_bars(found.labels, found.w2, found.floor, found.stays, colours, look)
+            self.mass.object = charts.mass_bars(found.labels, found.predicted, found.observed, colours, look)
         else:
             ui.in_turn(partial(charts.show_bars, self.match.object, found.w2, found.stays, found.floor))
             ui.in_turn(partial(charts.show_bars, self.mass.object, found.predicted, found.observed))
+
+
+def wished(run: Run, status: Status) -> str:
+    """What a run under way has been asked for and has not done yet."""
+    if status.state == "running":
+        for wish, name in (("cancel", "stopping …"), ("pause", "pausing …")):
+            if (run.folder / wish).exists():
+                return name
+    return ""
 
 
 def _read(run: Run, camera: Camera, live: LivePlot, moving: bool) -> dict[str, Columns] | None:

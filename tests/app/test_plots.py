@@ -17,6 +17,7 @@ from cellstream_app.streamlines import streamlines
 LEVELS = np.linspace(-1, 1, 41)
 X, Y = np.meshgrid(LEVELS, LEVELS)
 EVERYWHERE = np.ones_like(X)
+RGB = ["#ff0000", "#00ff00", "#0000ff"]
 
 
 @pytest.fixture(autouse=True)
@@ -264,12 +265,12 @@ def test_losses_are_logarithmic_only_where_a_logarithm_serves() -> None:
 
 def test_bars_have_their_time_points_colours_and_yardsticks() -> None:
     labels, w2 = ["d0", "d1", "d2"], np.array([0.1, 0.4, 0.3])
-    figure = charts.match_bars(labels, w2, np.array([0.1, 0.2, 0.2]), np.array([np.nan, 0.6, 0.9]), style.LIGHT)
+    figure = charts.match_bars(labels, w2, np.array([0.1, 0.2, 0.2]), np.array([np.nan, 0.6, 0.9]), RGB, style.LIGHT)
     bars, stays, floor = figure.renderers
     assert isinstance(bars.glyph, VBar)
     data = bars.data_source.data
     assert dict(zip(data["time_point"], data["value"], strict=True)) == dict(zip(labels, w2, strict=True))
-    assert list(data["colour"]) == style.time_colours(3)
+    assert list(data["colour"]) == RGB
     np.testing.assert_array_equal(stays.data_source.data["value"], [np.nan, 0.6, 0.9])
     np.testing.assert_array_equal(floor.data_source.data["value"], [0.1, 0.2, 0.2])
     assert [item.label.value for item in figure.legend[0].items] == ["first snapshot stays", "noise floor"]
@@ -281,7 +282,7 @@ def test_bars_have_their_time_points_colours_and_yardsticks() -> None:
 def test_a_chart_shows_new_data_as_one_made_with_them_would() -> None:
     labels, steps = ["d0", "d1"], np.arange(3)
     old, new = [np.array([[1.0, 2.0], [0.5, 0.5], [3.0, 4.0]]) * k for k in (1, 7)]
-    chart, fresh = (charts.match_bars(labels, *values, style.LIGHT) for values in (old, new))
+    chart, fresh = (charts.match_bars(labels, *values, RGB[:2], style.LIGHT) for values in (old, new))
     charts.show_bars(chart, new[0], new[2], new[1])
     assert contents(chart) == contents(fresh)
     assert chart.y_range.end == fresh.y_range.end
@@ -303,5 +304,5 @@ def test_other_charts_hold_one_time_point_and_many(theme: style.Theme) -> None:
         assert list(figure.x_range.factors) == labels
         assert list(figure.renderers[1].data_source.data["text"])[-1] == f"{1000 * (n - 1):,}"
         assert figure.xaxis[0].major_label_text_color == theme.muted
-        figure = charts.mass_bars(labels, np.ones(n), np.ones(n), theme)
+        figure = charts.mass_bars(labels, np.ones(n), np.ones(n), n * RGB[:1], theme)
         assert figure.background_fill_alpha == 0
