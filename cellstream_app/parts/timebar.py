@@ -37,23 +37,13 @@ class TimeBar(pn.viewable.Viewer):
             width=96,
             variant="outlined",
         )
-        self.slider = pmui.FloatSlider(
-            label="Time",
-            start=0,
-            end=1,
-            step=1 / STEPS,
-            value=0,
-            margin=(0, 24, 0, 12),
-            format="0[.]00",
-            show_value=False,
-            **WIDE,
-        )
         self.speed = pmui.Select(label="Speed", options=SPEEDS, value=1.0, size="small", margin=0, width=92)
-        self.slider.param.watch(self._on_slider, "value")
         self.speed.param.watch(lambda event: setattr(canvas, "speed", event.new), "value")
         canvas.param.watch(self._on_canvas_time, "time")
         canvas.param.watch(self._on_playing, "playing")
-        self.view = ui.card(ui.row(self.play, self.slider, self.speed, gap=12))
+        self.row = ui.row(self.play, None, self.speed, gap=12)
+        self._make_slider(0.0, 1.0, 0.0)
+        self.view = ui.card(self.row)
 
     def __panel__(self) -> pmui.Paper:
         return self.view
@@ -68,16 +58,18 @@ class TimeBar(pn.viewable.Viewer):
         first, last = float(result.times[0]), float(result.times[-1])
         unit = result.snapshots.unit
         labels = [short(str(label)) for label in result.snapshots.labels]
-        self._following = True
-        self.slider.param.update(
-            start=first,
-            end=last,
-            step=(last - first) / STEPS,
-            value=first if start else float(np.clip(self.time, first, last)),
-            marks=[{"value": float(t), "label": label} for t, label in zip(result.times, labels, strict=True)],
-            label=f"Time [{unit}]" if unit else "Time",
-        )
-        self._following = False
+        marks = [{"value": float(t), "label": label} for t, label in zip(result.times, labels, strict=True)]
+        time = first if start else float(np.clip(self.time, first, last))
+        self._make_slider(first, last, time, marks=marks, label=f"Time [{unit}]" if unit else "Time")
+
+    def _make_slider(self, start: float, end: float, value: float, **more: Any) -> None:
+        """A slider for these times. A new one, since a hidden one has been seen to keep the ends of other times."""
+        self.slider = pmui.FloatSlider(
+            start=start, end=end, value=value, step=(end - start) / STEPS, margin=(0, 24, 0, 12), show_value=False,
+            **{"label": "Time", **more, **WIDE},
+        )  # fmt: skip
+        self.slider.param.watch(self._on_slider, "value")
+        self.row[1] = self.slider
 
     def toggle(self) -> None:
         """Play, or pause."""

@@ -15,7 +15,7 @@ from cellstream.config import Config, find, settings
 from cellstream.errors import UserError, is_memory
 from cellstream.files import new_file, path_of, resuming
 from cellstream.presets import PRESETS, preset
-from cellstream.terminal import as_json, columns, hush, ready, say, table_of, write
+from cellstream.terminal import as_json, columns, growth_of, hush, ready, say, table_of, write
 
 if TYPE_CHECKING:
     from cellstream.fit import Outcome
@@ -94,7 +94,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     truth = scverse.simulated_velocity(adata, snapshots, recipe)
     if truth is not None:
         metrics["va"] = evaluation.alignment(stream, snapshots, truth)
-    write(as_json(metrics) if arguments.json else table_of(metrics))
+    write(as_json(metrics) if arguments.json else table_of(metrics) + "\n" + growth_of(stream.clock.rate_unit))
     return 0
 
 
@@ -190,7 +190,9 @@ def report(outcome: Outcome, asked_json: bool) -> int:
         write(as_json({**paths, "state": status.state, "seconds": outcome.seconds, "metrics": outcome.metrics}))
     else:
         if outcome.metrics:
-            write(table_of(outcome.metrics))
+            write(table_of(outcome.metrics) + "\n")
+        if outcome.out:
+            write(growth_of(outcome.rate_unit))
         place = outcome.out or outcome.run
         write(
             f"{place}  {status.state}, trained for {outcome.seconds:.0f} s\n" if place else "Nothing was learned yet.\n"

@@ -1,6 +1,7 @@
 """All metrics of a result in one dictionary, each next to its yardsticks. Plain JSON values.
 
-Keys: ``vc_paper, tc_paper, vc, tc, lonely`` (:func:`metrics.consistency`), ``trust, trust_pca``
+Keys: ``vc_paper, tc_paper, vc, tc, lonely`` (:func:`metrics.consistency`), ``tc_pca`` (the ``tc`` of 2-D PCA: the
+encoder is told each cell's time, so that it can order noise by time; PCA is not), ``trust, trust_pca``
 (:func:`metrics.trust_within` of the embedding and of 2-D PCA), ``direction``, ``r2`` (:func:`metrics.r2`, on cells
 that training has not seen, where there are such), and per time point ``match`` and ``mass``.
 """
@@ -32,9 +33,10 @@ def evaluate(stream: CellStream, snapshots: Snapshots) -> dict[str, Any]:
         tc_paper=found.tc_paper,
         vc=found.vc,
         tc=found.tc,
+        tc_pca=_tc_pca(s),
         lonely=found.lonely,
         trust=metrics.trust_within(s.x, s.z, s.index),
-        trust_pca=metrics.trust_within(s.x, metrics.principal_components(s.x), s.index),
+        trust_pca=metrics.trust_within(s.x, s.pca, s.index),
         direction=metrics.direction(s.z, s.v, s.index),
         r2=_r2(s),
         match={label: {**_match(s, i), "input": _match_input(s, i)} for i, label in s.later},
@@ -53,8 +55,9 @@ def glance(stream: CellStream, snapshots: Snapshots, cells: int = 400) -> dict[s
     return dict(
         vc=found.vc,
         tc=found.tc,
+        tc_pca=_tc_pca(s),
         trust=metrics.trust_within(s.x, s.z, s.index),
-        trust_pca=metrics.trust_within(s.x, metrics.principal_components(s.x), s.index),
+        trust_pca=metrics.trust_within(s.x, s.pca, s.index),
         r2=_r2(s),
         match={label: _match(s, i) for i, label in s.later},
         mass=_mass(s),
@@ -99,6 +102,7 @@ class _Arrays:
         self.mass = snapshots.mass.cpu().numpy()
         t = self.times[self.index]
         self.z = stream.encode(self.x, t)
+        self.pca = metrics.principal_components(self.x)
         self.v = stream.velocity(self.z, t)
         self.corner, self.side = metrics.unit_box(self.z)
         self.flow = stream.push(self.z[self.index == 0], self.times[0], self.times)
@@ -111,6 +115,11 @@ class _Arrays:
     def at(self, values: np.ndarray, i: int) -> np.ndarray:
         """``values`` of the cells of time point ``i``."""
         return values[self.index == i]
+
+
+def _tc_pca(s: _Arrays) -> float:
+    """The strict TC of the principal components, which have no velocity."""
+    return metrics.consistency(s.pca, np.zeros_like(s.pca), s.index).tc
 
 
 def _r2(s: _Arrays) -> float:

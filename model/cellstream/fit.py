@@ -22,7 +22,7 @@ from cellstream.progress import follow, interrupts
 from cellstream.runs import Run, Status
 from cellstream.snapshots import Snapshots, from_anndata
 from cellstream.state import device_of
-from cellstream.times import guess_time_keys
+from cellstream.times import UnclearTimes, as_label, guess_time_keys, looks_like_time_name
 
 PLAUSIBLE = 0.5
 """Score from which a column counts as one that may hold the time."""
@@ -41,6 +41,8 @@ class Outcome:
     """Time spent on training."""
     metrics: dict[str, Any] | None = None
     """Where the run has finished."""
+    rate_unit: str = ""
+    """What the growth rates and velocities in ``out`` are per."""
 
 
 def fit(
@@ -72,7 +74,10 @@ def fit(
     if time_key is None:
         time_key = datasets.DATASETS[dataset].time_key if dataset else guessed_time_key(reading.adata)
     arguments: dict[str, Any] = dict(input=input, time_map=time_map, real_times=real_times, masses=masses)
-    snapshots = from_anndata(reading.adata, time_key, **arguments, preprocess=config.preprocess)
+    try:
+        snapshots = from_anndata(reading.adata, time_key, **arguments, preprocess=config.preprocess)
+    except UnclearTimes as error:
+        raise UserError(f"{error} --time-map takes a CSV file of two columns, label and time.") from error
     if guessed:
         say(f"Time is read from the column '{time_key}'; choose another with --time-key.")
     counts = snapshots.counts.tolist()
@@ -130,7 +135,7 @@ def train(
         raise UserError(f"The run's folder {run.folder} was removed while it was at work: fit again.")
     stream = run.result()
     metrics = run.metrics() if status.state == "finished" else None
-    written = None
+    written, unit = None, ""
     if out and adata is not None and stream is not None and status.state != "dead":
         kept = f"The run is kept in {run.folder}; '{resuming(run.folder)} --out FILE.h5ad' writes its result."
         try:
@@ -140,11 +145,11 @@ def train(
             raise UserError(f"{error} {kept}") from error
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(kept) from error
-        written = out
+        written, unit = out, stream.clock.rate_unit
     # the folder of a run that broke stays, to be looked at and resumed
     gone = temporary and status.state in ("finished", "cancelled") and _deleted(run)
     seconds = getattr(run.history.last, "seconds", 0.0)
-    return Outcome(status, written, None if gone else run.folder, seconds, metrics)
+    return Outcome(status, written, None if gone else run.folder, seconds, metrics, unit)
 
 
 def _deleted(run: Run) -> bool:
@@ -228,6 +233,13 @@ def guessed_time_key(adata: AnnData) -> str:
         raise UserError(
             f"Expected --time-key, the column with the time of each cell. Columns that may be it: {listed}."
         )
+    for name in filter(looks_like_time_name, adata.obs.columns[~adata.obs.columns.duplicated(keep=False)]):
+        held = adata.obs[name].dropna().unique()
+        if len(held) == 1:
+            raise UserError(
+                f"Column '{name}' holds one time only ('{as_label(held[0])}'), but at least two are needed: give a file with "
+                "cells of several times, or say with --time-key which other column has them."
+            )
     there = ", ".join(f"'{name}'" for name in adata.obs.columns[:12]) or "none"
     raise UserError(
         f"Expected --time-key, the column with the time of each cell, and no column looks like it: {there}."

@@ -107,6 +107,12 @@ def sniff_text(content: bytes, name: str) -> str:
         raise UserError(f"'{name}' is no format that can be read: expected {_KNOWN}.")
     if not content.strip():
         raise UserError(f"'{name}' is empty: copy or download it again.")
+    suffix = Path(name).suffix.lower()
+    if suffix in (".h5ad", ".h5", ".loom"):
+        raise UserError(
+            f"'{name}' is not an HDF5 ({suffix}) file but text: if it is a table, rename it to .csv or .tsv, "
+            "otherwise copy or download it again."
+        )
     return "table"
 
 

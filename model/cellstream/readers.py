@@ -1,8 +1,8 @@
 """Any file of single cells -> AnnData, and for every file that cannot be read one sentence that says why.
 
-What a file is, is decided by its content, not by its name. HDF5 and zarr are inspected before any value is loaded: a
-stranger's file of a few kilobytes can declare gigabytes, point at other files, or (zarr) carry pickles that run code.
-Files are only ever opened for reading.
+What a file is, is decided by its content, not by its name; only text under a name of HDF5 is refused. HDF5 and zarr are
+inspected before any value is loaded: a stranger's file of a few kilobytes can declare gigabytes, point at other files,
+or (zarr) carry pickles that run code. Files are only ever opened for reading.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from anndata import AnnData
 from cellstream import preflight
 from cellstream.errors import UserError
 from cellstream.tables import read_table
+from cellstream.time_labels import counted
 
 
 class Format(NamedTuple):
@@ -174,7 +175,9 @@ def _only_expression(adata: AnnData, notes: list[str]) -> AnnData:
     if genes.all() or not genes.any():
         return adata
     others = ", ".join(sorted(set(kinds[~genes].astype(str))))
-    notes.append(f"{(~genes).sum():,} features that are not gene expression ({others}) were left out.")
+    left = int((~genes).sum())
+    verbs = ("is", "was") if left == 1 else ("are", "were")
+    notes.append(f"{counted(left, 'feature')} that {verbs[0]} not gene expression ({others}) {verbs[1]} left out.")
     return adata[:, genes].copy()
 
 
@@ -253,7 +256,7 @@ def _make_unique(adata: AnnData, notes: list[str]) -> None:
     ):
         if repeated := len(names) - names.nunique():
             make()
-            notes.append(f"{repeated:,} {what} names occurred more than once and got a number added.")
+            notes.append(f"{counted(repeated, f'{what} name')} occurred more than once and got a number added.")
 
 
 # --- why it failed ----------------------------------------------------------------------------------------------------

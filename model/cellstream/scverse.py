@@ -2,7 +2,7 @@
 
     obsm["X_cellstream"]            embedding (n_obs, d)         uns["cellstream"]   the model itself, its settings,
     obsm["velocity_cellstream"]     velocity there (n_obs, d)                        where the data came from, metrics
-    obs["cellstream_growth_rate"]   d log(mass)/dt               losses, and the masses that were observed
+    obs["cellstream_growth_rate"]   d log(mass)/dt               losses, units, and the masses that were observed
 
 One ``.h5ad`` is thus all that a result needs. What the file carried before is left as it was.
 """
@@ -47,9 +47,9 @@ def annotate(
 ) -> None:
     """Write a result into ``adata``, in place; cells without a time get NaN.
 
-    Velocities and growth rates are per ``stream.clock.rate_unit``. ``recipe`` holds the arguments of
-    :func:`cellstream.snapshots.from_anndata` by which ``snapshots`` came from ``adata``; without it
-    :func:`read_result` cannot find its way back. An earlier result of CellStream is replaced.
+    Velocities and growth rates are per ``stream.clock.rate_unit``, and ``uns["cellstream"]["units"]`` says so.
+    ``recipe`` holds the arguments of :func:`cellstream.snapshots.from_anndata` by which ``snapshots`` came from
+    ``adata``; without it :func:`read_result` cannot find its way back. An earlier result of CellStream is replaced.
 
     Raises:
         UserError: a name is taken by something that is not CellStream's, or ``adata`` has other cells.
@@ -60,13 +60,15 @@ def annotate(
     index = snapshots.index.cpu().numpy()
     t = snapshots.times.cpu().numpy().astype(np.float64)[index]
     z = stream.encode(snapshots.x.cpu().numpy(), t)
+    per = stream.clock.rate_unit
     kept = dict(
         version=stream.header()["version"],
         config=stream.config.to_json(),
         recipe=json.dumps(dict(recipe or {})),  # in ASCII: a file's name may hold what is no Unicode
         # where cells are taken out of the file later, the masses cannot be counted anew
         snapshots=json.dumps({**_counted(snapshots), "fingerprint": snapshots.fingerprint}, ensure_ascii=False),
-        clock=json.dumps({**asdict(stream.clock), "rate_unit": stream.clock.rate_unit}, ensure_ascii=False),
+        clock=json.dumps({**asdict(stream.clock), "rate_unit": per}, ensure_ascii=False),
+        units={GROWTH: f"natural logarithm per {per}", VELOCITY: f"embedding per {per}"},
         metrics=json.dumps(dict(metrics or {}), ensure_ascii=False),
         losses=_losses(history),
         model=dict(

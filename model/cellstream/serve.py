@@ -19,7 +19,7 @@ PORT = 5006
 
 
 def serve(file: str | None, port: int | None, *, browser: bool) -> int:
-    """Serve the app until it is stopped; returns the server's exit code.
+    """Become the server of the app, until it is stopped; where a process cannot, returns the server's exit code.
 
     The app finds the path of ``file`` in the environment as ``CELLSTREAM_FILE``: an address with a path in it could
     make it open any file.
@@ -43,8 +43,11 @@ def serve(file: str | None, port: int | None, *, browser: bool) -> int:
     for host in ("127.0.0.1", "localhost"):
         command += ["--allow-websocket-origin", f"{host}:{port}"]
     say(f"CellStream is at http://127.0.0.1:{port}. Stop it with Ctrl-C.")
+    command += ["--show"] if browser else []
+    if os.name == "posix":
+        os.execve(command[0], command, environment)  # not a child, which would outlive this process if that is killed
     try:
-        return subprocess.run([*command, *(["--show"] if browser else [])], env=environment).returncode
+        return subprocess.run(command, env=environment).returncode  # Windows has no exec that a shell waits for
     except KeyboardInterrupt:
         return 0
 

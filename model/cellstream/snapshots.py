@@ -153,7 +153,7 @@ def from_anndata(
         See :class:`cellstream.config.Preprocess`.
     """
     from cellstream.preprocess import prepare
-    from cellstream.times import read_times
+    from cellstream.times import counted, read_times
 
     read = read_times(adata.obs, time_key, time_map)
     kept = np.flatnonzero(read.index >= 0)
@@ -161,7 +161,10 @@ def from_anndata(
     prepared = prepare(adata if every else adata[kept], input, preprocess or Preprocess())
     report = [read.note, *prepared.report] if read.note else list(prepared.report)
     if not every:
-        report.append(f"{adata.n_obs - len(kept)} cells have no time and are left out.")
+        left = adata.n_obs - len(kept)
+        report.append(
+            f"{counted(left, 'cell')} {'has no time and is' if left == 1 else 'have no time and are'} left out."
+        )
     mass = np.asarray(masses if masses is not None else read.counts, dtype=np.float64)
     if len(mass) != len(read.values):
         raise UserError(f"Expected {len(read.values)} relative masses, one per time point, but got {len(mass)}.")

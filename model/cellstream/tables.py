@@ -17,7 +17,7 @@ from anndata import AnnData
 
 from cellstream.errors import UserError
 from cellstream.preflight import binary, head, require_memory, unpacked_size
-from cellstream.time_labels import looks_like_label_name, looks_like_time_name
+from cellstream.time_labels import counted, looks_like_label_name, looks_like_time_name
 
 _CELL_NAMES = re.compile(r"|index|name|id|obs_names|barcodes?|cells?(_?(id|name))?", re.IGNORECASE)
 _MEASURED = re.compile(r"(n_|total_|pct_|percent|ncount_|nfeature_|(.*_)?pseudotime)", re.IGNORECASE)
@@ -55,7 +55,7 @@ def read_table(path: Path, notes: list[str]) -> AnnData:
         frame.columns = [f"feature_{i + 1}" for i in range(frame.shape[1])]
         notes.append("The first row holds numbers, so the columns were named feature_1, feature_2 and so on.")
     elif repeated := len(rows[0]) - len(set(rows[0])):
-        notes.append(f"{repeated} column names occurred more than once and got a number added.")
+        notes.append(f"{counted(repeated, 'column name')} occurred more than once and got a number added.")
     return _from_frame(_name_rows(frame), path.name, notes)
 
 
@@ -82,9 +82,20 @@ def _from_frame(frame: pd.DataFrame, name: str, notes: list[str]) -> AnnData:
         raise UserError(f"'{name}' has no columns of numbers: expected cells in rows and features in columns.")
     mixed = [c for c in others if c not in numeric and pd.to_numeric(frame[c], errors="coerce").notna().mean() > 0.5]
     if mixed:
-        notes.append(f"{_names(mixed)} hold text among their numbers, so they were kept in obs and not as features.")
+        why = (
+            "holds text among its numbers, so it was kept in obs and not as a feature"
+            if len(mixed) == 1
+            else "hold text among their numbers, so they were kept in obs and not as features"
+        )
+        notes.append(f"{_names(mixed)} {why}.")
     if others:
-        notes.append(f"{_names(others)} were kept in obs; the other {len(features):,} columns are the features.")
+        were = "was" if len(others) == 1 else "were"
+        rest = (
+            "the other column is the feature"
+            if len(features) == 1
+            else f"the other {len(features):,} columns are the features"
+        )
+        notes.append(f"{_names(others)} {were} kept in obs; {rest}.")
     kinds = [
         c for c in others if frame[c].dtype == object and pd.api.types.infer_dtype(frame[c]) not in ("string", "empty")
     ]

@@ -59,9 +59,10 @@ def _strict(value: Any) -> Any:
 def table_of(metrics: dict[str, Any]) -> str:
     """The metrics for a person, each beside what it is to be read with."""
     m = metrics
+    pca = f", plain PCA {m['tc_pca']:.3f}" if "tc_pca" in m else ""  # a run of an earlier version has none
     rows = [
         ("VC", f"{m['vc']:.3f}", f"velocity consistency (in the paper's form {m['vc_paper']:.3f})"),
-        ("TC", f"{m['tc']:.3f}", f"time consistency (in the paper's form {m['tc_paper']:.3f})"),
+        ("TC", f"{m['tc']:.3f}", f"time consistency (in the paper's form {m['tc_paper']:.3f}{pca})"),
         ("trust", f"{m['trust']:.3f}", f"neighbours kept within time points (plain PCA {m['trust_pca']:.3f})"),
         ("direction", f"{m['direction']:.3f}", "cosine of velocity and optimal coupling"),
         ("R²", f"{m['r2']:.3f}", "features that the decoder returns"),
@@ -73,6 +74,14 @@ def table_of(metrics: dict[str, Any]) -> str:
         values = (at["w2"], at["floor"], at["stays"], mass["predicted"], mass["observed"])
         match.append((label, *(f"{value:.3f}" for value in values)))
     return columns(rows) + "\n" + columns(match) + "\n"
+
+
+def growth_of(unit: str) -> str:
+    """What the growth rates in a result are, where rates are per ``unit``; the app shows doublings."""
+    return (
+        f"obs['cellstream_growth_rate'] holds natural logarithms per {unit}: divide by ln 2 = {math.log(2):.3f} "
+        "for doublings.\n"
+    )
 
 
 def columns(rows: Sequence[tuple[str, ...]]) -> str:

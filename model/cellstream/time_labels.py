@@ -65,6 +65,10 @@ _WORD_NUMBER = re.compile(
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?", re.ASCII)
 
 
+class UnclearTimes(UserError):
+    """Labels that do not say their times; whoever hears it knows how they can be told, which differs by the door."""
+
+
 class Reading(NamedTuple):
     """What one label says: a value, its unit, and since when it counts."""
 
@@ -119,15 +123,13 @@ def mapped(labels: Sequence[str], mapping: Mapping[Any, float], key: str) -> np.
     lacking = [label for label in labels if label not in known]
     if lacking:
         raise UserError(
-            f"The mapping has no value for {listed(lacking)} of column '{key}': add them (nan leaves a label out)."
+            f"No time is given for {listed(lacking)} of column '{key}': give one for each, or nan to leave it out."
         )
     given = pd.to_numeric(pd.Series([known[label] for label in labels], dtype=object), errors="coerce")
     for label, value in zip(labels, given, strict=True):
         if np.isinf(value) or (np.isnan(value) and not _is_nan(known[label])):
             found = known[label]
-            raise UserError(
-                f"The mapping gives '{label}' the value '{found}': expected a number, or nan to leave it out."
-            )
+            raise UserError(f"The time given for '{label}' is '{found}': expected a number, or nan to leave it out.")
     return given.to_numpy(np.float64)
 
 
@@ -186,6 +188,11 @@ def as_label(value: object) -> str:
 def quantity(value: float, unit: str) -> str:
     """72.0, "h" -> "72 h"."""
     return f"{number_label(np.float64(value))} {unit}".strip()
+
+
+def counted(n: int, noun: str) -> str:
+    """2, "cell" -> "2 cells"; 1, "cell" -> "1 cell"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def listed(names: Sequence[object], most: int = 6) -> str:

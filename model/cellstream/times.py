@@ -1,7 +1,7 @@
 """From a time column to real values: "day 3", "48h", "E8.5", 0.5 -> numbers in one unit, and how they were read.
 
 Nothing is guessed silently: a label that could mean two things ("5m": minutes or months; "0d_rm"; "d-1") is not read,
-and the error asks for a mapping from labels to values.
+and the error asks what time it is.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from cellstream.time_labels import (
     SECONDS,
     TIME_NAMES,
     UNITS,
+    UnclearTimes,
     as_label,
     converted,
+    counted,
     listed,
     looks_like_label_name,
     looks_like_time_name,
@@ -45,8 +47,12 @@ __all__ = [
     "UNITS",
     "Guess",
     "Times",
+    "UnclearTimes",
+    "as_label",
+    "counted",
     "guess_label_keys",
     "guess_time_keys",
+    "listed",
     "looks_like_label_name",
     "looks_like_time_name",
     "number_label",
@@ -124,9 +130,9 @@ def _ordered(levels: _Levels, values: np.ndarray, unit: str, note: str, key: str
     groups = [[levels.labels[i] for i in np.flatnonzero(values == point)] for point in points]
     for point, names in zip(points, groups, strict=True):
         if len({tidied(name) for name in names}) > 1:
-            raise UserError(
-                f"Labels {listed(names)} of '{key}' all mean {quantity(point, unit)}: give them one name in the "
-                "file, or a mapping with different values."
+            raise UnclearTimes(
+                f"Labels {listed(names)} of '{key}' all mean {quantity(point, unit)}: rename them alike in the file, "
+                "or say for each label a time of its own."
             )
         if len(names) > 1:
             note += f"; {listed(names)} are one time point"
@@ -214,18 +220,19 @@ def _durations(codes: np.ndarray, found: pd.Index, key: str) -> _Levels:
 def _from_text(labels: Sequence[str], key: str) -> tuple[np.ndarray, str, str]:
     readings = {label: reading for label in labels if (reading := parsed(label)) is not None}
     bad = [label for label in labels if label not in readings]
-    mapping = "give a mapping from each label to its value"
+    tell = "say for each label what time it is"
     if bad:
-        raise UserError(f"Cannot read {listed(bad)} in column '{key}' as times: {mapping}, or choose another column.")
+        raise UnclearTimes(f"Cannot read {listed(bad)} in column '{key}' as times: {tell}, or choose another column.")
     # A zero without a unit is the start in any unit, and "0 min" does not ask for minutes.
     telling = {label: r for label, r in readings.items() if r.unit or r.value != 0}
     units, since = {r.unit for r in telling.values()}, {r.since for r in telling.values()}
     if "" in units and len(units) > 1:
         unknown = [label for label, r in telling.items() if not r.unit]
-        raise UserError(f"Labels {listed(unknown)} in column '{key}' have no unit but others do: {mapping}.")
+        which, have = ("Label", "has") if len(unknown) == 1 else ("Labels", "have")
+        raise UnclearTimes(f"{which} {listed(unknown)} in column '{key}' {have} no unit but others do: {tell}.")
     if len(since) > 1:
         one_each = [next(label for label, r in telling.items() if r.since == s) for s in sorted(since)]
-        raise UserError(f"Labels {listed(one_each)} in column '{key}' count from different starts: {mapping}.")
+        raise UnclearTimes(f"Labels {listed(one_each)} in column '{key}' count from different starts: {tell}.")
     if units == {""}:
         unit = unit_in_name(key)
     else:

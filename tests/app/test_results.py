@@ -19,7 +19,7 @@ from cellstream.snapshots import Snapshots
 from cellstream.state import State
 from cellstream_app.colouring import GENE, GROWTH, SPEED, TIME, choices, colouring, expression, genes
 from cellstream_app.equation import equation
-from cellstream_app.fields import Grid
+from cellstream_app.fields import Grid, leading_axes
 from cellstream_app.live import Camera, curves, match_of
 from cellstream_app.parts.saving import target, write_result
 from cellstream_app.parts.stage import spread_out
@@ -276,6 +276,17 @@ def test_match_follows_the_order_of_time():
 
 
 # small things
+
+
+def test_time_runs_to_the_right_and_up_whatever_the_signs_of_the_axes():
+    rng = np.random.default_rng(0)
+    index = np.repeat(np.arange(4), 100)
+    z = rng.normal(size=(400, 5)) * [0.3, 2, 0.3, 0.3, 0.3] + index[:, None] * np.array([-3.0, 0, 0, 0.4, 0])
+    for signs in ([1, 1, 1, 1, 1], [-1, -1, 1, -1, 1]):
+        turned = (z - z.mean(0)) * signs
+        axes = leading_axes(turned, index)
+        assert (np.corrcoef((turned @ axes).T, index)[-1, :2] >= 0).all()
+        np.testing.assert_allclose(axes.T @ axes, np.eye(2), atol=1e-9)
 
 
 def test_arrows_are_spread():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from cellstream.presets import preset
 from cellstream.runs import Run
 from cellstream_app import session as app
 from cellstream_app.session import Reading, Session
-from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_values
+from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_unit, with_values
 from tests.conftest import TINY
 
 
@@ -236,6 +237,23 @@ def test_a_result_whose_file_is_gone_is_shown_without_it(file: Path):
     assert later.result is not None
     assert later.result_source is None
     assert "no longer there" in later.result_problem
+
+
+def test_another_unit_converts_what_had_one_and_names_what_had_none():
+    obs = cells(["1 h", "3 h", "8 h"], [4, 4, 4]).obs
+    reading = Reading(time_key="day")
+    table = time_table(obs, reading)
+    in_minutes = with_unit(obs, reading, table, "h", "min")
+    assert (in_minutes.time_map, in_minutes.unit) == ({"1 h": 60, "3 h": 180, "8 h": 480}, "min")
+    assert with_unit(obs, reading, table, "", "d") == dataclasses.replace(reading, unit="d")
+
+
+def test_sizes_that_were_given_stay_with_their_labels():
+    obs = cells(["a", "b", "c"], [4, 4, 4]).obs
+    table = time_table(obs, Reading(time_key="day", time_map={"a": 0, "b": 1, "c": 2}, masses=(1.0, 2.0, 5.0)))
+    table.loc[table[LABEL] == "c", VALUE] = -1.0
+    assert with_values(obs, Reading(time_key="day", masses=(1.0, 2.0, 5.0)), table).masses == (5.0, 1.0, 2.0)
+    assert with_values(obs, Reading(time_key="day"), table).masses is None
 
 
 def test_a_result_is_not_shown_beside_other_cells(file: Path):
