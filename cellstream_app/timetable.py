@@ -61,7 +61,7 @@ def with_values(obs: pd.DataFrame, reading: Reading, table: pd.DataFrame) -> Rea
 
 def with_unit(obs: pd.DataFrame, reading: Reading, table: pd.DataFrame, before: str, unit: str) -> Reading:
     """The reading in another unit: values that had a unit ``before`` are converted, others get one."""
-    if before in SECONDS and unit in SECONDS:
+    if before != unit and before in SECONDS and unit in SECONDS:
         factor = SECONDS[before] / SECONDS[unit]
         reading = with_values(obs, reading, table.assign(**{VALUE: (table[VALUE].astype(float) * factor).round(9)}))
     return dataclasses.replace(reading, unit=unit)

@@ -122,7 +122,7 @@ class DataPage(pn.viewable.Viewer):
         self.input = pmui.Select(label="Matrix", size="small", margin=0, **WIDE)
         self.input.param.watch(self._ask(lambda r: dataclasses.replace(r, input=self.input.value)), "value")
         ask = self._ask(lambda r: dataclasses.replace(r, preprocess=self.form.config.preprocess))
-        self.form = Form(Config(), ["preprocess"], on_change=lambda: pn.state.execute(ask))
+        self.form = Form(Config(), ["preprocess"], on_change=ask)
         for widget in self.form.widgets.values():
             widget.margin = 0
 
@@ -130,9 +130,13 @@ class DataPage(pn.viewable.Viewer):
         """A handler that prepares the data anew with a changed reading."""
 
         @ui.asks(self.problem)
-        async def handler(*events: Any) -> None:
+        async def prepare() -> None:
+            await self.session.prepare(change(self.session.reading))
+
+        def handler(*events: Any) -> None:
+            # asked now: by the time that a task runs, the widgets are no longer being set by us
             if not self._syncing and self.session.source is not None:
-                await self.session.prepare(change(self.session.reading))
+                pn.state.execute(prepare)
 
         return handler
 

@@ -25,11 +25,8 @@ SIZE = (460, 400)
 """Pixels of the live picture in a narrow window; in a wider one it is widened."""
 SHARPER = 1.5
 """Pixels shaded for one of the screen, at the smallest window."""
-APART = "Time points stand apart by the setting Time separation: a gap between them was not measured."
-MATCH = (
-    "Distance of the predicted cells from the measured ones; lower is better. At the noise floor, the distance "
-    "between two halves of the measured cells, it is as good as these cells allow."
-)
+APART = "Gaps between time points come from the setting Time separation, not from the data."
+MATCH = "Distance of predicted from measured cells; at the noise floor it is as good as it can be."
 SIZES = "As predicted; the ticks are the sizes given on the Data page."
 COLOURS = dict(
     running="primary", starting="primary", queued="default", paused="warning", finished="success", cancelled="default",

@@ -237,8 +237,8 @@ def guessed_time_key(adata: AnnData) -> str:
         held = adata.obs[name].dropna().unique()
         if len(held) == 1:
             raise UserError(
-                f"Column '{name}' holds one time only ('{as_label(held[0])}'), but at least two are needed: give a file with "
-                "cells of several times, or say with --time-key which other column has them."
+                f"Column '{name}' holds one time only ('{as_label(held[0])}'), but at least two are needed: give a "
+                "file with cells of several times, or say with --time-key which other column has them."
             )
     there = ", ".join(f"'{name}'" for name in adata.obs.columns[:12]) or "none"
     raise UserError(

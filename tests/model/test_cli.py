@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import anndata
@@ -28,7 +29,7 @@ from cellstream.scverse import read_result
 from cellstream.simulate import simulate
 from cellstream.snapshots import from_anndata
 from cellstream.state import State
-from cellstream.terminal import as_json, columns
+from cellstream.terminal import as_json, columns, table_of
 from cellstream.training import parts, train
 from tests.conftest import TINY
 
@@ -118,6 +119,7 @@ def test_no_temporary_run_is_left(fitted, data, tmp_path, command, monkeypatch):
     assert code == 0, err
     assert [path.name for path in tmp_path.iterdir()] == ["r.h5ad"]
     assert "velocity consistency" in said
+    assert "natural logarithms per time step" in said.splitlines()[-2]
     assert str(tmp_path / "r.h5ad") in said
 
 
@@ -125,7 +127,7 @@ def test_evaluate_measures_the_result_anew(fitted, command):
     code, said, _ = command("evaluate", fitted[0], "--json")
     assert code == 0
     found = json.loads(said)
-    keys = "vc_paper tc_paper vc tc lonely trust trust_pca direction r2 match mass va"
+    keys = "vc_paper tc_paper vc tc tc_pca lonely trust trust_pca direction r2 match mass va"
     assert found.keys() == set(keys.split())
     adata = anndata.read_h5ad(fitted[0])
     stream, snapshots, _ = read_result(adata)
@@ -136,6 +138,14 @@ def test_evaluate_measures_the_result_anew(fitted, command):
     assert code == 0
     assert f"{found['va']:.3f}" in said
     assert f"{found['match']['2']['w2']:.3f}" in said
+    assert f"plain PCA {found['tc_pca']:.3f}" in next(line for line in said.splitlines() if line.startswith("TC"))
+    assert "natural logarithms per time step" in said.splitlines()[-1]
+
+
+def test_metrics_of_an_earlier_version_are_still_shown(fitted):
+    before = json.loads(anndata.read_h5ad(fitted[0]).uns["cellstream"]["metrics"])
+    less = {key: value for key, value in before.items() if key != "tc_pca"}
+    assert table_of(before).replace(f", plain PCA {before['tc_pca']:.3f}", "") == table_of(less)
 
 
 def test_ctrl_c_keeps_the_best_model_and_resume_goes_on(data, tmp_path, command):
@@ -518,6 +528,31 @@ def test_the_time_column_is_asked_for_where_it_is_not_plain(tmp_path, command, c
     assert re.search(says.replace("(", "\\("), one_sentence(err).replace("\\", ""))
 
 
+def test_one_time_is_too_few(tmp_path, command):
+    adata = simulate("populations", n_cells=20)
+    adata.obs["day"] = 3.0
+    adata.obs = adata.obs[["population", "day"]]
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    code, _, err = command("fit", tmp_path / "cells.h5ad", "--out", tmp_path / "new.h5ad")
+    assert code == 2
+    assert "'day' holds one time only ('3'), but at least two" in one_sentence(err)
+
+
+def test_labels_that_say_no_time_are_told_by_a_time_map(tmp_path, command):
+    adata = simulate("populations", n_cells=20)
+    adata.obs["day"] = adata.obs["time"].map({0: "ctrl", 1: "early", 2: "late"})
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    words = ["fit", tmp_path / "cells.h5ad", "--time-key", "day", "--out", tmp_path / "new.h5ad"]
+    code, _, err = command(*words)
+    assert code == 2
+    assert "'ctrl', 'early', 'late'" in err
+    assert "--time-map takes" in one_sentence(err)
+    (tmp_path / "map.csv").write_text("ctrl,0\nearly,1\nlate,4\n")
+    code, _, err = command(*words, "--preset", "paper", *SMALL, "--real-times", "--time-map", tmp_path / "map.csv")
+    assert code == 0, err
+    assert read_result(anndata.read_h5ad(tmp_path / "new.h5ad"))[1].times.tolist() == [0, 1, 4]
+
+
 def test_symbols_name_settings_too(data, tmp_path):
     words = [
         "fit",
@@ -614,11 +649,12 @@ def test_the_exit_codes_are_in_the_help(command):
 def test_the_app_is_served_to_this_machine_only(data, command, monkeypatch):
     asked = []
 
-    def instead(words, env):
+    def instead(program, words, env):
+        assert program == sys.executable
         asked.append((words, env))
-        return subprocess.CompletedProcess(words, 0)
+        sys.exit(0)
 
-    monkeypatch.setattr(serve.subprocess, "run", instead)
+    monkeypatch.setattr(serve.os, "execve", instead)
     assert command("app", data, "--no-browser")[0] == 0
     words, environment = asked[0]
     assert words[words.index("--address") + 1] == "127.0.0.1"
@@ -628,6 +664,43 @@ def test_the_app_is_served_to_this_machine_only(data, command, monkeypatch):
     assert origins == [f"127.0.0.1:{port}", f"localhost:{port}"]
     assert "--show" not in words
     assert environment["CELLSTREAM_FILE"] == str(data)
+
+
+SERVER = """
+import socket, sys
+
+with socket.create_server(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1]))) as server:
+    while True:
+        server.accept()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT", "SIGKILL"])
+def test_no_server_is_left_when_the_command_is_ended(tmp_path, name):
+    """With a stand-in for Panel, which takes seconds to start."""
+    (tmp_path / "panel").mkdir()
+    (tmp_path / "panel" / "__init__.py").touch()
+    (tmp_path / "panel" / "__main__.py").write_text(SERVER)
+    port = serve.free_port()
+    app = subprocess.Popen(
+        [sys.executable, "-m", "cellstream", "app", "--no-browser", "--port", str(port)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        until(lambda: answers(port))
+        app.send_signal(getattr(signal, name))
+        app.wait(PATIENT)
+        until(lambda: not answers(port))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(app.pid, signal.SIGKILL)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_port_in_use_is_passed_over_or_refused(command, monkeypatch):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import ot
 import pytest
 import torch
+from scipy.spatial.distance import pdist, squareform
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
@@ -47,6 +50,11 @@ def test_every_entry_is_by_the_book(stream, moving_cloud):
     balls = metrics.consistency(z, v, index)
     for name in ("vc_paper", "tc_paper", "vc", "tc", "lonely"):
         assert found[name] == getattr(balls, name)
+    near = squareform(pdist(flat)) <= 0.05 * np.ptp(flat, axis=0).max()
+    np.fill_diagonal(near, False)
+    same = index[:, None] == index
+    shares = [same[i][near[i]].mean() for i in np.flatnonzero(near.any(1))]
+    assert found["tc_pca"] == pytest.approx(np.mean(shares))
 
     cosines = []
     for i in (0, 1):
@@ -89,9 +97,20 @@ def test_r2_is_what_the_decoder_explains(stream, moving_cloud):
     assert evaluation.evaluate(stream, moving_cloud)["r2"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(("apart", "expected", "within"), [(0, 1 / 3, 0.05), (100, 1, 0)])
+@pytest.mark.parametrize("look", [evaluation.evaluate, evaluation.glance])
+def test_tc_pca_tells_noise_from_a_course_of_time(moving_cloud, look, apart, expected, within):
+    index = torch.arange(3).repeat_interleave(300)
+    x = torch.randn(900, 5, generator=torch.Generator().manual_seed(0))
+    x[:, 0] += apart * index
+    cells = replace(moving_cloud, x=x, index=index, mass=torch.ones(3))
+    stream = State.initial(cells, preset("paper", **TINY)).result()
+    assert look(stream, cells)["tc_pca"] == pytest.approx(expected, abs=within)
+
+
 def test_a_glance_at_few_cells_is_the_evaluation(stream, moving_cloud):
     whole, part = evaluation.evaluate(stream, moving_cloud), evaluation.glance(stream, moving_cloud)
-    for name in ("vc", "tc", "trust", "trust_pca", "r2"):
+    for name in ("vc", "tc", "tc_pca", "trust", "trust_pca", "r2"):
         assert part[name] == pytest.approx(whole[name], rel=1e-6)
     assert part["mass"] == whole["mass"]
     for label, entry in part["match"].items():

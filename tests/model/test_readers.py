@@ -131,6 +131,8 @@ def test_10x_h5_keeps_gene_expression_only_and_says_so(tmp_path):
     reading = open_file(write_10x_h5(tmp_path / "x.h5", x, kinds=kinds))
     np.testing.assert_array_equal(dense(reading.adata.X), x[:, :4])
     assert reading.notes == ("2 features that are not gene expression (Antibody Capture) were left out.",)
+    one = open_file(write_10x_h5(tmp_path / "one.h5", x, kinds=["Gene Expression"] * 5 + ["CRISPR Guide Capture"]))
+    assert one.notes == ("1 feature that is not gene expression (CRISPR Guide Capture) was left out.",)
     peaks = read(write_10x_h5(tmp_path / "peaks.h5", x, kinds=["Peaks"] * 6))
     assert peaks.n_vars == 6
 
@@ -217,9 +219,27 @@ def test_oddities_of_a_table_are_told(tmp_path):
     assert list(reading.adata.obs_names) == ["a", "a-1", "c"]
     assert list(reading.adata.var_names) == ["g1", "g1.1"]
     told = " ".join(reading.notes)
-    assert "1 column names occurred more than once" in told
-    assert "'g2' hold text among their numbers" in told
-    assert "1 cell names occurred more than once" in told
+    assert "1 column name occurred more than once" in told
+    assert "Column 'g2' holds text among its numbers, so it was kept in obs and not as a feature." in told
+    assert "1 cell name occurred more than once" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("cell,kind,g1\na,x,1\nb,y,2\n", "Column 'kind' was kept in obs; the other column is the feature."),
+        (
+            "cell,kind,day,g1,g2\na,x,0,1,2\nb,y,1,3,4\n",
+            "Columns 'kind', 'day' were kept in obs; the other 2 columns are the features.",
+        ),
+        (
+            "cell,g1,g2,g3\na,1,2,3\nb,4,5,6\nc,-,-,9\n",
+            "Columns 'g1', 'g2' hold text among their numbers, so they were kept in obs and not as features.",
+        ),
+    ],
+)
+def test_one_is_told_as_one_and_many_as_many(tmp_path, text, says):
+    assert says in table(tmp_path, text).notes
 
 
 def test_a_very_wide_table(tmp_path):
@@ -243,7 +263,7 @@ def test_repeated_names_are_made_unique_and_told(tmp_path):
     assert reading.adata.var_names.is_unique
     assert len(reading.notes) == 2
     assert reading.notes[0].startswith("3 cell names")
-    assert reading.notes[1].startswith("1 feature names")
+    assert reading.notes[1].startswith("1 feature name ")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -485,6 +505,9 @@ BAD = {
     "cut matrix": (raw("matrix.mtx", b"%%MatrixMarket matrix coord"), ["matrix.mtx"]),
     "one column": (raw("x.csv", b"a\n1\n2\n"), ["one column"]),
     "header only": (raw("x.csv", b"cell,g1,g2\n"), ["no rows"]),
+    "text as h5ad": (raw("x.h5ad", b"cell,type\na,B\nb,C\n"), ["not an HDF5 (.h5ad) file", ".csv or .tsv"]),
+    "table as h5ad": (raw("x.h5ad", b"cell,g1,g2\na,1,2\nb,3,4\n"), ["not an HDF5 (.h5ad) file", ".csv or .tsv"]),
+    "packed table as loom": (raw("x.LOOM", gzip.compress(b"g1,g2\n1,2\n")), ["not an HDF5 (.loom) file"]),
     "text only": (raw("x.csv", b"cell,type\na,B\nb,C\n"), ["no columns of numbers"]),
     "ragged": (raw("x.csv", b"cell,g1,g2\na,1,2\nb,1,2,3,4\n"), ["line 3"]),
 }  # fmt: skip

@@ -127,6 +127,18 @@ def test_one_file_is_enough_to_come_back(written, tmp_path):
         assert getattr(cells, name).equal(getattr(snapshots, name))
 
 
+@pytest.mark.parametrize(("column", "real", "per"), [("time", False, "time step"), ("time_h", True, "h")])
+def test_the_units_come_through_a_file(cells, tmp_path, column, real, per):
+    cells.obs[column] = 12 * cells.obs["time"]
+    adata, stream, _ = result_in(cells, dict(time_key=column, real_times=real))
+    again = through_a_file(adata, tmp_path)
+    assert again.uns["cellstream"]["units"] == {
+        "cellstream_growth_rate": f"natural logarithm per {per}",
+        "velocity_cellstream": f"embedding per {per}",
+    }
+    assert read_result(again)[0].clock == stream.clock
+
+
 def test_scanpy_draws_it(written, tmp_path):
     import matplotlib.pyplot as plt
     import scanpy as sc

@@ -61,6 +61,7 @@ def test_cells_without_a_time_are_left_out_and_said(adata):
     assert set(range(60)) - set(s.rows) == {0, 10, 20, 30, 40, 50}
     np.testing.assert_allclose(s.x.numpy(), adata.X[list(s.rows)])
     assert any("6 cells have no time" in line for line in s.report)
+    assert "1 cell has no time and is left out." in from_anndata(adata[[0, *s.rows]], "day").report
 
 
 def test_the_adata_is_left_as_it_was(adata):
