@@ -49,8 +49,9 @@ class DataPage(pn.viewable.Viewer):
         self._make_time_controls()
         self._make_input_controls()
         self.next = pmui.Button(
-            label="Continue to training", end_icon="arrow_forward", on_click=self._go_on, margin=0, **WIDE
-        )
+            label="Continue to training", end_icon="arrow_forward", on_click=self._go_on, margin=0,
+            styles={"position": "sticky", "bottom": "0", "z-index": "5"}, **WIDE,
+        )  # fmt: skip
         self.time_card = ui.card(
             self.time_key, self.reason, ui.row(self.unit, self.gaps), self.table, self.problem, title="When"
         )
