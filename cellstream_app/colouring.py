@@ -58,7 +58,7 @@ def choices(source: Source | None) -> dict[str, str]:
 
 def genes(result: Result, source: Source | None) -> list[str]:
     """Names that a gene can be chosen from: the file's genes, or what is left of them in the run."""
-    if source is not None and source.adata.n_vars:
+    if source is not None and source.adata.n_vars and source.adata.X is not None:
         return [str(name) for name in source.adata.var_names]
     return [str(name) for name in result.snapshots.features]
 
@@ -130,7 +130,7 @@ def expression(result: Result, source: Source | None, gene: str) -> np.ndarray:
         gene = next((name for name in known if name.casefold() == gene.strip().casefold()), gene)
     if gene not in known:
         raise UserError(f"There is no gene '{gene}': type the beginning of a name and choose from the list.")
-    if source is None:
+    if source is None or source.adata.X is None:
         return result.snapshots.x.numpy()[:, known.index(gene)]
     adata = source.adata
     values = _dense(adata.X[:, known.index(gene)])

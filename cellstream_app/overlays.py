@@ -7,6 +7,7 @@ made once and shown new columns, which costs milliseconds; drawn anew through Ho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,8 +126,9 @@ def growth_columns(
     """
     finite = np.isfinite(growth)
     factor = max(1.0, GROWTH_PIXELS / max(growth.shape))
-    value = zoom(np.where(finite, growth, 0.0), factor, order=1)
-    cover = zoom(np.where(finite, np.clip(weight, 0, 1), 0.0), factor, order=1)
+    # as pixels, each with a width: the picture reaches half a cell of the grid beyond its points
+    smooth = partial(zoom, zoom=factor, order=1, mode="nearest", grid_mode=True)
+    value, cover = smooth(np.where(finite, growth, 0.0)), smooth(np.where(finite, np.clip(weight, 0, 1), 0.0))
     palette = colour_array(growth_palette())
     place = np.clip((value / limit + 1) / 2, 0, 1) * (len(palette) - 1)
     pixels = palette[np.round(place).astype(int)].copy()

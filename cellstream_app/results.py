@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -182,6 +183,7 @@ class Result:
         return Field(grid.x, grid.y, vx, vy, grid.average(points, self.g), grid.cover(points))
 
 
+_loading = threading.Lock()
 _loaded: dict[Path, tuple[int, Result]] = {}
 """The last results that were loaded, shared by all browser sessions; nobody changes them."""
 
@@ -196,9 +198,11 @@ def load_result(run: Run) -> Result | None:
         if (known := _loaded.get(path)) and known[0] == written:
             return known[1]
         result = Result(run, CellStream.load(path), run.snapshots(), path == final)
-        _loaded[path] = (written, result)
-        while len(_loaded) > KEPT:
-            _loaded.pop(next(iter(_loaded)))
+        with _loading:
+            _loaded.pop(path, None)  # so that it stands last
+            _loaded[path] = (written, result)
+            while len(_loaded) > KEPT:
+                _loaded.pop(next(iter(_loaded)))
         return result
     return None
 

@@ -152,7 +152,7 @@ class Session(param.Parameterized):
         await asyncio.to_thread(run.start)
         self._known[run.folder] = run
         self.param.update(runs_changed=self.runs_changed + 1)
-        await self.select(run)
+        await self.select(run, new=True)
         return run
 
     async def show_result_in_file(self) -> None:
@@ -163,8 +163,8 @@ class Session(param.Parameterized):
         await self.select(run)
         self.page = "explore"
 
-    async def select(self, run: Run | None) -> None:
-        """Make a run the selected one and load what it has to show."""
+    async def select(self, run: Run | None, new: bool = False) -> None:
+        """Make a run the selected one and load what it has to show; a ``new`` one has nothing yet."""
         self._wanted = run
         status = await asyncio.to_thread(run.status) if run else Status("new")
         if run is not self._wanted:  # another one was chosen meanwhile
@@ -172,7 +172,10 @@ class Session(param.Parameterized):
         name = folder_name(run)
         self.clock = Clock(run.config) if run else None
         self.param.update(run=run, run_id=name, status=status, news=self.news + 1, result_problem="")
-        await self.load()
+        if new:
+            self.param.update(result=None, result_source=None, loading=False)
+        else:
+            await self.load()
 
     async def restore(self) -> None:
         """Select the run that the address names; the sample where it names none or one that is gone."""
@@ -193,6 +196,8 @@ class Session(param.Parameterized):
                     result, source, problem = await asyncio.to_thread(with_source, result)
         except UserError as error:
             problem = str(error)
+        except (OSError, MemoryError) as error:
+            problem = f"The result could not be loaded ({error or 'not enough memory'}): choose another one."
         if run is self._wanted:
             self.param.update(result=result, result_source=source, result_problem=problem, loading=False)
 

@@ -81,10 +81,10 @@ class Stage(pn.viewable.Viewer):
         todo = {name: state for name in LAYERS if self._drawn.get(name) != (state := self._state(name))}
         if result is None or figure is None or not todo:
             return
-        self._drawn |= todo
         found = await asyncio.to_thread(self._columns, result, dict(self.layers), t, list(todo))
         if figure is self._figure:
-            ui.in_turn(partial(self._show_layers, found))
+            self._drawn |= todo
+            ui.in_turn(partial(self._show_layers, figure, found))
         self.last_cost = time.monotonic() - began
 
     def fit(self) -> None:
@@ -119,10 +119,12 @@ class Stage(pn.viewable.Viewer):
             self._figure, self._drawn = figure, {}
             self._growth, self._arrows = Image(figure), Lines(figure, look, head_size=6)
             self._streams = Lines(figure, look, head_size=8)
-            self._show_layers(self._columns(self.result, self.layers, self._t, LAYERS))
+            self._show_layers(figure, self._columns(self.result, self.layers, self._t, LAYERS))
             self._drawn = {name: self._state(name) for name in LAYERS}
 
-    def _show_layers(self, found: dict[str, dict[str, Columns] | None]) -> None:
+    def _show_layers(self, figure: Any, found: dict[str, dict[str, Columns] | None]) -> None:
+        if figure is not self._figure:  # another one has come before its turn
+            return
         layers = {"growth": self._growth, "arrows": self._arrows, "streams": self._streams}
         for name, columns in found.items():
             if columns is None:

@@ -12,6 +12,7 @@ import panel_material_ui as pmui
 from panel.io.document import hold
 
 from cellstream.runs import Run, Status
+from cellstream.snapshots import labels_of
 from cellstream_app import charts, plots, ui
 from cellstream_app.live import BOX, MOVING, STAGES, Camera, Match, curves, latest_metrics, match_of
 from cellstream_app.live_plot import LivePlot
@@ -47,7 +48,7 @@ class Watching(pn.viewable.Viewer):
         self._make_pictures()
         session.param.watch(self._on_run, ["run", "source", "dark"])
         session.param.watch(self._on_news, ["news", "page"])
-        session.param.watch(self._show_picture, ["news", "page"])
+        session.param.watch(self._show_picture, ["news", "page", "run", "source", "dark"])
         self._on_run()
 
     def __panel__(self) -> pn.Column:
@@ -211,7 +212,7 @@ class Watching(pn.viewable.Viewer):
 
     def _labels(self) -> list[str]:
         if "labels" not in self._drawn:
-            self._drawn["labels"] = [str(label) for label in self.run.snapshots().labels]
+            self._drawn["labels"] = list(labels_of(self.run.folder / "data.npz"))
         return self._drawn["labels"]
 
     def _look(self) -> Theme:
@@ -219,12 +220,15 @@ class Watching(pn.viewable.Viewer):
 
     async def _show_picture(self, *events: Any) -> None:
         """The latest picture, one at a time; the work is done in a thread, so that no click waits for it."""
-        run, drawn, camera = self.run, self._drawn, self.camera
-        if self._drawing or run is None or self.session.page != "train":
+        if self._drawing:
             return
         self._drawing = True
         try:
-            while self._drawn is drawn and self._new("picture", len(run.history.previews)):
+            # asked anew each time: run and theme may have changed while a picture was made
+            while (run := self.run) is not None and self.session.page == "train":
+                drawn, camera = self._drawn, self.camera
+                if not self._new("picture", len(run.history.previews)):
+                    break
                 moving = self.session.status.stage in MOVING
                 if "live" not in drawn:
                     self._make_live()

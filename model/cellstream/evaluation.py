@@ -1,9 +1,9 @@
 """All metrics of a result in one dictionary, each next to its yardsticks. Plain JSON values.
 
 Keys: ``vc_paper, tc_paper, vc, tc, lonely`` (:func:`metrics.consistency`), ``tc_pca`` (the ``tc`` of 2-D PCA: the
-encoder is told each cell's time, so that it can order noise by time; PCA is not), ``trust, trust_pca``
-(:func:`metrics.trust_within` of the embedding and of 2-D PCA), ``direction``, ``r2`` (:func:`metrics.r2`, on cells
-that training has not seen, where there are such), and per time point ``match`` and ``mass``.
+encoder is told the time; PCA is not), ``trust, trust_pca`` (:func:`metrics.trust_within` of the embedding and of 2-D
+PCA), ``direction``, ``r2`` (:func:`metrics.r2`, on cells that training has not seen, where there are such:
+``r2_unseen`` says whether, ``r2_cells`` on how many), and per time point ``match`` and ``mass``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def evaluate(stream: CellStream, snapshots: Snapshots) -> dict[str, Any]:
         trust_pca=metrics.trust_within(s.x, s.pca, s.index),
         direction=metrics.direction(s.z, s.v, s.index),
         r2=_r2(s),
+        r2_cells=int(s.unseen.sum()) or len(s.x),
+        r2_unseen=bool(s.unseen.any()),
         match={label: {**_match(s, i), "input": _match_input(s, i)} for i, label in s.later},
         mass=masses,
     )

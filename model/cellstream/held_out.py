@@ -1,4 +1,5 @@
-"""Cells that training never sees, so that a model can be judged on cells that are new to it (ours).
+"""Cells that training never sees, so that a model can be judged on cells that are new to it (ours). Preprocessing has
+seen them: variable genes and principal components are those of all cells.
 
 Nothing has to be kept of the choice: it follows from the seed and the number of cells at each time point. Whether the
 cells are still those of the training, the model itself tells: the origin of its units is the mean of the cells seen.

@@ -27,6 +27,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import platformdirs
@@ -191,7 +192,7 @@ class Run:
         try:
             with np.load(self.folder / "preview.npz", allow_pickle=False) as data:
                 return dict(data)
-        except (FileNotFoundError, ValueError, OSError):
+        except (OSError, ValueError, EOFError, BadZipFile):
             return None
 
     def poll(self) -> bool:

@@ -123,6 +123,15 @@ class Snapshots:
         return cls(**tensors, **lists, **plain, rows=rows, fingerprint=words.get("fingerprint", ""))
 
 
+def labels_of(path: Path) -> tuple[str, ...]:
+    """The labels in a file of :meth:`Snapshots.save`, without reading the cells. Raises :class:`UserError`."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return tuple(str(label) for label in json.loads(data["words"].tobytes())["labels"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise UserError(f"Expected snapshots in {path}, but could not read them ({error}).") from error
+
+
 def from_anndata(
     adata: AnnData,
     time_key: str,

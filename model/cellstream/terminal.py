@@ -59,13 +59,14 @@ def _strict(value: Any) -> Any:
 def table_of(metrics: dict[str, Any]) -> str:
     """The metrics for a person, each beside what it is to be read with."""
     m = metrics
+    seen = f", of {m['r2_cells']:,} cells that training has not seen" if m.get("r2_unseen") else ""
     pca = f", plain PCA {m['tc_pca']:.3f}" if "tc_pca" in m else ""  # a run of an earlier version has none
     rows = [
         ("VC", f"{m['vc']:.3f}", f"velocity consistency (in the paper's form {m['vc_paper']:.3f})"),
         ("TC", f"{m['tc']:.3f}", f"time consistency (in the paper's form {m['tc_paper']:.3f}{pca})"),
         ("trust", f"{m['trust']:.3f}", f"neighbours kept within time points (plain PCA {m['trust_pca']:.3f})"),
         ("direction", f"{m['direction']:.3f}", "cosine of velocity and optimal coupling"),
-        ("R²", f"{m['r2']:.3f}", "features that the decoder returns"),
+        ("R²", f"{m['r2']:.3f}", f"features that the decoder returns{seen}"),
         *([("VA", f"{m['va']:.3f}", "distance correlation with the true velocity")] if "va" in m else []),
     ]
     match: list[tuple[str, ...]] = [("time point", "W2", "noise floor", "nothing moves", "mass", "observed")]

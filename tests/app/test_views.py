@@ -1,0 +1,154 @@
+"""What a page shows while results, runs and themes change under it; without a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from pathlib import Path
+
+import holoviews as hv
+import numpy as np
+import panel as pn
+import pytest
+from bokeh.models import ImageRGBA, Segment
+
+from cellstream.runs import Run
+from cellstream_app import style, ui
+from cellstream_app.colouring import TIME, colouring
+from cellstream_app.overlays import stream_columns
+from cellstream_app.parts import watching
+from cellstream_app.parts.stage import Stage
+from cellstream_app.parts.watching import Watching
+from cellstream_app.results import load_result, sample_run
+from cellstream_app.session import Session
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CELLSTREAM_DATA_DIR", raising=False)
+    style.use_defaults()
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Run, Run]:
+    """Two finished runs: copies of the sample's."""
+    made = []
+    for name in ("a", "b"):
+        shutil.copytree(sample_run().folder, tmp_path / name)
+        made.append(Run(tmp_path / name))
+        made[-1].poll()
+    return made[0], made[1]
+
+
+async def settled(seconds: float = 1.0) -> None:
+    await asyncio.sleep(seconds)
+
+
+def dots(view: Watching) -> int:
+    """Cells in the live picture; none where there is no figure."""
+    figure = view.picture.object
+    return 0 if figure is None else max(len(r.data_source.data.get("colour", ())) for r in figure.renderers)
+
+
+def test_a_finished_run_keeps_its_picture_through_a_change_of_theme(runs: tuple[Run, Run]):
+    async def story() -> None:
+        session = Session(page="train")
+        view = Watching(session)
+        await session.select(runs[0])
+        await settled()
+        light, n = view.picture.object, len(runs[0].preview()["index"])
+        assert dots(view) == n
+        session.dark = True
+        await settled()
+        assert dots(view) == n
+        assert view.picture.object is not light
+        assert view.legend.object
+
+    asyncio.run(story())
+
+
+def test_a_run_chosen_while_another_ones_picture_is_made_is_shown(
+    runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch
+):
+    read, of = watching._read, []
+
+    def slowly(run: Run, *rest: object) -> object:
+        of.append(run)
+        time.sleep(0.4)
+        return read(run, *rest)
+
+    monkeypatch.setattr(watching, "_read", slowly)
+
+    async def story() -> None:
+        session = Session(page="train")
+        view = Watching(session)
+        await session.select(runs[0])
+        await settled(0.1)
+        await session.select(runs[1])
+        await settled(2)
+        assert of == list(runs)
+        assert dots(view) == len(runs[1].preview()["index"])
+
+    asyncio.run(story())
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """The stage with the sample on it, drawn."""
+    session = Session(page="explore")
+    session.run = sample_run()
+    session.result = result = load_result(session.run)
+    stage = Stage(session)
+    stage.show(result, colouring(result, None, TIME), float(result.times[0]))
+    hv.render(stage.pane.object)
+    return stage
+
+
+def drawn(stage: Stage, glyph: type) -> dict[str, np.ndarray]:
+    """Columns of the last layer of a kind."""
+    return [dict(r.data_source.data) for r in stage._figure.renderers if isinstance(r.glyph, glyph)][-1]
+
+
+def test_the_stage_draws_the_layers_of_the_moment(stage: Stage):
+    result, t = stage.result, float(stage.result.times[2])
+    assert len(drawn(stage, ImageRGBA)["image"]) == 0
+    stage.layers |= dict(moment=True, growth=True)
+    asyncio.run(stage.at(t))
+    f = result.field(t)
+    expected = stream_columns(f.x, f.y, f.vx, f.vy, f.weight)["lines"]
+    np.testing.assert_allclose(drawn(stage, Segment)["x0"], expected["x0"])
+    assert len(drawn(stage, ImageRGBA)["image"]) == 1
+    stage.layers |= dict(streams=False, growth=False)
+    asyncio.run(stage.at(t))
+    assert len(drawn(stage, Segment)["x0"]) == 0
+    assert len(drawn(stage, ImageRGBA)["image"]) == 0
+
+
+def test_columns_of_an_old_figure_are_not_shown_on_a_new_one(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    late = []
+    monkeypatch.setattr(ui, "in_turn", late.append)
+    stage.layers |= dict(moment=True)
+    asyncio.run(stage.at(float(stage.result.times[1])))
+    stage.layers |= dict(moment=False)
+    stage.show(stage.result, colouring(stage.result, None, TIME), float(stage.result.times[0]))
+    hv.render(stage.pane.object)
+    before = drawn(stage, Segment)["x0"]
+    (show,) = late
+    show()
+    np.testing.assert_array_equal(drawn(stage, Segment)["x0"], before)
+
+
+def test_a_result_that_cannot_be_read_is_a_sentence_and_the_page_waits_no_longer(
+    runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch
+):
+    def gone(run: Run) -> None:
+        raise FileNotFoundError("the folder is gone")
+
+    monkeypatch.setattr("cellstream_app.session.load_result", gone)
+    session = Session()
+    asyncio.run(session.select(runs[0]))
+    assert "could not be loaded" in session.result_problem
+    assert not session.loading
+    assert pn.state.curdoc is None
