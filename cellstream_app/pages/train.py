@@ -6,6 +6,7 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.io.document import hold
 
 from cellstream.errors import UserError
 from cellstream.presets import PRESETS, preset
@@ -86,8 +87,9 @@ class TrainPage(pn.viewable.Viewer):
 
     def _on_preset(self, event: Any) -> None:
         self.base = preset(event.new)
-        self.form.show(self.base)
-        self._on_settings()
+        with hold():  # forty settings, one message
+            self.form.show(self.base)
+            self._on_settings()
 
     def _on_settings(self) -> None:
         self.preset_text.object = ui.styled(PRESETS[self.preset.value].text, muted=True)

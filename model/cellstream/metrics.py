@@ -11,6 +11,8 @@ from scipy.spatial import cKDTree
 
 CHUNK = 1024
 """Rows of a distance matrix that are held at once."""
+PAIRS = 5_000_000
+"""Neighbours that are looked at for consistency: seconds, and far more than the third digit needs."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,21 @@ def consistency(
     """Velocity consistency and time consistency (Ling et al. 2026, "Metrics") on the embedding in its unit box.
 
     VC: mean over cells of the mean cosine between the cell's velocity and those in its ball. TC: mean over cells of
-    the fraction of its ball that has the cell's own time label. Beyond ``most`` cells the balls of a random sample
-    of cells are looked at, each with all its neighbours.
+    the fraction of its ball that has the cell's own time label. Of more than ``most`` cells a random sample is looked
+    at; and of so many of its balls, drawn at random, that they hold :data:`PAIRS` neighbours together.
     """
     corner, side = unit_box(z)
     z = (z - corner) / side
     norm = np.linalg.norm(velocity, axis=1, keepdims=True)
     unit = np.divide(velocity, norm, out=np.zeros_like(velocity, dtype=np.float64), where=norm > 0)
-    centres = np.arange(len(z))
+    rng = np.random.default_rng(seed)
     if len(z) > most:
-        centres = np.sort(np.random.default_rng(seed).choice(len(z), most, replace=False))
+        chosen = np.sort(rng.choice(len(z), most, replace=False))
+        z, unit, index = z[chosen], unit[chosen], index[chosen]
     tree = cKDTree(z)
+    centres = rng.permutation(len(z))
+    pairs = np.cumsum(tree.query_ball_point(z[centres], radius, return_length=True))
+    centres = np.sort(centres[: max(np.searchsorted(pairs, PAIRS, side="right"), 1)])
     cosine, same, size = (np.empty(len(centres)) for _ in range(3))
     for begin in range(0, len(centres), CHUNK):
         part = centres[begin : begin + CHUNK]

@@ -65,6 +65,28 @@ def test_sampling_balls_changes_little(cells):
     assert part.tc == pytest.approx(full.tc, abs=0.05)
 
 
+def test_fewer_balls_are_looked_at_where_they_hold_too_many(cells, monkeypatch):
+    z, v, index = cells
+    full = metrics.consistency(z, v, index)
+    balls = []
+    ask = metrics.cKDTree.query_ball_point
+
+    class Counting(metrics.cKDTree):
+        def query_ball_point(self, *of, **how):
+            found = ask(self, *of, **how)
+            balls.extend([] if how.get("return_length") else map(len, found))
+            return found
+
+    monkeypatch.setattr(metrics, "cKDTree", Counting)
+    assert metrics.consistency(z, v, index) == full
+    all_pairs, balls[:] = sum(balls), []
+    monkeypatch.setattr(metrics, "PAIRS", all_pairs // 4)
+    part = metrics.consistency(z, v, index)
+    assert 0 < sum(balls) <= all_pairs // 4
+    assert part.tc == pytest.approx(full.tc, abs=0.05)
+    assert part.vc == pytest.approx(full.vc, abs=0.05)
+
+
 def test_trustworthiness_is_scikit_learns(cells):
     x = np.random.default_rng(1).normal(size=(400, 10))
     for z in (x[:, :2], cells[0]):
