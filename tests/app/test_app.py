@@ -278,7 +278,7 @@ def test_names_from_a_file_are_text_and_never_code(browser: Browser, address: st
         button(page, "This computer").click()
         page.get_by_label("Path of a file or folder").fill(str(path))
         page.get_by_label("Path of a file or folder").press("Enter")
-        expect(page.get_by_text("b<b>old.h5ad")).to_be_visible()
+        expect(page.get_by_text("b<b>old.h5ad", exact=True)).to_be_visible()
         expect(page.get_by_text("Cells per time point")).to_be_visible()
         page.wait_for_timeout(1500)
         assert "broken" not in page.title()

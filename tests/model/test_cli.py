@@ -127,7 +127,7 @@ def test_evaluate_measures_the_result_anew(fitted, command):
     code, said, _ = command("evaluate", fitted[0], "--json")
     assert code == 0
     found = json.loads(said)
-    keys = "vc_paper tc_paper vc tc tc_pca lonely trust trust_pca direction r2 match mass va"
+    keys = "vc_paper tc_paper vc tc tc_pca lonely trust trust_pca direction r2 r2_cells r2_unseen match mass va"
     assert found.keys() == set(keys.split())
     adata = anndata.read_h5ad(fitted[0])
     stream, snapshots, _ = read_result(adata)
@@ -687,6 +687,8 @@ def test_no_server_is_left_when_the_command_is_ended(tmp_path, name):
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # a shell's background jobs ignore Ctrl-C, and pass that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         until(lambda: answers(port))
