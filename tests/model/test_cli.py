@@ -99,6 +99,7 @@ def test_fit_writes_a_result_and_says_what_it_did(fitted, data):
     assert {key: recipe[key] for key in expected} == expected
 
 
+@pytest.mark.slow
 def test_the_result_is_that_of_the_settings_given(fitted):
     stream, snapshots, _ = read_result(anndata.read_h5ad(fitted[0]))
     assert stream.config == preset("paper", seed=5, **TINY)
@@ -111,6 +112,7 @@ def test_the_result_is_that_of_the_settings_given(fitted):
     assert all(value.equal(weights[name]) for name, value in stream.weights().items())
 
 
+@pytest.mark.slow
 def test_no_temporary_run_is_left(fitted, data, tmp_path, command, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     code, said, err = command(
@@ -148,6 +150,7 @@ def test_metrics_of_an_earlier_version_are_still_shown(fitted):
     assert table_of(before).replace(f", plain PCA {before['tc_pca']:.3f}", "") == table_of(less)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best_model_and_resume_goes_on(data, tmp_path, command):
     out, folder = tmp_path / "result.h5ad", tmp_path / "run"
     words = ["fit", data, "--out", out, "--preset", "paper", *SMALL, "--set", "rounds=4000", "--set", "patience=10000"]
@@ -383,6 +386,7 @@ def test_a_result_that_was_not_written_is_told_where_it_is(data, tmp_path, comma
     read_result(anndata.read_h5ad(tmp_path / "again.h5ad"))
 
 
+@pytest.mark.slow
 def test_the_training_goes_on_when_nobody_listens(data, tmp_path):
     """``cellstream fit ... 2>&1 | head -1`` is no wish to stop; and a second line must not end it."""
     words = [sys.executable, "-m", "cellstream", "fit", data, "--out", tmp_path / "r.h5ad", "--preset", "paper", *SMALL]
