@@ -1,7 +1,7 @@
 """Charts with axes: losses while training, and one bar per time point. Arrays in; Bokeh figures out.
 
-A figure is made once and then shown new data by :func:`update`: making one anew, many times in a training, would keep
-the page from answering (in a measured training it took a third of the server's time).
+A figure is made once and then shown new data by :func:`show_losses` or :func:`show_bars`: making one anew, many times
+in a training, would keep the page from answering (in a measured training it took a third of the server's time).
 """
 
 from __future__ import annotations

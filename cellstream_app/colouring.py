@@ -16,12 +16,10 @@ from cellstream_app.plots import Categories, Values
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
 from cellstream_app.style import (
-    GAIN,
-    LOSS,
     VALUE_PALETTE,
     category_colours,
-    colour_array,
     colour_bar_html,
+    growth_colours,
     legend_html,
     time_colours,
 )
@@ -30,8 +28,6 @@ TIME, GROWTH, SPEED, GENE = "time", "growth", "speed", "gene"
 NAMES = {TIME: "Time", GROWTH: "Growth rate", SPEED: "Speed", GENE: "Gene …"}
 MOST_LABELS = 100
 """A column with more kinds than this is no label."""
-MIDDLE = "#b4bac1"
-"""A cell that neither grows nor dies."""
 ROBUST = 99.0
 """Percentile at which the colours of a gene end, so that one cell does not darken all others."""
 
@@ -74,7 +70,7 @@ def colouring(result: Result, source: Source | None, key: str, gene: str = "") -
             Categories(result.index, labels, colours), legend_html(dict(zip(labels, colours, strict=True)), counts)
         )
     if key == GROWTH:
-        limit, palette = result.growth_limit, diverging()
+        limit, palette = result.growth_limit, growth_colours()
         bar = colour_bar_html(palette, (-limit, limit), f"doublings per {unit}", "0")
         return Colouring(Values(result.g, palette, (-limit, limit)), bar)
     if key == SPEED:
@@ -89,14 +85,6 @@ def colouring(result: Result, source: Source | None, key: str, gene: str = "") -
         low = min(float(np.nanmin(values)), 0.0) if np.nanmin(values) < 0 else 0.0
         return Colouring(Values(values, VALUE_PALETTE, (low, top)), colour_bar_html(VALUE_PALETTE, (low, top), gene))
     return _column(result, source, key.removeprefix("obs:"))
-
-
-def diverging(n: int = 255) -> list[str]:
-    """Loss to gain over a grey that shows on white and on black; the growth map's transparency is nothing for dots."""
-    ends = colour_array([LOSS, MIDDLE, GAIN])[:, :3].astype(float)
-    x = np.linspace(0, 2, n)
-    rgb = np.stack([np.interp(x, [0, 1, 2], ends[:, channel]) for channel in range(3)], 1).round().astype(int)
-    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in rgb]
 
 
 def _column(result: Result, source: Source | None, key: str) -> Colouring:

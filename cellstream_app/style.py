@@ -30,6 +30,7 @@ SMALLEST_DIFFERENCE = 14.0  # CIE76 units between two category colours of the ex
 MISSING = "#9aa0a6"  # cells without a value
 
 LOSS, GAIN = "#2f7de1", "#e8553a"  # mass that shrinks, mass that grows
+STILL = "#b4bac1"  # a cell that neither grows nor dies
 
 FONT = "Inter, Roboto, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 TEXT_SIZE, SMALL_SIZE = "13px", "11px"
@@ -216,3 +217,11 @@ def growth_palette(n: int = 256) -> list[str]:
     x = np.linspace(-1, 1, n)
     alpha = np.round(255 * (0.04 + 0.86 * np.abs(x) ** 0.9)).astype(int)
     return [f"{GAIN if value > 0 else LOSS}{a:02x}" for value, a in zip(x, alpha, strict=True)]
+
+
+def growth_colours(n: int = 255) -> list[str]:
+    """Loss to gain as ``#rrggbb``, for dots: over a grey that shows on white and on black."""
+    ends = colour_array([LOSS, STILL, GAIN])[:, :3].astype(float)
+    x = np.linspace(0, 2, n)
+    rgb = np.stack([np.interp(x, [0, 1, 2], ends[:, channel]) for channel in range(3)], 1).round().astype(int)
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in rgb]

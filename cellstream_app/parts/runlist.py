@@ -75,35 +75,17 @@ class RunList(pn.viewable.Viewer):
 
     def _make_dialogs(self) -> None:
         self._concerned: Run | None = None
-        self.new_name = pmui.TextInput(label="Name", margin=0, **WIDE)
+        self.new_name = pmui.TextInput(label="Name", margin=(10, 0, 0, 0), **WIDE)
         self.new_name.param.watch(self._rename, "enter_pressed")
-        keep = dict(variant="text", margin=0)
-        self.renaming = pmui.Dialog(
-            ui.column(
-                self.new_name,
-                ui.row(
-                    pn.HSpacer(),
-                    pmui.Button(label="Cancel", on_click=lambda event: self._close(), **keep),
-                    pmui.Button(label="Rename", on_click=self._rename, margin=0),
-                ),
-                margin=(10, 0, 0, 0),
-            ),
-            title="Rename the run",
-            width_option="xs",
-        )
+        rename = pmui.Button(label="Rename", on_click=self._rename, margin=0)
+        self.renaming = self._dialog("Rename the run", self.new_name, "Cancel", rename)
         self.question = ui.text("")
-        self.deleting = pmui.Dialog(
-            ui.column(
-                self.question,
-                ui.row(
-                    pn.HSpacer(),
-                    pmui.Button(label="Keep it", on_click=lambda event: self._close(), **keep),
-                    pmui.Button(label="Delete", color="error", on_click=self._delete, margin=0),
-                ),
-            ),
-            title="Delete the run?",
-            width_option="xs",
-        )
+        delete = pmui.Button(label="Delete", color="error", on_click=self._delete, margin=0)
+        self.deleting = self._dialog("Delete the run?", self.question, "Keep it", delete)
+
+    def _dialog(self, title: str, asked: Any, no: str, yes: pmui.Button) -> pmui.Dialog:
+        leave = pmui.Button(label=no, on_click=lambda event: self._close(), variant="text", margin=0)
+        return pmui.Dialog(ui.column(asked, ui.row(pn.HSpacer(), leave, yes)), title=title, width_option="xs")
 
     def _ask_name(self, item: dict[str, Any]) -> None:
         run = self._run(item)

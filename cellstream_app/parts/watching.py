@@ -18,7 +18,7 @@ from cellstream_app.live import BOX, MOVING, STAGES, Camera, Match, curves, late
 from cellstream_app.live_plot import LivePlot
 from cellstream_app.overlays import Columns
 from cellstream_app.parts.tiles import legend_row, tiles_html
-from cellstream_app.session import SAMPLE, Session, folder_name
+from cellstream_app.session import SAMPLE, Session
 from cellstream_app.style import Theme, theme, time_colours
 from cellstream_app.ui import WIDE
 
@@ -57,8 +57,8 @@ class Watching(pn.viewable.Viewer):
     @property
     def run(self) -> Run | None:
         """The run to show; not the sample once data are open, of which it would be taken for a run."""
-        run = self.session.run
-        return None if self.session.source is not None and folder_name(run) == SAMPLE else run
+        session = self.session
+        return None if session.source is not None and session.run_id == SAMPLE else session.run
 
     # where it stands
 

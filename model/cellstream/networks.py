@@ -57,6 +57,10 @@ class Autoencoder(nn.Module):
         """``(t, x)`` side by side in the units of the network."""
         return (torch.cat([tau[:, None], x], 1) - self.shift) / self.scale
 
+    def features(self, x: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
+        """``x`` alone in the units of the network."""
+        return (x - self.shift[1:]) / self.scale[1:]
+
     def encode(self, tau: Float[Tensor, " n"], x: Float[Tensor, "n p"]) -> Float[Tensor, "n d"]:
         return self.encoder(self.joined(tau, x))
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,24 +111,27 @@ class Snapshots:
     @classmethod
     def load(cls, path: Path) -> Snapshots:
         """Read what :meth:`save` wrote."""
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                words = json.loads(data["words"].tobytes())
-                tensors: dict[str, Any] = {k: torch.from_numpy(data[k]) for k in ("x", "index", "times", "mass")}
-                rows = tuple(data["rows"].tolist()) or None
+        with _opened(path) as (data, words):
+            tensors: dict[str, Any] = {k: torch.from_numpy(data[k]) for k in ("x", "index", "times", "mass")}
+            rows = tuple(data["rows"].tolist()) or None
             lists: dict[str, Any] = {name: tuple(words[name]) for name in ("labels", "features", "report")}
             plain: dict[str, Any] = dict(unit=words["unit"], even=words["even"])
-        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
-            raise UserError(f"Expected snapshots in {path}, but could not read them ({error}).") from error
         tensors["times"] = tensors["times"].double()  # of an earlier version they are float32
         return cls(**tensors, **lists, **plain, rows=rows, fingerprint=words.get("fingerprint", ""))
 
 
 def labels_of(path: Path) -> tuple[str, ...]:
     """The labels in a file of :meth:`Snapshots.save`, without reading the cells. Raises :class:`UserError`."""
+    with _opened(path) as (_, words):
+        return tuple(map(str, words["labels"]))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Arrays and words of a file of :meth:`Snapshots.save`; whatever is wrong in it becomes a :class:`UserError`."""
     try:
         with np.load(path, allow_pickle=False) as data:
-            return tuple(str(label) for label in json.loads(data["words"].tobytes())["labels"])
+            yield data, json.loads(data["words"].tobytes())
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise UserError(f"Expected snapshots in {path}, but could not read them ({error}).") from error
 

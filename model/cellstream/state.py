@@ -163,15 +163,13 @@ class State:
     @cached_property
     def affinities(self) -> Affinities:
         """Who is near whom within each time point, in the autoencoder's units of the input."""
-        s, net = self.snapshots, self.autoencoder
-        return Affinities([(s.x[at] - net.shift[1:]) / net.scale[1:] for at in self.kept], self.kept)
+        return Affinities([self.autoencoder.features(self.snapshots.x[at]) for at in self.kept], self.kept)
 
     @cached_property
     def partners(self) -> Partners:
         """Cells coupled with cells of the next time point, in the autoencoder's units of the input."""
         batch = self.draw(-3, partners.MOST)
-        net = self.autoencoder
-        return Partners.of([(x - net.shift[1:]) / net.scale[1:] for x in batch.x], batch.cells)
+        return Partners.of([self.autoencoder.features(x) for x in batch.x], batch.cells)
 
     @cached_property
     def principal(self) -> PrincipalComponents:

@@ -6,9 +6,12 @@ import io
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlparse
 
 import numpy as np
@@ -18,6 +21,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from scipy.ndimage import label
 
+ROOT = Path(__file__).resolve().parents[2]
 # WebGL in software, and nothing that Chromium would ask the outside for by itself
 FLAGS = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
@@ -65,6 +69,24 @@ def served(app: Callable[[], pn.viewable.Viewable]) -> Iterator[str]:
         yield f"http://{host}/app"
     finally:
         server.stop()
+
+
+@contextmanager
+def whole_app(log: Path, **environment: str) -> Iterator[str]:
+    """The app as a user would serve it, in a process of its own; what it says goes to ``log``. Yields the address."""
+    port = free_port()
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    env.pop("CELLSTREAM_FILE", None)
+    command = [sys.executable, "-m", "panel", "serve", str(ROOT / "cellstream_app"), "--port", str(port)]
+    command += ["--address", "127.0.0.1", "--allow-websocket-origin", f"127.0.0.1:{port}"]
+    with open(log, "wb") as out:
+        server = subprocess.Popen(command, env=env, stdout=out, stderr=out)
+    try:
+        wait_for(lambda: b"app running at" in log.read_bytes(), 60)
+        yield f"http://127.0.0.1:{port}/cellstream_app"
+    finally:
+        server.terminate()
+        server.wait(60)
 
 
 @contextmanager

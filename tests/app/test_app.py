@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -24,12 +21,11 @@ from cellstream.presets import PRESETS, preset
 from cellstream.runs import Run, all_runs
 from cellstream.snapshots import from_anndata
 from cellstream.worker import work
-from tests.app.browser import chromium, free_port, picture, wait_for, watched
+from tests.app.browser import chromium, picture, wait_for, watched, whole_app
 from tests.conftest import TINY
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 90_000
 """Milliseconds for anything to appear; far more than it takes, for a machine that does other things as well."""
 expect.set_options(timeout=PATIENCE)
@@ -50,23 +46,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(place: Path) -> Iterator[str]:
     """The app, served as a user would."""
-    port = free_port()
-    environment = {
-        **os.environ, "CELLSTREAM_HOME": str(place / "home"), "CELLSTREAM_DATA_DIR": str(place / "data"),
-        "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    environment.pop("CELLSTREAM_FILE", None)
-    command = [sys.executable, "-m", "panel", "serve", str(ROOT / "cellstream_app"), "--port", str(port)]
-    command += ["--address", "127.0.0.1", "--allow-websocket-origin", f"127.0.0.1:{port}"]
-    log = place / "server.txt"
-    with open(log, "wb") as out:
-        server = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
-    try:
-        wait_for(lambda: b"app running at" in log.read_bytes(), 60)
-        yield f"http://127.0.0.1:{port}/cellstream_app"
-    finally:
-        server.terminate()
-        server.wait(60)
+    log, homes = place / "server.txt", dict(CELLSTREAM_HOME=place / "home", CELLSTREAM_DATA_DIR=place / "data")
+    with whole_app(log, **{name: str(folder) for name, folder in homes.items()}) as address:
+        yield address
     assert b"Traceback" not in without_closed_connections(log.read_bytes()), log.read_text()
 
 

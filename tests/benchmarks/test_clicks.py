@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from cellstream.presets import PRESETS
-from tests.app.browser import chromium, free_port, wait_for
+from tests.app.browser import chromium, whole_app
 
-ROOT = Path(__file__).resolve().parents[2]
 CLICKS = 20
 # from the click to the sentence that answers it, within the page
 ANSWER = """async ([name, text]) => {
@@ -36,24 +31,16 @@ ANSWER = """async ([name, text]) => {
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The Train page with the sample opened."""
-    place, port = tmp_path_factory.mktemp("clicks"), free_port()
-    command = [sys.executable, "-m", "panel", "serve", str(ROOT / "cellstream_app"), "--port", str(port)]
-    environment = {**os.environ, "CELLSTREAM_HOME": str(place / "home"), "OMP_NUM_THREADS": "1"}
-    with open(place / "log.txt", "wb") as log, chromium() as browser:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            wait_for(lambda: b"app running at" in (place / "log.txt").read_bytes(), 90)
-            page = browser.new_page(viewport={"width": 1400, "height": 900})
-            page.set_default_timeout(90_000)
-            page.goto(f"http://localhost:{port}/cellstream_app?page=data")
-            page.get_by_text("Simulated blood: progenitors").click()
-            page.get_by_role("button", name="Continue to training").click()
-            page.get_by_role("button", name="Start training").wait_for()
-            page.wait_for_timeout(3000)
-            yield page
-        finally:
-            server.terminate()
-            server.wait(60)
+    place = tmp_path_factory.mktemp("clicks")
+    with whole_app(place / "log.txt", CELLSTREAM_HOME=str(place / "home")) as address, chromium() as browser:
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.set_default_timeout(90_000)
+        page.goto(f"{address}?page=data")
+        page.get_by_text("Simulated blood: progenitors").click()
+        page.get_by_role("button", name="Continue to training").click()
+        page.get_by_role("button", name="Start training").wait_for()
+        page.wait_for_timeout(3000)
+        yield page
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["at rest", "while it trains"])
