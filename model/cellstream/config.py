@@ -67,12 +67,27 @@ class Networks:
     dynamics_activation: str = setting(
         "tanh", "Activation of the velocity and growth networks.", choices=("tanh", "silu", "softplus", "relu")
     )
+    frame: str = setting(
+        "still",
+        "What velocity and growth are learned against: nothing, as in the paper; or the movement and growth of the "
+        "population as a whole, which the time points' means and sizes tell, so that the networks learn only how cells "
+        "depart from it (ours).",
+        label="Frame of the dynamics",
+        choices=("still", "moving"),
+    )
     input_scaling: str = setting(
         "none",
         "Units of the input inside the autoencoder: as they are, every feature to variance 1, or all features by one "
         "common factor to mean variance 1 (ours).",
         label="Input scaling",
         choices=("none", "standardise", "common"),
+    )
+    time_input: str = setting(
+        "joined",
+        "How time enters the encoder: joined to the features, as in the paper; or added to one map of the features for "
+        "all times, as a direction of its own, so that the same change of a cell looks the same at any time (ours).",
+        label="Time in the encoder",
+        choices=("joined", "added"),
     )
     latent_scale: str = setting(
         "pca",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float
+from scipy.interpolate import PchipInterpolator
 from torch import Tensor, nn
 
 from cellstream import config
@@ -18,6 +20,22 @@ def mlp(n_in: int, n_out: int, layers: int, width: int, activation: str) -> nn.S
     sizes = [n_in] + [width] * layers
     hidden = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), ACTIVATIONS[activation]())]
     return nn.Sequential(*hidden, nn.Linear(sizes[-1], n_out))
+
+
+class TimeAdded(nn.Module):
+    """``(t, x) -> h(x) + t u``: one map of the features for all times, and a direction ``u`` of its own for time (ours).
+
+    How the map bends does not depend on the time, so that the same change of a cell looks the same at any time; a network
+    of ``(t, x)`` is free to turn and fold each time point by itself.
+    """
+
+    def __init__(self, features: nn.Module, d: int):
+        super().__init__()
+        self.features = features
+        self.time = nn.Linear(1, d, bias=False)
+
+    def forward(self, tx: Float[Tensor, "n q"]) -> Float[Tensor, "n d"]:
+        return self.features(tx[:, 1:]) + self.time(tx[:, :1])
 
 
 class Autoencoder(nn.Module):
@@ -34,7 +52,9 @@ class Autoencoder(nn.Module):
         super().__init__()
         s = settings
         d = s.latent_dim
-        self.encoder = mlp(1 + p, d, s.encoder_layers, s.encoder_width, s.autoencoder_activation)
+        hidden = (s.encoder_layers, s.encoder_width, s.autoencoder_activation)
+        added = s.time_input == "added"
+        self.encoder = TimeAdded(mlp(p, d, *hidden), d) if added else mlp(1 + p, d, *hidden)
         self.decoder = mlp(d, 1 + p, s.decoder_layers, s.decoder_width, s.autoencoder_activation)
         self.register_buffer("shift", torch.zeros(1 + p))
         self.register_buffer("scale", torch.ones(1 + p))
@@ -69,51 +89,113 @@ class Autoencoder(nn.Module):
         return tx[:, 0], tx[:, 1:]
 
 
+class Course(nn.Module):
+    """A smooth curve in time through one point per time point: monotone cubic interpolation, which does not overshoot
+    (Fritsch & Carlson 1980; Fritsch & Butland 1984, as scipy's PchipInterpolator)."""
+
+    tau: Tensor
+    value: Tensor
+    slope: Tensor
+
+    def __init__(self, times: int, d: int):
+        super().__init__()
+        self.register_buffer("tau", torch.arange(float(times)))
+        self.register_buffer("value", torch.zeros(times, d))
+        self.register_buffer("slope", torch.zeros(times, d))
+
+    @torch.no_grad()
+    def set(self, tau: Float[Tensor, " T"], value: Float[Tensor, "T d"]) -> None:
+        """Lead the curve through ``value`` at the times ``tau``."""
+        curve = PchipInterpolator(tau.cpu().numpy(), value.double().cpu().numpy())
+        self.tau.copy_(tau)
+        self.value.copy_(value)
+        self.slope.copy_(torch.from_numpy(curve.derivative()(tau.cpu().numpy())))
+
+    def forward(self, tau: Float[Tensor, ...]) -> tuple[Float[Tensor, "... d"], Float[Tensor, "... d"]]:
+        """Place and rate at ``tau``, which is one number or one per particle."""
+        i = torch.searchsorted(self.tau, tau.detach(), right=True).clamp(1, len(self.tau) - 1)
+        gap = (self.tau[i] - self.tau[i - 1])[..., None]
+        s = (tau - self.tau[i - 1])[..., None] / gap
+        a, b, ma, mb = self.value[i - 1], self.value[i], self.slope[i - 1] * gap, self.slope[i] * gap
+        # Hermite's basis: the cubic through a and b with slopes ma and mb
+        c2, c3 = 3 * (b - a) - 2 * ma - mb, ma + mb - 2 * (b - a)
+        return a + s * (ma + s * (c2 + s * c3)), (ma + s * (2 * c2 + 3 * s * c3)) / gap
+
+
 class Dynamics(nn.Module):
     """A field on the embedding. It sees ``(z - centre) / length``, so that its activations do not saturate where the
-    embedding is large; centre 0 and length 1 unless set."""
+    embedding is large; centre 0 and length 1 unless set.
+
+    In a moving frame the centre follows the mean of the cells, and the network learns what departs from the movement
+    and growth of the population as a whole.
+    """
 
     centre: Tensor
     length: Tensor
 
-    def __init__(self, settings: config.Networks):
+    def __init__(self, settings: config.Networks, times: int):
         super().__init__()
         self.register_buffer("centre", torch.zeros(settings.latent_dim))
         self.register_buffer("length", torch.ones(()))
+        self.course = Course(times, settings.latent_dim) if settings.frame == "moving" else None
 
     @torch.no_grad()
-    def set_scaling(self, z: Float[Tensor, "n d"]) -> None:
-        """Take centre and length from the cells: their mean and the root of their mean variance per axis."""
-        self.centre.copy_(z.mean(0))
-        self.length.copy_(z.var(0).mean().sqrt())
+    def set_scaling(
+        self, z: Sequence[Float[Tensor, "_ d"]], tau: Float[Tensor, " T"], mass: Float[Tensor, " T"]
+    ) -> None:
+        """Take centre and length from the cells of each time point: their mean and the root of their mean variance per
+        axis; in a moving frame those of each time point."""
+        if self.course is None:
+            every = torch.cat(list(z))
+            self.centre.copy_(every.mean(0))
+            self.length.copy_(every.var(0).mean().sqrt())
+        else:
+            self.length.copy_(torch.stack([part.var(0).mean() for part in z]).mean().sqrt())
+            self.follow(z, tau, mass)
 
-    def input(self, tau: Float[Tensor, ...], z: Float[Tensor, "n d"]) -> Float[Tensor, "n 1+d"]:
+    def follow(self, z: Sequence[Float[Tensor, "_ d"]], tau: Float[Tensor, " T"], mass: Float[Tensor, " T"]) -> None:
+        """Lead the moving frame through the cells as they lie now; a frame that is still stays."""
+        if self.course is not None:
+            self.course.set(tau, torch.stack([part.mean(0) for part in z]))
+
+    def input(self, tau: Float[Tensor, ...], z: Float[Tensor, "n d"], centre: Tensor) -> Float[Tensor, "n 1+d"]:
         """Time and scaled position side by side; ``tau`` is one number or one per particle."""
-        return torch.cat([tau.expand(len(z))[:, None], (z - self.centre) / self.length], 1)
+        return torch.cat([tau.expand(len(z))[:, None], (z - centre) / self.length], 1)
 
 
 class Velocity(Dynamics):
     """``v_phi: (t, z) -> dz/dt``."""
 
-    def __init__(self, settings: config.Networks):
-        super().__init__(settings)
+    def __init__(self, settings: config.Networks, times: int):
+        super().__init__(settings, times)
         s = settings
         self.net = mlp(1 + s.latent_dim, s.latent_dim, s.velocity_layers, s.velocity_width, s.dynamics_activation)
 
     def forward(self, tau: Float[Tensor, ...], z: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        return self.net(self.input(tau, z)) * self.length
+        if self.course is None:
+            return self.net(self.input(tau, z, self.centre)) * self.length
+        centre, rate = self.course(tau)
+        return self.net(self.input(tau, z, centre)) * self.length + rate
 
 
 class Growth(Dynamics):
     """``g_psi: (t, z) -> d log w / dt``."""
 
-    def __init__(self, settings: config.Networks):
-        super().__init__(settings)
+    def __init__(self, settings: config.Networks, times: int):
+        super().__init__(settings, times)
         s = settings
         self.net = mlp(1 + s.latent_dim, 1, s.growth_layers, s.growth_width, s.dynamics_activation)
+        self.log_mass = Course(times, 1) if settings.frame == "moving" else None
+
+    def follow(self, z: Sequence[Float[Tensor, "_ d"]], tau: Float[Tensor, " T"], mass: Float[Tensor, " T"]) -> None:
+        super().follow(z, tau, mass)
+        if self.log_mass is not None:
+            self.log_mass.set(tau, mass.log()[:, None])
 
     def forward(self, tau: Float[Tensor, ...], z: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        return self.net(self.input(tau, z)).squeeze(1)
+        if self.course is None or self.log_mass is None:
+            return self.net(self.input(tau, z, self.centre)).squeeze(1)
+        return self.net(self.input(tau, z, self.course(tau)[0])).squeeze(1) + self.log_mass(tau)[1].squeeze(-1)
 
 
 class Magnification(nn.Module):

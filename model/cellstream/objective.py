@@ -17,6 +17,11 @@ from cellstream.dynamics import Path
 from cellstream.networks import Autoencoder
 from cellstream.transport import Plan
 
+TAIL = 0.1
+"""Share of a time point's cells that count as its first or last ones."""
+NORMAL_TAIL = 1.755
+"""Mean of the last tenth of a standard normal distribution: φ(Φ⁻¹(0.9)) / 0.1."""
+
 
 def reconstruction(
     autoencoder: Autoencoder, tau: Float[Tensor, " n"], x: Float[Tensor, "n p"], z: Float[Tensor, "n d"]
@@ -85,16 +90,26 @@ def uneven_steps(
 
 
 def separation(z: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, " i"]:
-    """s_i·ŝ / σ_i: for each interval, the mean step along ŝ, from the first to the last time point, against
-    the spread of the cells within its two time points along it (ours).
+    """For each interval, how far its time points lie apart along ŝ, from the first to the last time point, in their common
+    spread σ along it (ours).
 
-    Discs side by side touch at 4, strips at 3.5. z: cells of each time point.
+    From the mean of the last tenth of the earlier time point's cells to that of the first tenth of the later one's, plus
+    what these lie off the middle of a normal distribution: of two normal ones it is the distance of their means. Strips
+    side by side touch at 3.9, discs at 4.3, and a tail that reaches into the next time point counts.
+
+    z: cells of each time point.
     """
     whole = z[-1].mean(0) - z[0].mean(0)
-    along = whole / whole.square().sum().sqrt()
-    place = torch.stack([(part @ along).mean() for part in z])
-    variance = torch.stack([(part @ along).var() for part in z])
-    return place.diff() / ((variance[1:] + variance[:-1]) / 2).sqrt()
+    along = [part @ (whole / whole.square().sum().sqrt()) for part in z]
+    first, last = (torch.stack([_tail(part, largest).mean() for part in along]) for largest in (False, True))
+    variance = torch.stack([part.var() for part in along])
+    sigma = ((variance[1:] + variance[:-1]) / 2).sqrt()
+    return (first[1:] - last[:-1]) / sigma + 2 * NORMAL_TAIL
+
+
+def _tail(values: Float[Tensor, " n"], largest: bool) -> Float[Tensor, " k"]:
+    """The last tenth of the values, or the first; at least one."""
+    return values.topk(max(round(len(values) * TAIL), 1), largest=largest).values
 
 
 def total(terms: Mapping[str, Tensor], weights: Weights) -> Float[Tensor, ""]:

@@ -76,7 +76,8 @@ class State:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.compute.seed)
             autoencoder = Autoencoder(snapshots.x.shape[1], config.networks)
-            velocity, growth = Velocity(config.networks), Growth(config.networks)
+            times = len(snapshots.times)
+            velocity, growth = Velocity(config.networks, times), Growth(config.networks, times)
         magnification = Magnification(10.0) if config.weights.lambda_neighbours else None
         for net in (autoencoder, velocity, growth, magnification):
             if net is not None:

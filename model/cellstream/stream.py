@@ -98,7 +98,8 @@ class CellStream:
     @classmethod
     def _build(cls, weights: Mapping[str, Tensor], p: int, clock: Clock, features: tuple, config: Config) -> CellStream:
         s = config.networks
-        autoencoder, velocity, growth = Autoencoder(p, s), Velocity(s), Growth(s)
+        times = len(clock.times)
+        autoencoder, velocity, growth = Autoencoder(p, s), Velocity(s, times), Growth(s, times)
         like = next(iter(weights.values()))
         for name, net in (("autoencoder", autoencoder), ("velocity", velocity), ("growth", growth)):
             prefix = f"{name}."

@@ -28,7 +28,7 @@ from cellstream.transport import Plan
 EVALUATION_CELLS = 512
 """Cells of each time point on which the rounds are judged."""
 
-TOUCHING = 3.5
+TOUCHING = 4.2
 """Separation at which neighbouring time points touch without overlapping; see :func:`objective.separation`."""
 
 Losses = dict[str, Tensor]
@@ -96,10 +96,19 @@ def train(state: State) -> Iterator[Event]:
 @torch.no_grad()
 def scale_dynamics(state: State) -> None:
     """Before the fields are first fitted, let them see the embedding as it then is in units of its own size."""
-    if state.config.networks.latent_scale == "unit":
-        z = torch.cat(state.draw(-2, EVALUATION_CELLS).encode(state.autoencoder))
-        state.velocity.set_scaling(z)
-        state.growth.set_scaling(z)
+    if state.config.networks.latent_scale == "unit" or state.config.networks.frame == "moving":
+        z, s = state.draw(-2, EVALUATION_CELLS).encode(state.autoencoder), state.snapshots
+        for field in (state.velocity, state.growth):
+            field.set_scaling(z, s.tau, s.mass)
+
+
+@torch.no_grad()
+def follow_cells(state: State) -> None:
+    """Lead the fields' moving frame through the cells where the autoencoder has put them by now."""
+    if state.config.networks.frame == "moving":
+        z, s = state.draw(-2, EVALUATION_CELLS).encode(state.autoencoder), state.snapshots
+        for field in (state.velocity, state.growth):
+            field.follow(z, s.tau, s.mass)
 
 
 def start_step(state: State, k: int) -> Losses:
@@ -177,6 +186,8 @@ def round_step(state: State, k: int) -> Losses:
             for group in state.optimisers[name].param_groups:
                 group["lr"] = rate * factor
     batch = state.draw(state.step, s.batch_size)
+    if in_round == s.autoencoder_steps:
+        follow_cells(state)
     return (autoencoder_step if in_round < s.autoencoder_steps else dynamics_step)(state, batch)
 
 

@@ -110,14 +110,33 @@ def test_going_to_and_fro_is_uneven():
     assert objective.uneven_steps(before, back, torch.ones(2)).item() > 1
 
 
-@pytest.mark.parametrize(("shape", "touching"), [("disc", 4.0), ("strip", 12**0.5)])
-def test_separation_knows_when_time_points_touch(shape, touching):
-    """Discs of diameter 1 or strips of width 1, at a distance of 1 along the first axis."""
+@pytest.mark.parametrize("shape", ["disc", "strip"])
+def test_separation_knows_when_time_points_touch(shape):
+    """Discs of diameter 1 or strips of width 1, at a distance of 1 and 2 along the first axis."""
     rng = np.random.default_rng(0)
     p = rng.uniform(-0.5, 0.5, (40_000, 2))
     p = p[np.hypot(*p.T) < 0.5] if shape == "disc" else p * [1, 7]
     z = [torch.tensor(p + [x, 0]) for x in (0, 1, 3)]
-    assert objective.separation(z).tolist() == pytest.approx([touching, 2 * touching], rel=0.02)
+    tail = np.sort(p[:, 0])[-len(p) // 10 :].mean()
+    expected = [(x - 2 * tail) / p[:, 0].std() + 2 * 1.755 for x in (1, 2)]
+    assert objective.separation(z).tolist() == pytest.approx(expected, rel=0.02)
+    assert expected[0] == pytest.approx({"disc": 4.3, "strip": 3.9}[shape], abs=0.05)
+
+
+def test_separation_of_normal_time_points_is_their_distance():
+    rng = np.random.default_rng(0)
+    z = [torch.tensor(rng.normal([x, 5], [2, 30], (200_000, 2))) for x in (0, 6, 8)]
+    s = objective.separation(z)
+    assert s.tolist() == pytest.approx([3, 1], abs=0.05)
+
+
+def test_a_tail_counts_for_separation():
+    """As far apart in mean and variance as normal ones, but the tails of the two reach into each other."""
+    rng = np.random.default_rng(0)
+    tailed = rng.exponential(1, 100_000)
+    z = [torch.tensor(np.column_stack([q, q])) for q in (tailed, 5 - tailed)]
+    normal = [torch.tensor(np.column_stack([q, q])) for q in (rng.normal(0, 1, 100_000), rng.normal(3, 1, 100_000))]
+    assert objective.separation(z).item() < objective.separation(normal).item() - 0.5
 
 
 def test_total_is_the_papers_sum():

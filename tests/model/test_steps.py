@@ -15,15 +15,17 @@ from cellstream import events, objective, training
 from cellstream.presets import preset
 from cellstream.snapshots import Snapshots
 from cellstream.state import PAIRS, Batch, State
+from cellstream.training import TOUCHING
 from tests.conftest import TINY
 
 U, G, ALPHA = torch.tensor([3.0, -4.0], dtype=torch.float64), 0.3, 2.0
 
 
 def ours(**changes):
-    """The presets' networks of ours, in double precision, every weight different from one."""
+    """Our preset's networks, with time and frame as in the paper, in double precision, every weight different from one."""
     weights = dict(lambda_ae=2, lambda_wfr=3, lambda_match=5, lambda_ot=7, lambda_mass=0.5, lambda_neighbours=11)
-    defaults = {**TINY, **weights, "lambda_steps": 13, "lambda_separation": 17, "alpha": ALPHA}
+    papers = dict(time_input="joined", frame="still", input_scaling="standardise")
+    defaults = {**TINY, **weights, **papers, "lambda_steps": 13, "lambda_separation": 17, "alpha": ALPHA}
     return preset(
         "best", **{**defaults, "precision": "float64", "updates_per_batch": 1, "clip": 1e6, "held_out": 0, **changes}
     )
@@ -211,6 +213,28 @@ def test_the_fields_see_the_embedding_in_its_own_units_once_it_has_taken_shape(m
     assert torch.equal(torch.cat([raw.velocity.centre, raw.velocity.length[None]]), unset)
 
 
+def test_a_moving_frame_goes_through_the_cells_at_every_dynamics_block(moving_cloud):
+    state = State.initial(moving_cloud, ours(frame="moving", start_steps=2, embedding_steps=2, warm_steps=2, rounds=2))
+    seen = []
+    for event in training.train(state):
+        if isinstance(event, events.Step):
+            tau = state.snapshots.tau[state.snapshots.index]
+            z = state.autoencoder.encode(tau, state.snapshots.x).detach()
+            means = torch.stack([z[state.snapshots.index == i].mean(0) for i in range(3)])
+            seen.append((event.stage, means, state.velocity.course.value.clone(), state.growth.course.value.clone()))
+    block = state.config.schedule.autoencoder_steps + state.config.schedule.dynamics_steps
+    rounds = [entry for entry in seen if entry[0] == "rounds"]
+    for k in range(2):
+        for _, means, *frames in rounds[k * block + state.config.schedule.autoencoder_steps : (k + 1) * block]:
+            for frame in frames:
+                torch.testing.assert_close(frame, means)
+    # while the autoencoder learns, the fields stay as they were
+    _, means, frame, _ = rounds[block]
+    assert torch.equal(frame, rounds[block - 1][2])
+    assert not torch.allclose(frame, means)
+    torch.testing.assert_close(state.growth.log_mass.value.squeeze(1).exp(), state.snapshots.mass)
+
+
 # the parts before the rounds
 
 
@@ -235,7 +259,7 @@ def test_start_fits_the_encoder_to_the_components_and_the_decoder_to_invert_them
 
 def test_shaping_weighs_steps_and_separation_by_their_formulas(moving_cloud):
     uneven = replace(moving_cloud, even=False)
-    state = State.initial(uneven, ours(time_separation=0.5))
+    state = State.initial(uneven, ours(time_separation=1.5))
     batch = state.draw(state.step, 32)
     z = [part.detach().numpy() for part in batch.encode(state.autoencoder)]
     pairs = state.partners.draw(16, state.generator(state.step, PAIRS))
@@ -245,8 +269,10 @@ def test_shaping_weighs_steps_and_separation_by_their_formulas(moving_cloud):
     steps = (stray**2).sum(-1).mean() / np.concatenate([a, b]).reshape(-1, 2).var(0, ddof=1).sum()
     along = z[-1].mean(0) - z[0].mean(0)
     place = [part @ along / np.linalg.norm(along) for part in z]
-    s = [(q.mean() - p.mean()) / np.sqrt((p.var(ddof=1) + q.var(ddof=1)) / 2) for p, q in pairwise(place)]
-    apart = np.mean([max(0, 1 - part / (3.5 * 0.5)) ** 2 for part in s])
+    ends = [(np.sort(part)[:3].mean(), np.sort(part)[-3:].mean()) for part in place]
+    sigma = [np.sqrt((p.var(ddof=1) + q.var(ddof=1)) / 2) for p, q in pairwise(place)]
+    s = [(later[0] - here[1]) / width + 3.51 for (here, later), width in zip(pairwise(ends), sigma, strict=True)]
+    apart = np.mean([max(0, 1 - part / (TOUCHING * 1.5)) ** 2 for part in s])
     assert apart > 0
     found = {name: value.item() for name, value in training.embedding_step(state, 0).items()}
     assert (found["steps"], found["separation"]) == pytest.approx((steps, apart))
