@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cellstream import config
+from cellstream.lookup import Lookup
 
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh, "softplus": nn.Softplus}
 
@@ -24,17 +26,20 @@ class Autoencoder(nn.Module):
     """``f_enc: (t, x) -> z`` and ``f_dec: z -> (t, x)``; p features, d latent dimensions.
 
     Inside, ``(t, x)`` is shifted and scaled by constants fixed at the start (:meth:`set_scaling`), so that the
-    losses weigh time against features as the user chose.
+    losses weigh time against features as the user chose. An embedding that comes from elsewhere has a
+    :class:`Lookup` in the place of the encoder's network.
     """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, p: int, settings: config.Networks):
+    def __init__(self, p: int, settings: config.Networks, lookup: Lookup | None = None):
         super().__init__()
         s = settings
         d = s.latent_dim
-        self.encoder = mlp(1 + p, d, s.encoder_layers, s.encoder_width, s.autoencoder_activation)
+        self.encoder: nn.Module = (
+            mlp(1 + p, d, s.encoder_layers, s.encoder_width, s.autoencoder_activation) if lookup is None else lookup
+        )
         self.decoder = mlp(d, 1 + p, s.decoder_layers, s.decoder_width, s.autoencoder_activation)
         self.register_buffer("shift", torch.zeros(1 + p))
         self.register_buffer("scale", torch.ones(1 + p))
@@ -67,6 +72,14 @@ class Autoencoder(nn.Module):
     def decode(self, z: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n p"]]:
         tx = self.decoder(z) * self.scale + self.shift
         return tx[:, 0], tx[:, 1:]
+
+    def push_velocity(
+        self, tau: Float[Tensor, " n"], x: Float[Tensor, "n p"], v: Float[Tensor, "n p"]
+    ) -> Float[Tensor, "n d"]:
+        """J_enc(x) · v: velocities of the features as the embedding shows them, at fixed time."""
+        if isinstance(self.encoder, Lookup):
+            return self.encoder.push(self.joined(tau, x), v / self.scale[1:])
+        return torch.func.jvp(partial(self.encode, tau), (x,), (v,))[1]
 
 
 class Dynamics(nn.Module):
