@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellstream.baselines.cytobridge import cytobridge, in_plane
+from cellstream.baselines.cytobridge import fit_cytobridge, in_plane
 from cellstream.baselines.embeddings import EMBEDDINGS
 from cellstream.baselines.fitting import Progress
-from cellstream.baselines.mioflow import mioflow
-from cellstream.baselines.tigon import tigon, tigon_pca
-from cellstream.baselines.veloviz import veloviz
+from cellstream.baselines.mioflow import fit_mioflow
+from cellstream.baselines.tigon_dynamics import fit_pca, tigon
+from cellstream.baselines.veloviz import fit_veloviz
 from cellstream.errors import UserError
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
@@ -77,26 +77,26 @@ _TIGON = "Sha et al., Nature Machine Intelligence 2024"
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("TIGON + PCA", "TIGON's dynamics on two principal components.", _TIGON, tigon_pca),
+        Method("TIGON + PCA", "TIGON's dynamics on two principal components.", _TIGON, fit_pca),
         *(Method(f"TIGON + {name}", f"TIGON's dynamics on {name}.", _TIGON, _on(name)) for name in EMBEDDINGS),
         Method(
             "VeloViz",
             "VeloViz's layout by velocities of TIGON in ten principal components, and TIGON's dynamics on it.",
             "Atta, Sahoo & Fan, Bioinformatics 2022",
-            veloviz,
+            fit_veloviz,
         ),
         Method(
             "MIOFlow",
             "The authors' package: geodesic autoencoder and balanced neural ODE in two dimensions.",
             "Huguet et al., NeurIPS 2022",
-            mioflow,
+            fit_mioflow,
             on_embedding=False,
         ),
         Method(
             "CytoBridge",
             "Velocity and growth in the input space; two-dimensional metrics in its plane of PCA.",
             "Zhang, Li & Zhou, ICLR 2025; Zhang et al., NeurIPS 2025",
-            cytobridge,
+            fit_cytobridge,
             on_embedding=False,
         ),
     )

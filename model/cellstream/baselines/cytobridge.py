@@ -26,7 +26,7 @@ from cellstream.config import Config
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
 
-STEPS, QUICK_STEPS = (150, 250), (10, 20)
+STEPS, QUICK_STEPS = (150, 250), (5, 10)
 """Steps of the two stages."""
 MOST_COMPONENTS = 100
 """Of inputs of more features the leading principal components are taken, as the authors do themselves."""
@@ -51,7 +51,7 @@ _STAGES = (
 )
 
 
-def cytobridge(
+def fit_cytobridge(
     snapshots: Snapshots, seed: int = 0, quick: bool = False, on_progress: Progress | None = None
 ) -> CellStream:
     """Velocity and growth in the input space; ``latent_dim`` is the number of features, at most 100."""

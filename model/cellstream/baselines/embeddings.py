@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -23,8 +24,9 @@ PERPLEXITY = 30
 """Of t-SNE (scanpy's default)."""
 HELD_OUT = 0.05
 """Share of the cells that neither the decoder nor the dynamics see, as in our own preset."""
-DECODER = dict(decoder_layers=3, decoder_width=64, autoencoder_activation="silu")
-"""The decoder of our preset "best", for embeddings that have none."""
+DECODER = dict(decoder_layers=3, decoder_width=64, autoencoder_activation="tanh")
+"""The decoder for embeddings that have none: of the size of our preset "best"; but Tanh, which stays within bounds at
+cells that an embedding has flung far out (t-SNE of 271 cells of iPSC, held-out cells: R² 0.32; with SiLU −55)."""
 
 
 def features(snapshots: Snapshots) -> Float[np.ndarray, "n p"]:
@@ -45,7 +47,8 @@ def tsne(snapshots: Snapshots, seed: int) -> Float[np.ndarray, "n 2"]:
 
     adata = _anndata(snapshots)
     perplexity = min(PERPLEXITY, (adata.n_obs - 1) / 3)
-    sc.tl.tsne(adata, use_rep="X", perplexity=perplexity, random_state=seed)
+    with torch_threads():
+        sc.tl.tsne(adata, use_rep="X", perplexity=perplexity, random_state=seed)
     return adata.obsm["X_tsne"]
 
 
@@ -55,7 +58,8 @@ def umap(snapshots: Snapshots, seed: int) -> Float[np.ndarray, "n 2"]:
 
     adata = _graph(snapshots, seed)
     # its spectral start needs a few cells more than it has dimensions
-    sc.tl.umap(adata, init_pos="spectral" if adata.n_obs > 10 else "random", random_state=seed)
+    with torch_threads():
+        sc.tl.umap(adata, init_pos="spectral" if adata.n_obs > 10 else "random", random_state=seed)
     return adata.obsm["X_umap"]
 
 
@@ -65,7 +69,8 @@ def diffusion_map(snapshots: Snapshots, seed: int) -> Float[np.ndarray, "n 2"]:
     import scanpy as sc
 
     adata = _graph(snapshots, seed)
-    sc.tl.diffmap(adata, n_comps=3, random_state=seed)
+    with torch_threads():
+        sc.tl.diffmap(adata, n_comps=3, random_state=seed)
     return adata.obsm["X_diffmap"][:, 1:3]
 
 
@@ -116,6 +121,8 @@ def looked_up(
         autoencoder.set_scaling(tau[seen], x[seen], config.networks)
         joined = autoencoder.joined(tau, x)
         autoencoder.encoder = Lookup.of(joined, torch.as_tensor(z, dtype=torch.float32))
+        # of few cells it learns the noise when it is fitted for long
+        steps = min(steps, int(seen.sum()))
         fit_decoder(autoencoder.decoder, autoencoder.encoder(joined)[seen], joined[seen], steps)
     return autoencoder, config
 
@@ -169,6 +176,17 @@ def checked(snapshots: Snapshots, z: np.ndarray, name: str) -> Float[np.ndarray,
     return z
 
 
+@contextlib.contextmanager
+def torch_threads() -> Iterator[None]:
+    """Leave torch as many threads as it has: numba sets them to all processors, and the fields, which are small, are
+    then trained four times slower."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _anndata(snapshots: Snapshots):
     from anndata import AnnData
 
@@ -180,7 +198,7 @@ def _graph(snapshots: Snapshots, seed: int):
     import scanpy as sc
 
     adata = _anndata(snapshots)
-    with warnings.catch_warnings():
+    with torch_threads(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of several components: they are embedded side by side
         sc.pp.neighbors(adata, n_neighbors=min(NEIGHBOURS, adata.n_obs - 1), use_rep="X", random_state=seed)
     return adata

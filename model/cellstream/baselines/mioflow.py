@@ -55,7 +55,7 @@ _NETWORKS = dict(
 )
 
 
-def mioflow(
+def fit_mioflow(
     snapshots: Snapshots, seed: int = 0, quick: bool = False, on_progress: Progress | None = None
 ) -> CellStream:
     """MIOFlow with its geodesic autoencoder, in two dimensions.
@@ -84,7 +84,9 @@ def mioflow(
     with _quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         knn = min(KNN, len(chosen) - 2)
-        shape = phate.PHATE(n_components=2, knn=knn, random_state=seed, verbose=0, n_jobs=1).fit_transform(x[chosen])
+        with embeddings.torch_threads():
+            graph = phate.PHATE(n_components=2, knn=knn, random_state=seed, verbose=0, n_jobs=1)
+            shape = graph.fit_transform(x[chosen])
         epochs = dict(encoder_epochs=encoding, decoder_epochs=encoding)
         gaga = fit_gaga(x[chosen], shape, latent_dim=2, hidden_dims=list(HIDDEN), device="cpu", **epochs)
         if on_progress:

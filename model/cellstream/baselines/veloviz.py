@@ -22,7 +22,7 @@ from scipy.spatial.distance import cdist
 
 from cellstream.baselines import fitting
 from cellstream.baselines.fitting import Progress
-from cellstream.baselines.tigon import tigon, tigon_pca
+from cellstream.baselines.tigon_dynamics import fit_pca, tigon
 from cellstream.errors import UserError
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
@@ -42,7 +42,7 @@ MOST = 2000
 """Cells that the layout is computed for, at quadratic cost; others are put between those they would be linked to."""
 
 
-def veloviz(
+def fit_veloviz(
     snapshots: Snapshots, seed: int = 0, quick: bool = False, on_progress: Progress | None = None
 ) -> CellStream:
     """TIGON on the VeloViz layout of the cells. Cells without a link are put between those they would be linked to.
@@ -51,7 +51,7 @@ def veloviz(
         UserError: the velocities do not link any two cells.
     """
     d = min(COMPONENTS, snapshots.x.shape[1])
-    first = tigon_pca(snapshots, seed, quick, _half(on_progress, 0), d)
+    first = fit_pca(snapshots, seed, quick, _half(on_progress, 0), d)
     tau = snapshots.tau[snapshots.index].cpu()
     z = fitting.coordinates(first.autoencoder, snapshots.to("cpu", snapshots.x.dtype))
     v = first.velocity_net(tau.float(), first.autoencoder.encode(tau.float(), snapshots.x.cpu().float())).numpy()

@@ -25,9 +25,9 @@ from cellstream.networks import Autoencoder
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
 
-STEPS, QUICK_STEPS = 1000, 60
+STEPS, QUICK_STEPS = 1000, 25
 """Steps of a fit (TIGON: 5000), and of a quick one, which is not to be quoted."""
-DECODER_STEPS, QUICK_DECODER_STEPS = 1000, 200
+DECODER_STEPS, QUICK_DECODER_STEPS = 1000, 150
 WEIGHT_DECAY = 0.01
 
 _TIGON = dict(
@@ -72,7 +72,7 @@ def tigon(
     return on(autoencoder, config, snapshots, name, on_progress)
 
 
-def tigon_pca(
+def fit_pca(
     snapshots: Snapshots,
     seed: int = 0,
     quick: bool = False,
