@@ -8,7 +8,6 @@ PCA), ``direction``, ``r2`` (:func:`metrics.r2`, on cells that training has not 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,8 +77,9 @@ def true_velocity(
 ) -> Float[np.ndarray, "n d"]:
     """J_enc(x) · v_true(x): known velocities of the cells in feature space, as the embedding shows them.
 
-    The Jacobian is that of the encoder with respect to the features, at each cell's own time. In embedding units per
-    the unit of time of ``v_true``.
+    The Jacobian is that of the encoder with respect to the features, at each cell's own time; where cells are looked
+    up, it is the slope of a local linear fit (:meth:`lookup.Lookup.push`). In embedding units per the unit of time of
+    ``v_true``.
     """
     net, like = stream.autoencoder, stream.autoencoder.shift
     tau = snapshots.tau[snapshots.index]
@@ -87,7 +87,7 @@ def true_velocity(
     for i in range(0, len(snapshots.x), CHUNK):
         t, x = (part[i : i + CHUNK].to(like.device, like.dtype) for part in (tau, snapshots.x))
         v = torch.as_tensor(np.asarray(v_true[i : i + CHUNK]), device=like.device, dtype=like.dtype)
-        pushed.append(torch.func.jvp(partial(net.encode, t), (x,), (v,))[1].cpu().numpy())
+        pushed.append(net.push_velocity(t, x, v).cpu().numpy())
     return np.concatenate(pushed).astype(np.float32)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -11,7 +12,10 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor, nn
 
 from cellstream import config
+from cellstream.lookup import Lookup
 
+Clouds = Sequence[Float[Tensor, "_ d"]]
+"""Embedded cells, one entry per time point."""
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh, "softplus": nn.Softplus}
 
 
@@ -23,10 +27,11 @@ def mlp(n_in: int, n_out: int, layers: int, width: int, activation: str) -> nn.S
 
 
 class TimeAdded(nn.Module):
-    """``(t, x) -> h(x) + t u``: one map of the features for all times, and a direction ``u`` of its own for time (ours).
+    """``(t, x) -> h(x) + t u``: one map of the features for all times, and a direction ``u`` for time (ours).
 
-    How the map bends does not depend on the time, so that the same change of a cell looks the same at any time; a network
-    of ``(t, x)`` is free to turn and fold each time point by itself.
+    How the map bends does not depend on the time, so that the same change of a cell looks the same at any time. A
+    network of ``(t, x)`` is free to turn and fold each time point by itself: on the paper's simulated populations the
+    velocities of such an embedding follow the true ones less well (VA 0.5 instead of 0.9 at σ 0.7).
     """
 
     def __init__(self, features: nn.Module, d: int):
@@ -42,19 +47,25 @@ class Autoencoder(nn.Module):
     """``f_enc: (t, x) -> z`` and ``f_dec: z -> (t, x)``; p features, d latent dimensions.
 
     Inside, ``(t, x)`` is shifted and scaled by constants fixed at the start (:meth:`set_scaling`), so that the
-    losses weigh time against features as the user chose.
+    losses weigh time against features as the user chose. An embedding that comes from elsewhere has a
+    :class:`Lookup` in the place of the encoder's network.
     """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, p: int, settings: config.Networks):
+    def __init__(self, p: int, settings: config.Networks, lookup: Lookup | None = None):
         super().__init__()
         s = settings
         d = s.latent_dim
         hidden = (s.encoder_layers, s.encoder_width, s.autoencoder_activation)
-        added = s.time_input == "added"
-        self.encoder = TimeAdded(mlp(p, d, *hidden), d) if added else mlp(1 + p, d, *hidden)
+        self.encoder: nn.Module
+        if lookup is not None:
+            self.encoder = lookup
+        elif s.time_input == "added":
+            self.encoder = TimeAdded(mlp(p, d, *hidden), d)
+        else:
+            self.encoder = mlp(1 + p, d, *hidden)
         self.decoder = mlp(d, 1 + p, s.decoder_layers, s.decoder_width, s.autoencoder_activation)
         self.register_buffer("shift", torch.zeros(1 + p))
         self.register_buffer("scale", torch.ones(1 + p))
@@ -87,6 +98,14 @@ class Autoencoder(nn.Module):
     def decode(self, z: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n p"]]:
         tx = self.decoder(z) * self.scale + self.shift
         return tx[:, 0], tx[:, 1:]
+
+    def push_velocity(
+        self, tau: Float[Tensor, " n"], x: Float[Tensor, "n p"], v: Float[Tensor, "n p"]
+    ) -> Float[Tensor, "n d"]:
+        """J_enc(x) · v: velocities of the features as the embedding shows them, at fixed time."""
+        if isinstance(self.encoder, Lookup):
+            return self.encoder.push(self.joined(tau, x), v / self.scale[1:])
+        return torch.func.jvp(partial(self.encode, tau), (x,), (v,))[1]
 
 
 class Course(nn.Module):
@@ -140,9 +159,7 @@ class Dynamics(nn.Module):
         self.course = Course(times, settings.latent_dim) if settings.frame == "moving" else None
 
     @torch.no_grad()
-    def set_scaling(
-        self, z: Sequence[Float[Tensor, "_ d"]], tau: Float[Tensor, " T"], mass: Float[Tensor, " T"]
-    ) -> None:
+    def set_scaling(self, z: Clouds, tau: Float[Tensor, " T"], mass: Float[Tensor, " T"]) -> None:
         """Take centre and length from the cells of each time point: their mean and the root of their mean variance per
         axis; in a moving frame those of each time point."""
         if self.course is None:
@@ -153,7 +170,7 @@ class Dynamics(nn.Module):
             self.length.copy_(torch.stack([part.var(0).mean() for part in z]).mean().sqrt())
             self.follow(z, tau, mass)
 
-    def follow(self, z: Sequence[Float[Tensor, "_ d"]], tau: Float[Tensor, " T"], mass: Float[Tensor, " T"]) -> None:
+    def follow(self, z: Clouds, tau: Float[Tensor, " T"], mass: Float[Tensor, " T"]) -> None:
         """Lead the moving frame through the cells as they lie now; a frame that is still stays."""
         if self.course is not None:
             self.course.set(tau, torch.stack([part.mean(0) for part in z]))
@@ -187,7 +204,7 @@ class Growth(Dynamics):
         self.net = mlp(1 + s.latent_dim, 1, s.growth_layers, s.growth_width, s.dynamics_activation)
         self.log_mass = Course(times, 1) if settings.frame == "moving" else None
 
-    def follow(self, z: Sequence[Float[Tensor, "_ d"]], tau: Float[Tensor, " T"], mass: Float[Tensor, " T"]) -> None:
+    def follow(self, z: Clouds, tau: Float[Tensor, " T"], mass: Float[Tensor, " T"]) -> None:
         super().follow(z, tau, mass)
         if self.log_mass is not None:
             self.log_mass.set(tau, mass.log()[:, None])

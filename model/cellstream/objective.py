@@ -90,12 +90,12 @@ def uneven_steps(
 
 
 def separation(z: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, " i"]:
-    """For each interval, how far its time points lie apart along ŝ, from the first to the last time point, in their common
-    spread σ along it (ours).
+    """For each interval, how far its time points lie apart along ŝ, which leads from the first to the last time point,
+    in units of their spread σ along it (ours).
 
-    From the mean of the last tenth of the earlier time point's cells to that of the first tenth of the later one's, plus
-    what these lie off the middle of a normal distribution: of two normal ones it is the distance of their means. Strips
-    side by side touch at 3.9, discs at 4.3, and a tail that reaches into the next time point counts.
+    From the mean of the last tenth of the earlier time point's cells to that of the first tenth of the later one's,
+    plus what these lie off the middle of a normal distribution: of two normal ones it is the distance of their means.
+    Strips side by side touch at 3.9, discs at 4.3, and a tail that reaches into the next time point counts.
 
     z: cells of each time point.
     """

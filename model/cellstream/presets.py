@@ -37,6 +37,9 @@ _PAPER: dict[str, Any] = dict(
     steps_per_interval=4,
 )
 
+# Time is added to one map of the features, in which the same change looks the same at any time. Dynamics are learned
+# against the movement and growth of the population as a whole, which the data tell: what the networks can do then goes
+# into how cells part. Features share one unit: that keeps the distances of the input, which the neighbours come from.
 _OURS: dict[str, Any] = dict(
     latent_scale="unit",
     input_scaling="common",

@@ -19,6 +19,7 @@ from torch import Tensor
 from cellstream.config import Config, Integration
 from cellstream.dynamics import integrate
 from cellstream.errors import UserError
+from cellstream.lookup import Lookup
 from cellstream.networks import Autoencoder, Growth, Velocity
 from cellstream.snapshots import Snapshots
 from cellstream.time_labels import number_label
@@ -26,7 +27,9 @@ from cellstream.time_labels import number_label
 if TYPE_CHECKING:
     from anndata import AnnData
 
-FORMAT = 1
+FORMAT = 2
+"""2: the encoder may be a lookup of known cells. What does not need it is written as 1, for earlier versions."""
+METHOD = "CellStream"
 STEP = 0.05
 """Longest step of the result's flow, in the networks' time, by the Runge-Kutta method of order 4. Training may
 take coarse steps, but where cells go must not depend on them, nor on which times are asked for."""
@@ -81,7 +84,8 @@ class Clock:
 
 @dataclass(frozen=True)
 class CellStream:
-    """An embedding with its velocity and growth field. Made by training or by :meth:`load`; never changed."""
+    """An embedding with its velocity and growth field. Made by training, by :mod:`cellstream.baselines` or by
+    :meth:`load`; never changed."""
 
     autoencoder: Autoencoder
     velocity_net: Velocity
@@ -89,24 +93,32 @@ class CellStream:
     clock: Clock
     features: tuple[str, ...]
     config: Config
+    method: str = METHOD
+    """What made it, as tables name it: ``"CellStream"``, ``"TIGON + PCA"``, …"""
 
     @classmethod
-    def from_weights(cls, weights: Mapping[str, Tensor], snapshots: Snapshots, config: Config) -> CellStream:
+    def from_weights(
+        cls, weights: Mapping[str, Tensor], snapshots: Snapshots, config: Config, method: str = METHOD
+    ) -> CellStream:
         """The networks with copies of these weights (named ``network.parameter``)."""
-        return cls._build(weights, snapshots.x.shape[1], Clock.of(snapshots), snapshots.features, config)
+        return cls._build(weights, snapshots.x.shape[1], Clock.of(snapshots), snapshots.features, config, method)
 
     @classmethod
-    def _build(cls, weights: Mapping[str, Tensor], p: int, clock: Clock, features: tuple, config: Config) -> CellStream:
+    def _build(
+        cls, weights: Mapping[str, Tensor], p: int, clock: Clock, features: tuple, config: Config, method: str
+    ) -> CellStream:
         s = config.networks
+        known = [weights[k] for k in ("autoencoder.encoder.cells", "autoencoder.encoder.places") if k in weights]
+        lookup = Lookup(*(torch.zeros_like(part) for part in known)) if known else None
         times = len(clock.times)
-        autoencoder, velocity, growth = Autoencoder(p, s), Velocity(s, times), Growth(s, times)
+        autoencoder, velocity, growth = Autoencoder(p, s, lookup), Velocity(s, times), Growth(s, times)
         like = next(iter(weights.values()))
         for name, net in (("autoencoder", autoencoder), ("velocity", velocity), ("growth", growth)):
             prefix = f"{name}."
             part = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
             net.to(like.device, like.dtype).load_state_dict({k: v.detach().clone() for k, v in part.items()})
             net.eval().requires_grad_(False)
-        return cls(autoencoder, velocity, growth, clock, features, config)
+        return cls(autoencoder, velocity, growth, clock, features, config, method)
 
     @property
     def latent_dim(self) -> int:
@@ -195,9 +207,12 @@ class CellStream:
 
         from cellstream import __version__
 
+        looked_up = isinstance(self.autoencoder.encoder, Lookup)
         return dict(
-            format=FORMAT,
+            format=FORMAT if looked_up else 1,
             version=__version__,
+            method=self.method,
+            encoder="lookup" if looked_up else "network",
             config=self.config.to_dict(),
             clock=asdict(self.clock),
             features=list(self.features),
@@ -214,7 +229,8 @@ class CellStream:
             )
         clock: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["clock"].items()}
         config = Config.from_dict(header["config"])
-        return cls._build(weights, header["n_features"], Clock(**clock), tuple(header["features"]), config)
+        method = header.get("method", METHOD)  # of an earlier version there was no other
+        return cls._build(weights, header["n_features"], Clock(**clock), tuple(header["features"]), config, method)
 
     def save(self, path: File | str) -> None:
         """Write one ``.safetensors`` file: weights, and everything else as JSON in its header."""

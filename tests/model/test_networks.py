@@ -26,7 +26,7 @@ def test_a_scaled_field_is_the_same_field_on_the_scaled_embedding():
 
 
 def test_a_moving_frame_carries_the_population_and_its_mass():
-    """With networks that say nothing, cells follow their means and the mass its observed course, as scipy draws them."""
+    """With networks that say nothing, cells follow their means and the mass its course, as scipy draws them."""
     rng, tau, mass = np.random.default_rng(0), np.array([0.0, 1.0, 2.5, 3.0]), np.array([1, 0.7, 0.4, 0.9])
     z = [torch.tensor(rng.normal(m, 0.3, (20, 2)), dtype=torch.float32) for m in ([0, 0], [1, 2], [3, 1], [3, -2])]
     settings = Networks(frame="moving")

@@ -22,7 +22,7 @@ U, G, ALPHA = torch.tensor([3.0, -4.0], dtype=torch.float64), 0.3, 2.0
 
 
 def ours(**changes):
-    """Our preset's networks, with time and frame as in the paper, in double precision, every weight different from one."""
+    """Our preset's networks, time and frame as in the paper, in double precision, every weight different from one."""
     weights = dict(lambda_ae=2, lambda_wfr=3, lambda_match=5, lambda_ot=7, lambda_mass=0.5, lambda_neighbours=11)
     papers = dict(time_input="joined", frame="still", input_scaling="standardise")
     defaults = {**TINY, **weights, **papers, "lambda_steps": 13, "lambda_separation": 17, "alpha": ALPHA}
