@@ -138,7 +138,7 @@ class ExplorePage(pn.viewable.Viewer):
         self._shown = result
         self.time_bar.show(result, start=not same)
         self._syncing = True
-        options = choices(session.result_source)
+        options = choices(result, session.result_source)
         self.colour.options = options
         if self.colour.value not in options.values() or self.colour.value == GENE:
             self.colour.value, self.gene.value, self.gene.visible = TIME, "", False

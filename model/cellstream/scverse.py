@@ -4,6 +4,11 @@
     obsm["velocity_cellstream"]     velocity there (n_obs, d)                        where the data came from, metrics
     obs["cellstream_growth_rate"]   d log(mass)/dt               losses, units, and the masses that were observed
 
+and, where an ensemble was trained, how far its models disagree (:class:`cellstream.stream.Uncertainty`):
+
+    obs["cellstream_velocity_uncertainty"]   of the directions, 0 to 1
+    obs["cellstream_growth_uncertainty"]     standard deviation of the growth rates
+
 One ``.h5ad`` is thus all that a result needs. What the file carried before is left as it was.
 """
 
@@ -32,6 +37,8 @@ KEY = "cellstream"
 EMBEDDING = "X_cellstream"
 VELOCITY = "velocity_cellstream"
 GROWTH = "cellstream_growth_rate"
+VELOCITY_UNCERTAINTY = "cellstream_velocity_uncertainty"
+GROWTH_UNCERTAINTY = "cellstream_growth_uncertainty"
 SAME = 1e-2
 """Embeddings count as the same where no cell is further away than this share of the embedding's spread."""
 
@@ -77,8 +84,19 @@ def annotate(
         ),
     )
     # everything is ready before the first name is written: an error leaves the data as they were
-    values = [_spread_out(part, rows, adata.n_obs) for part in (z, stream.velocity(z, t), stream.growth(z, t))]
-    adata.obsm[EMBEDDING], adata.obsm[VELOCITY], adata.obs[GROWTH] = values
+    columns = {GROWTH: stream.growth(z, t)}
+    if stream.members:
+        spread = stream.uncertainty(z, t)
+        columns |= {VELOCITY_UNCERTAINTY: spread.direction, GROWTH_UNCERTAINTY: spread.growth}
+        kept["units"] |= {VELOCITY_UNCERTAINTY: "circular variance, 0 to 1", GROWTH_UNCERTAINTY: kept["units"][GROWTH]}
+    columns = {name: _spread_out(part, rows, adata.n_obs) for name, part in columns.items()}
+    embedded = [_spread_out(part, rows, adata.n_obs) for part in (z, stream.velocity(z, t))]
+    adata.obsm[EMBEDDING], adata.obsm[VELOCITY] = embedded
+    for name in (GROWTH, VELOCITY_UNCERTAINTY, GROWTH_UNCERTAINTY):
+        if name in columns:
+            adata.obs[name] = columns[name]
+        elif name in adata.obs:  # an earlier result's, which had an ensemble
+            del adata.obs[name]
     adata.uns[KEY] = kept
     _announce(adata)
 
@@ -172,7 +190,8 @@ def require_free(adata: AnnData) -> None:
     """Names may be taken by an earlier result of ours, not by anything of the user's; else a :class:`UserError`."""
     if _ours(adata.uns.get(KEY)):
         return
-    names = [("obsm", EMBEDDING), ("obsm", VELOCITY), ("obs", GROWTH), ("uns", KEY)]
+    ours = dict(obsm=(EMBEDDING, VELOCITY), obs=(GROWTH, VELOCITY_UNCERTAINTY, GROWTH_UNCERTAINTY), uns=(KEY,))
+    names = [(slot, name) for slot, of in ours.items() for name in of]
     taken = [f"{slot}['{name}']" for slot, name in names if name in getattr(adata, slot)]
     if taken:
         raise UserError(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as File
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,16 +15,20 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import Module
 
 from cellstream.config import Config, Integration
 from cellstream.dynamics import integrate
 from cellstream.errors import UserError
+from cellstream.metrics import direction_spread
 from cellstream.networks import Autoencoder, Growth, Velocity
 from cellstream.snapshots import Snapshots
 from cellstream.time_labels import number_label
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+Net = TypeVar("Net", bound=Module)
 
 FORMAT = 1
 STEP = 0.05
@@ -80,6 +84,25 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A further velocity and growth in the embedding of a :class:`CellStream`, trained on cells drawn anew."""
+
+    velocity_net: Velocity
+    growth_net: Growth
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """How far the models of an ensemble disagree at n places."""
+
+    direction: Float[np.ndarray, " n"]
+    """Circular variance of the velocities' directions: 0 where all agree, up to 1. See
+    :func:`cellstream.metrics.direction_spread`."""
+    growth: Float[np.ndarray, " n"]
+    """Standard deviation of the growth rates, per ``clock.rate_unit``."""
+
+
+@dataclass(frozen=True)
 class CellStream:
     """An embedding with its velocity and growth field. Made by training or by :meth:`load`; never changed."""
 
@@ -89,6 +112,8 @@ class CellStream:
     clock: Clock
     features: tuple[str, ...]
     config: Config
+    members: tuple[Member, ...] = ()
+    """The ensemble beside the model itself; empty where none was trained."""
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor], snapshots: Snapshots, config: Config) -> CellStream:
@@ -98,22 +123,33 @@ class CellStream:
     @classmethod
     def _build(cls, weights: Mapping[str, Tensor], p: int, clock: Clock, features: tuple, config: Config) -> CellStream:
         s = config.networks
-        autoencoder, velocity, growth = Autoencoder(p, s), Velocity(s), Growth(s)
         like = next(iter(weights.values()))
-        for name, net in (("autoencoder", autoencoder), ("velocity", velocity), ("growth", growth)):
+
+        def filled(net: Net, name: str) -> Net:
             prefix = f"{name}."
             part = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
             net.to(like.device, like.dtype).load_state_dict({k: v.detach().clone() for k, v in part.items()})
             net.eval().requires_grad_(False)
-        return cls(autoencoder, velocity, growth, clock, features, config)
+            return net
+
+        names = {name.partition(".")[0] for name in weights if name.startswith("member")}
+        members = tuple(
+            Member(filled(Velocity(s), f"{name}.velocity"), filled(Growth(s), f"{name}.growth"))
+            for name in sorted(names, key=lambda name: int(name.removeprefix("member")))
+        )
+        autoencoder = filled(Autoencoder(p, s), "autoencoder")
+        velocity, growth = filled(Velocity(s), "velocity"), filled(Growth(s), "growth")
+        return cls(autoencoder, velocity, growth, clock, features, config, members)
 
     @property
     def latent_dim(self) -> int:
         return self.config.networks.latent_dim
 
     def weights(self) -> dict[str, Tensor]:
-        """Every parameter, named ``network.parameter``."""
-        nets = dict(autoencoder=self.autoencoder, velocity=self.velocity_net, growth=self.growth_net)
+        """Every parameter, named ``network.parameter``; those of the ensemble begin with ``member1.``, ``member2.``"""
+        nets: dict[str, Module] = dict(autoencoder=self.autoencoder, velocity=self.velocity_net, growth=self.growth_net)
+        for k, member in enumerate(self.members, 1):
+            nets |= {f"member{k}.velocity": member.velocity_net, f"member{k}.growth": member.growth_net}
         return {f"{name}.{k}": v.contiguous() for name, net in nets.items() for k, v in net.state_dict().items()}
 
     # what the networks say, at cells or anywhere
@@ -133,6 +169,22 @@ class CellStream:
     def growth(self, z: Float[np.ndarray, "n d"], t: Any) -> Float[np.ndarray, " n"]:
         """``g_psi``, d log(mass)/dt, at points of the embedding, per ``clock.rate_unit``."""
         return self._chunks(self.growth_net, t, z) * np.float32(self.clock.rate)
+
+    def uncertainty(self, z: Float[np.ndarray, "n d"], t: Any) -> Uncertainty:
+        """How far the models of the ensemble, this one among them, disagree at points of the embedding.
+
+        All share the embedding, so this is the uncertainty of the dynamics given the map. Raises :class:`UserError`
+        where no ensemble was trained.
+        """
+        if not self.members:
+            raise UserError(
+                "Expected an ensemble, but this result has one model only: train it with the setting ensemble=5."
+            )
+        every = (Member(self.velocity_net, self.growth_net), *self.members)
+        velocities = np.stack([self._chunks(model.velocity_net, t, z) for model in every])
+        growths = np.stack([self._chunks(model.growth_net, t, z) for model in every]) * np.float32(self.clock.rate)
+        # about the first: of equal ones the spread is zero to the last bit
+        return Uncertainty(direction_spread(velocities), (growths - growths[0]).std(0, ddof=1))
 
     def _chunks(self, function: Any, t: Any, points: np.ndarray) -> np.ndarray:
         like = self.autoencoder.shift

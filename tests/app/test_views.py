@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import holoviews as hv
@@ -14,9 +16,11 @@ import pytest
 from bokeh.models import ImageRGBA, Segment
 
 from cellstream.runs import Run
+from cellstream.stream import CellStream, Member
 from cellstream_app import style, ui
-from cellstream_app.colouring import TIME, colouring
+from cellstream_app.colouring import DIRECTION_SPREAD, TIME, colouring
 from cellstream_app.overlays import stream_columns
+from cellstream_app.pages.explore import ExplorePage
 from cellstream_app.parts import watching
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
@@ -152,3 +156,23 @@ def test_a_result_that_cannot_be_read_is_a_sentence_and_the_page_waits_no_longer
     assert "could not be loaded" in session.result_problem
     assert not session.loading
     assert pn.state.curdoc is None
+
+
+def test_the_explore_page_offers_the_uncertainty_of_a_result_that_has_one(runs: tuple[Run, Run]):
+    """And goes back to time where the next result has none."""
+    plain = CellStream.load(runs[0].folder / "model.safetensors")
+    members = [Member(*map(deepcopy, (plain.velocity_net, plain.growth_net))) for _ in range(2)]
+    replace(plain, members=tuple(members)).save(runs[0].folder / "model.safetensors")
+
+    async def story() -> None:
+        session = Session(page="explore")
+        page = ExplorePage(session)
+        await session.select(runs[0])
+        assert "Uncertainty of direction" in page.colour.options
+        page.colour.value = DIRECTION_SPREAD
+        assert "arrows of 3 models" in page.legend.object
+        await session.select(runs[1])
+        assert "Uncertainty of direction" not in page.colour.options
+        assert page.colour.value == TIME
+
+    asyncio.run(story())

@@ -20,6 +20,7 @@ import pytest
 
 from cellstream import cli, evaluation, events, progress, serve
 from cellstream.config import Config, settings
+from cellstream.errors import UserError
 from cellstream.files import resuming
 from cellstream.history import History
 from cellstream.presets import PRESETS, preset
@@ -719,13 +720,20 @@ def test_a_port_in_use_is_passed_over_or_refused(command, monkeypatch):
         assert port < serve.free_port() < port + 100
 
 
+def test_an_ensemble_is_asked_for_in_a_word():
+    words = ["fit", "x.h5ad", "--out", "y.h5ad", "--ensemble", "4", "--preset", "quick"]
+    assert cli.configured(cli.parser().parse_args(words)) == preset("quick", ensemble=4)
+    with pytest.raises(UserError, match="ensemble expects 1 to 50"):
+        cli.configured(cli.parser().parse_args([*words, "--ensemble", "0"]))
+
+
 # --- progress ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_parts_end_where_the_training_ends_them(moving_cloud, name):
+def test_the_parts_end_where_the_training_ends_them(name):
     ends, first = {}, 0
-    for part in parts(State.initial(moving_cloud, preset(name))):
+    for part in parts(preset(name)):
         first += part.steps
         ends[part.name] = first
     assert part_ends(preset(name)) == ends
@@ -756,6 +764,23 @@ def test_time_left_is_that_of_the_present_part(monkeypatch):
     assert after(100, "rounds", *range(102, 122)) == "at most 05:40 left"  # 21 in 40 s, 179 to go
     clock.look(history, running=False)  # paused
     assert clock.left() == ""
+
+
+def test_time_left_of_an_ensemble_is_that_of_the_steps_that_are_left(monkeypatch):
+    """The rounds had 300 steps to go, and stopped after 50: two members of 100 steps begin there."""
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    steps = dict(start_steps=0, rounds=10, autoencoder_steps=20, dynamics_steps=10, ensemble=3)
+    clock, history = Clock(Config().with_settings(**steps)), History()
+    for step in range(1, 51):
+        history.add(events.Step(step, 500, "rounds", {"total": 1.0}))
+    history.add(events.Stage("ensemble", "", 50, 250))
+    clock.look(history, running=True)
+    for step in range(51, 71):
+        history.add(events.Step(step, 250, "ensemble", {"total": 1.0}))
+    now = 10.0
+    clock.look(history, running=True)
+    assert clock.left() == "at most 01:30 left"  # 2 a second, 180 to go
 
 
 def test_a_terminal_gets_a_bar_and_a_log_gets_lines(tmp_path):
