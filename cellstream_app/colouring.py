@@ -40,12 +40,12 @@ SCATTER = (10.0, 70.0)
 of a direction."""
 DIRECTION_HELP = (
     "By how many degrees the arrows of {n} models, each trained on cells drawn anew, scatter around their mean. Beyond "
-    "about 45° do not believe an arrow. It is about the flow in this map, not about the map itself, and too small where "
-    "there are no cells."
+    "about 45° do not believe an arrow. It is about the flow in this map, not about the map itself, and too small "
+    "where there are no cells."
 )
 GROWTH_HELP = (
-    "By how much the growth rates of {n} models, each trained on cells drawn anew, differ (standard deviation). Where it "
-    "is as large as the growth rate itself, cells may as well grow as die."
+    "By how much the growth rates of {n} models, each trained on cells drawn anew, differ (standard deviation). Where "
+    "it is as large as the growth rate itself, cells may as well grow as die."
 )
 MOST_LABELS = 100
 """A column with more kinds than this is no label."""
