@@ -139,9 +139,24 @@ def principal_components(x: Float[np.ndarray, "n p"], d: int = 2) -> Float[np.nd
     return PCA(min(d, *x.shape), random_state=0).fit_transform(x)
 
 
+def through_pca(seen: Float[np.ndarray, "n p"], x: Float[np.ndarray, "m p"], d: int) -> Float[np.ndarray, "m p"]:
+    """``x`` as the ``d`` principal components of the cells ``seen`` give it back, the yardstick of a decoder."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(min(d, *seen.shape), random_state=0).fit(seen)
+    return pca.inverse_transform(pca.transform(x)).astype(x.dtype)
+
+
 def r2(x: Float[np.ndarray, "n p"], reconstructed: Float[np.ndarray, "n p"]) -> float:
     """1 − (residual sum of squares) / (total sum of squares), over all features together."""
     return float(1 - np.square(x - reconstructed).sum() / np.square(x - x.mean(0)).sum())
+
+
+def r2_each(x: Float[np.ndarray, "n p"], reconstructed: Float[np.ndarray, "n p"]) -> Float[np.ndarray, " p"]:
+    """The same of each feature by itself; not a number where a feature does not vary."""
+    x, reconstructed = x.astype(np.float64), reconstructed.astype(np.float64)
+    residual, total = np.square(x - reconstructed).sum(0), np.square(x - x.mean(0)).sum(0)
+    return np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), np.nan)
 
 
 def w2(

@@ -24,6 +24,7 @@ import torch
 
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
+from cellstream.preprocess import expressed
 from cellstream.snapshots import Snapshots, fingerprint, from_anndata
 from cellstream.stream import CellStream
 from cellstream.times import read_times
@@ -126,7 +127,7 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
             time_map=recipe.get("time_map"),
             real_times=recipe.get("real_times", False),
             masses=recipe.get("masses"),
-            preprocess=Preprocess(**recipe["preprocess"]) if recipe.get("preprocess") else stream.config.preprocess,
+            preprocess=_preprocess(recipe, stream),
         )
         counted = json.loads(kept.get("snapshots", "{}"))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -142,6 +143,8 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
         )
     snapshots = replace(from_anndata(adata, recipe["time_key"], **made), unit=stream.clock.unit)
     _require_same(stream, adata, snapshots)
+    if stream.genes is None:  # of an earlier version: the same cells and values have the same components
+        stream = replace(stream, genes=snapshots.genes)
     return stream, _as_counted(snapshots, counted), recipe
 
 
@@ -165,6 +168,20 @@ def require_same_cells(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str
         if not (same and np.array_equal(read.index[kept], snapshots.index.cpu().numpy())):
             key = recipe["time_key"]
             raise UserError(f"The times of the cells in '{key}' are not those that the result was made from: {again}.")
+
+
+def expression(adata: AnnData, stream: CellStream, snapshots: Snapshots, recipe: Mapping[str, Any]) -> Any:
+    """What the file holds of ``stream.genes`` in the cells of the snapshots: (n, m), sparse where the file is.
+
+    Normalised and logged as for training, but before any principal components.
+    """
+    rows = _rows(adata, snapshots)
+    cells = adata if len(rows) == adata.n_obs else adata[rows]
+    return expressed(cells, recipe.get("input", "X"), _preprocess(recipe, stream))
+
+
+def _preprocess(recipe: Mapping[str, Any], stream: CellStream) -> Preprocess:
+    return Preprocess(**recipe["preprocess"]) if recipe.get("preprocess") else stream.config.preprocess
 
 
 def simulated_velocity(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str, Any]) -> np.ndarray | None:

@@ -20,6 +20,7 @@ from torch.nn import Module
 from cellstream.config import Config, Integration
 from cellstream.dynamics import integrate
 from cellstream.errors import UserError
+from cellstream.gene_space import GeneSpace
 from cellstream.metrics import direction_spread
 from cellstream.networks import Autoencoder, Growth, Velocity
 from cellstream.snapshots import Snapshots
@@ -114,14 +115,25 @@ class CellStream:
     config: Config
     members: tuple[Member, ...] = ()
     """The ensemble beside the model itself; empty where none was trained."""
+    genes: GeneSpace | None = None
+    """The way from features back to genes; None where the input was an embedding."""
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor], snapshots: Snapshots, config: Config) -> CellStream:
         """The networks with copies of these weights (named ``network.parameter``)."""
-        return cls._build(weights, snapshots.x.shape[1], Clock.of(snapshots), snapshots.features, config)
+        p, clock = snapshots.x.shape[1], Clock.of(snapshots)
+        return cls._build(weights, p, clock, snapshots.features, config, snapshots.genes)
 
     @classmethod
-    def _build(cls, weights: Mapping[str, Tensor], p: int, clock: Clock, features: tuple, config: Config) -> CellStream:
+    def _build(
+        cls,
+        weights: Mapping[str, Tensor],
+        p: int,
+        clock: Clock,
+        features: tuple,
+        config: Config,
+        genes: GeneSpace | None,
+    ) -> CellStream:
         s = config.networks
         like = next(iter(weights.values()))
 
@@ -139,18 +151,26 @@ class CellStream:
         )
         autoencoder = filled(Autoencoder(p, s), "autoencoder")
         velocity, growth = filled(Velocity(s), "velocity"), filled(Growth(s), "growth")
-        return cls(autoencoder, velocity, growth, clock, features, config, members)
+        return cls(autoencoder, velocity, growth, clock, features, config, members, genes)
 
     @property
     def latent_dim(self) -> int:
         return self.config.networks.latent_dim
 
     def weights(self) -> dict[str, Tensor]:
-        """Every parameter, named ``network.parameter``; those of the ensemble begin with ``member1.``, ``member2.``"""
+        """Every parameter, named ``network.parameter``.
+
+        Those of the ensemble begin with ``member1.``, ``member2.`` and so on; the way from principal components back to
+        genes is along as ``genes.loadings`` (p, m) and ``genes.mean`` (m,).
+        """
         nets: dict[str, Module] = dict(autoencoder=self.autoencoder, velocity=self.velocity_net, growth=self.growth_net)
         for k, member in enumerate(self.members, 1):
             nets |= {f"member{k}.velocity": member.velocity_net, f"member{k}.growth": member.growth_net}
-        return {f"{name}.{k}": v.contiguous() for name, net in nets.items() for k, v in net.state_dict().items()}
+        found = {f"{name}.{k}": v.contiguous() for name, net in nets.items() for k, v in net.state_dict().items()}
+        if self.genes is not None and self.genes.loadings is not None:
+            components = dict(loadings=self.genes.loadings, mean=self.genes.mean)
+            found |= {f"genes.{name}": torch.from_numpy(values) for name, values in components.items()}
+        return found
 
     # what the networks say, at cells or anywhere
 
@@ -161,6 +181,19 @@ class CellStream:
     def decode(self, z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n p"]:
         """Features at points of the embedding."""
         return self._chunks(lambda tau, z: self.autoencoder.decode(z)[1], self.clock.times[0], z)
+
+    def decode_genes(self, z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n m"]:
+        """Genes ``genes.names`` at points of the embedding, as the preprocessing left them (log-normalised).
+
+        Where the input was reduced to principal components, the decoded ones are turned back by their loadings. Raises
+        :class:`UserError` where the features do not lead back to genes.
+        """
+        if self.genes is None:
+            raise UserError(
+                "The features of this result do not lead back to genes, since they were an embedding or the result is "
+                "of an earlier version: train again with X or a layer as the input."
+            )
+        return self.genes.expression(self.decode(z))
 
     def velocity(self, z: Float[np.ndarray, "n d"], t: Any) -> Float[np.ndarray, "n d"]:
         """``v_phi`` at points of the embedding, in embedding units per ``clock.rate_unit``."""
@@ -253,6 +286,7 @@ class CellStream:
             clock=asdict(self.clock),
             features=list(self.features),
             n_features=int(self.autoencoder.shift.shape[0]) - 1,
+            genes=None if self.genes is None else list(self.genes.names),
         )
 
     @classmethod
@@ -265,7 +299,12 @@ class CellStream:
             )
         clock: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["clock"].items()}
         config = Config.from_dict(header["config"])
-        return cls._build(weights, header["n_features"], Clock(**clock), tuple(header["features"]), config)
+        genes = None
+        if header.get("genes") is not None:  # not there in results of earlier versions
+            loadings, mean = (weights.get(f"genes.{name}") for name in ("loadings", "mean"))
+            components = () if loadings is None or mean is None else (loadings.numpy(), mean.numpy())
+            genes = GeneSpace(tuple(header["genes"]), *components)
+        return cls._build(weights, header["n_features"], Clock(**clock), tuple(header["features"]), config, genes)
 
     def save(self, path: File | str) -> None:
         """Write one ``.safetensors`` file: weights, and everything else as JSON in its header."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
 from cellstream import cli, evaluation, events, progress, serve
@@ -26,7 +27,7 @@ from cellstream.history import History
 from cellstream.presets import PRESETS, preset
 from cellstream.progress import Bar, Clock, part_ends
 from cellstream.runs import Run, Status
-from cellstream.scverse import read_result
+from cellstream.scverse import annotate, read_result
 from cellstream.simulate import simulate
 from cellstream.snapshots import from_anndata
 from cellstream.state import State
@@ -130,7 +131,8 @@ def test_evaluate_measures_the_result_anew(fitted, command):
     code, said, _ = command("evaluate", fitted[0], "--json")
     assert code == 0
     found = json.loads(said)
-    keys = "vc_paper tc_paper vc tc tc_pca lonely trust trust_pca direction r2 r2_cells r2_unseen match mass va"
+    keys = "vc_paper tc_paper vc tc tc_pca lonely trust trust_pca direction r2 r2_pca"
+    keys += " r2_per_feature r2_cells r2_unseen match mass va"
     assert found.keys() == set(keys.split())
     adata = anndata.read_h5ad(fitted[0])
     stream, snapshots, _ = read_result(adata)
@@ -141,14 +143,59 @@ def test_evaluate_measures_the_result_anew(fitted, command):
     assert code == 0
     assert f"{found['va']:.3f}" in said
     assert f"{found['match']['2']['w2']:.3f}" in said
-    assert f"plain PCA {found['tc_pca']:.3f}" in next(line for line in said.splitlines() if line.startswith("TC"))
+    for row, key in (("TC", "tc_pca"), ("trust", "trust_pca"), ("R²", "r2_pca")):
+        assert f"plain PCA {found[key]:.3f}" in next(line for line in said.splitlines() if line.startswith(row))
     assert "natural logarithms per time step" in said.splitlines()[-1]
 
 
 def test_metrics_of_an_earlier_version_are_still_shown(fitted):
     before = json.loads(anndata.read_h5ad(fitted[0]).uns["cellstream"]["metrics"])
-    less = {key: value for key, value in before.items() if key != "tc_pca"}
-    assert table_of(before).replace(f", plain PCA {before['tc_pca']:.3f}", "") == table_of(less)
+    less = {key: value for key, value in before.items() if key not in ("tc_pca", "r2_pca")}
+    shown = table_of(before).replace(f", plain PCA {before['tc_pca']:.3f}", "")
+    assert shown.replace(f" (plain PCA {before['r2_pca']:.3f})", "") == table_of(less)
+
+
+def test_the_table_says_of_how_many_cells_it_speaks_where_most_are_alone(fitted):
+    metrics = json.loads(anndata.read_h5ad(fitted[0]).uns["cellstream"]["metrics"])
+    assert "that have neighbours" not in table_of(metrics | dict(lonely=0.05))
+    said = table_of(metrics | dict(lonely=0.93, tc_pca=float("nan")))
+    assert "of the 7% of the cells that have neighbours" in said
+    assert "nan" not in said
+
+
+def test_how_much_of_each_feature_comes_back_goes_to_a_table(fitted, tmp_path, command):
+    path = tmp_path / "features.csv"
+    code, said, err = command("evaluate", fitted[0], "--genes", path, "--json")
+    assert code == 0, err
+    table = pd.read_csv(path, index_col=0)
+    assert table.index.name == "feature"
+    assert table["r2"].to_dict() == pytest.approx(json.loads(said)["r2_per_feature"])
+    assert set(table.index) == {f"Gene{i}" for i in range(1, 7)}
+    code, _, err = command("evaluate", fitted[0], "--genes", path)
+    assert code == 2
+    assert "--overwrite" in one_sentence(err)
+    code, _, err = command("evaluate", fitted[0], "--genes", tmp_path / "x.txt")
+    assert ".csv" in one_sentence(err)
+
+
+def test_genes_are_told_where_the_features_are_their_components(tmp_path, command):
+    """The names in the table are genes, and the totals stand beside what all components hold."""
+    out, path = tmp_path / "result.h5ad", tmp_path / "genes.csv"
+    adata = simulate("branching", n_cells=60, n_genes=230)
+    snapshots = from_anndata(adata, "day")
+    stream = State.initial(snapshots, preset("quick", **TINY)).result()
+    annotate(stream, adata, snapshots, dict(time_key="day"))
+    adata.write_h5ad(out)
+    code, said, err = command("evaluate", out, "--genes", path, "--json")
+    assert code == 0, err
+    found, table = json.loads(said), pd.read_csv(path, index_col="gene")
+    assert set(table.index) <= set(adata.var_names)
+    assert len(table) > 200
+    assert len(found["r2_per_feature"]) == 50
+    assert table["r2"].max() == pytest.approx(max(found["r2_per_feature"].values()))
+    assert found["r2_genes"] < found["r2_genes_features"] < 1
+    code, said, _ = command("evaluate", out)
+    assert f"all components {found['r2_genes_features']:.3f}" in said
 
 
 @pytest.mark.slow
