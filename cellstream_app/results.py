@@ -49,6 +49,10 @@ class Plane:
         """Where ``z (…, d)`` at the networks' time ``tau (…)`` lies in the plane, (…, 2) float32."""
         return self._with_time((z - self.mean) @ self.axes, tau * self.time_axis)
 
+    def share(self, z: np.ndarray) -> float:
+        """Part of the variance of ``z (n, d)`` that lies in the plane."""
+        return float(((z - self.mean) @ self.axes).var(0).sum() / max(z.var(0).sum(), 1e-12))
+
     def vectors(self, v: np.ndarray, tau_rate: float) -> np.ndarray:
         """Velocities ``v (…, d)`` in the plane, (…, 2) float32."""
         return self._with_time(v @ self.axes, tau_rate * self.time_axis)

@@ -160,6 +160,9 @@ class ExplorePage(pn.viewable.Viewer):
             said += " Still learning: this is its latest picture."
             if self.session.status.stage not in MOVING:
                 said += " Its velocity and growth are not learned yet."
+        if (d := result.z.shape[1]) > 2:
+            share = result.plane.share(result.z)
+            said += f" Shown: the two leading principal components of {d} dimensions, with {share:.0%} of the spread."
         self.title.object = ui.styled(
             f"<b style='font-weight:600'>{ui.escaped(run.name)}</b> <span style='opacity:.72'>{ui.escaped(said)}</span>"
         )
