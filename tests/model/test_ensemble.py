@@ -215,14 +215,14 @@ def test_steps_count_on_through_the_members(moving_cloud):
 
 
 def test_after_an_early_stop_the_total_is_what_is_left(moving_cloud):
-    config = THREE.with_settings(patience=1, rounds=60, autoencoder_rate=1.0, dynamics_rate=1.0)
+    config = THREE.with_settings(patience=1, rounds=30, autoencoder_rate=0.3, dynamics_rate=0.03)
     said = list(train(State.initial(moving_cloud, config)))
     steps = [e.step for e in said if isinstance(e, events.Step)]
     assert steps == list(range(1, len(steps) + 1))
     model = [e.stage for e in said if isinstance(e, events.Step)].index("ensemble")
-    assert model < 27 + 60 * 8
+    assert model < 27 + 30 * 8
     begun = next(e for e in said if isinstance(e, events.Stage) and e.name == "ensemble")
-    assert begun.total == model + 2 * (4 + 60 * 5)
+    assert begun.total == model + 2 * (4 + 30 * 5)
 
 
 @pytest.mark.parametrize("stop", [MODEL - 3, MODEL, MODEL + 1, MODEL + MEMBER, MODEL + MEMBER + 7])
@@ -244,6 +244,24 @@ def test_a_broken_ensemble_goes_on_to_the_same_result(moving_cloud, tmp_path, mo
     assert begun == [1, 2][done:]  # what was done is not begun again
     assert same(whole.result().weights(), again.result().weights())
     assert again.step == whole.step == MODEL + 2 * MEMBER
+
+
+def test_a_broken_ensemble_after_an_early_stop_goes_on_to_the_same_result(moving_cloud, tmp_path):
+    """Its steps then lie among those that the model might have had."""
+    config = THREE.with_settings(patience=1, rounds=30, autoencoder_rate=0.3, dynamics_rate=0.03)
+    whole, broken, again = (State.initial(moving_cloud, config) for _ in range(3))
+    for _ in train(whole):
+        pass
+    training_of = train(broken)
+    while len(broken.members) < 1:
+        next(training_of)
+    assert broken.step < sum(training.part_steps(config.with_settings(ensemble=1)).values())
+    broken.save(tmp_path / "checkpoint.safetensors")
+    again.restore(tmp_path / "checkpoint.safetensors")
+    said = list(train(again))
+    assert [e.name for e in said if isinstance(e, events.Stage)] == ["ensemble"]
+    assert same(whole.result().weights(), again.result().weights())
+    assert again.step == whole.step
 
 
 def test_a_run_that_broke_within_the_ensemble_keeps_what_it_has_and_resumes(moving_cloud, tmp_path, monkeypatch):
