@@ -1,4 +1,5 @@
-"""What cells can be coloured by, and how: time, growth and speed from the result; labels and genes from the file."""
+"""What cells can be coloured by, and how: time, growth, speed and their uncertainty from the result; labels and genes
+from the file."""
 
 from __future__ import annotations
 
@@ -25,7 +26,27 @@ from cellstream_app.style import (
 )
 
 TIME, GROWTH, SPEED, GENE = "time", "growth", "speed", "gene"
-NAMES = {TIME: "Time", GROWTH: "Growth rate", SPEED: "Speed", GENE: "Gene …"}
+DIRECTION_SPREAD, GROWTH_SPREAD = "direction spread", "growth spread"
+NAMES = {
+    TIME: "Time",
+    GROWTH: "Growth rate",
+    SPEED: "Speed",
+    DIRECTION_SPREAD: "Uncertainty of direction",
+    GROWTH_SPREAD: "Uncertainty of growth",
+    GENE: "Gene …",
+}
+SCATTER = (10.0, 70.0)
+"""Degrees between which the colours of a direction's scatter end: less is nothing to warn of, beyond it nothing is left
+of a direction."""
+DIRECTION_HELP = (
+    "By how many degrees the arrows of {n} models, each trained on cells drawn anew, scatter around their mean. Beyond "
+    "about 45° do not believe an arrow. It is about the flow in this map, not about the map itself, and too small "
+    "where there are no cells."
+)
+GROWTH_HELP = (
+    "By how much the growth rates of {n} models, each trained on cells drawn anew, differ (standard deviation). Where "
+    "it is as large as the growth rate itself, cells may as well grow as die."
+)
 MOST_LABELS = 100
 """A column with more kinds than this is no label."""
 ROBUST = 99.0
@@ -40,14 +61,15 @@ class Colouring:
     legend: str
 
 
-def choices(source: Source | None) -> dict[str, str]:
+def choices(result: Result, source: Source | None) -> dict[str, str]:
     """What can be chosen: shown name -> key. Columns of the file have keys ``obs:NAME``."""
-    found = {NAMES[key]: key for key in (TIME, GROWTH, SPEED, GENE)}
+    unsure = (DIRECTION_SPREAD, GROWTH_SPREAD) if result.stream.members else ()
+    found = {NAMES[key]: key for key in (TIME, GROWTH, SPEED, *unsure, GENE)}
     if source is not None:
         obs = source.adata.obs
         labels = [str(guess.key) for guess in times.guess_label_keys(obs)]
-        # growth is offered above, in doublings
-        numbers = [str(key) for key in obs.columns if _is_number(obs[key]) and key not in (*labels, scverse.GROWTH)]
+        above = (scverse.GROWTH, scverse.VELOCITY_UNCERTAINTY, scverse.GROWTH_UNCERTAINTY)  # growth in doublings
+        numbers = [str(key) for key in obs.columns if _is_number(obs[key]) and key not in (*labels, *above)]
         found |= {key: f"obs:{key}" for key in [*labels, *numbers]}
     return found
 
@@ -79,12 +101,27 @@ def colouring(result: Result, source: Source | None, key: str, gene: str = "") -
             Values(result.speed, VALUE_PALETTE, (0.0, top)),
             colour_bar_html(VALUE_PALETTE, (0.0, top), f"embedding units per {unit}"),
         )
+    if key in (DIRECTION_SPREAD, GROWTH_SPREAD):
+        return _uncertainty(result, key)
     if key == GENE:
         values = expression(result, source, gene)
         top = float(np.percentile(values[np.isfinite(values)], ROBUST)) or float(np.nanmax(values))
         low = min(float(np.nanmin(values)), 0.0) if np.nanmin(values) < 0 else 0.0
         return Colouring(Values(values, VALUE_PALETTE, (low, top)), colour_bar_html(VALUE_PALETTE, (low, top), gene))
     return _column(result, source, key.removeprefix("obs:"))
+
+
+def _uncertainty(result: Result, key: str) -> Colouring:
+    n, limit = len(result.stream.members) + 1, result.growth_limit
+    if key == DIRECTION_SPREAD:
+        values, (least, most) = result.scatter, SCATTER
+        title, explained = "scatter of the direction, degrees", DIRECTION_HELP
+    else:
+        values, least, most = result.uncertainty.growth / np.float32(np.log(2)), limit / 10, limit
+        title, explained = f"± doublings per {result.stream.clock.rate_unit}", GROWTH_HELP
+    limits = 0.0, float(np.clip(np.percentile(values, ROBUST), least, most))
+    bar = colour_bar_html(VALUE_PALETTE, limits, title, explained=explained.format(n=n))
+    return Colouring(Values(values, VALUE_PALETTE, limits), bar)
 
 
 def _column(result: Result, source: Source | None, key: str) -> Colouring:

@@ -15,7 +15,7 @@ BOX = np.array([1.0, 0.9])
 CURVE_POINTS = 250
 """Points of a loss curve; steps are averaged in between."""
 
-MOVING = ("rounds",)
+MOVING = ("rounds", "ensemble")
 """Stages in which velocity and growth have been learned; before, what they say means nothing."""
 
 TERMS = {
@@ -38,6 +38,7 @@ STAGES = {
     "embedding": "Embedding",
     "warm": "Warm start",
     "rounds": "Joint rounds",
+    "ensemble": "Ensemble",
 }
 """Stages of a run by name, as people call them."""
 

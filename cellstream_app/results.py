@@ -13,7 +13,7 @@ import numpy as np
 from cellstream.errors import UserError
 from cellstream.runs import Run
 from cellstream.snapshots import Snapshots
-from cellstream.stream import CellStream, Flow
+from cellstream.stream import CellStream, Flow, Uncertainty
 from cellstream_app.fields import Field, Grid, leading_axes
 
 KEPT = 4
@@ -48,6 +48,10 @@ class Plane:
     def points(self, z: np.ndarray, tau: np.ndarray) -> np.ndarray:
         """Where ``z (…, d)`` at the networks' time ``tau (…)`` lies in the plane, (…, 2) float32."""
         return self._with_time((z - self.mean) @ self.axes, tau * self.time_axis)
+
+    def share(self, z: np.ndarray) -> float:
+        """Part of the variance of ``z (n, d)`` that lies in the plane."""
+        return float(((z - self.mean) @ self.axes).var(0).sum() / max(z.var(0).sum(), 1e-12))
 
     def vectors(self, v: np.ndarray, tau_rate: float) -> np.ndarray:
         """Velocities ``v (…, d)`` in the plane, (…, 2) float32."""
@@ -84,6 +88,17 @@ class Result:
     def g(self) -> np.ndarray:
         """Growth rate of each cell at its own time, doublings per ``rate_unit``, (n,)."""
         return self.stream.growth(self.z, self.t) / np.float32(np.log(2))
+
+    @cached_property
+    def uncertainty(self) -> Uncertainty:
+        """How far the models of the ensemble disagree at each cell; raises :class:`UserError` where there is none."""
+        return self.stream.uncertainty(self.z, self.t)
+
+    @cached_property
+    def scatter(self) -> np.ndarray:
+        """Circular standard deviation √(−2 log R) of the direction at each cell, degrees up to 180, (n,)."""
+        resultant = np.maximum(1 - self.uncertainty.direction.astype(np.float64), 1e-9)
+        return np.degrees(np.sqrt(-2 * np.log(resultant))).clip(0, 180).astype(np.float32)
 
     @cached_property
     def speed(self) -> np.ndarray:

@@ -280,7 +280,8 @@ def read_snapshots(source: Source, reading: Reading) -> Snapshots:
 
 def with_source(result: Result) -> tuple[Result, Source | None, str]:
     """The result, warmed up for drawing, and the data set behind it where that is still what it was."""
-    for warm in ("points", "g", "flow", "paths", "grid", "course"):
+    unsure = ("uncertainty",) if result.stream.members else ()
+    for warm in ("points", "g", "flow", "paths", "grid", "course", *unsure):
         getattr(result, warm)
     if len(result.index) > plots.SHADE_ABOVE:
         plots.warm_up()

@@ -199,16 +199,20 @@ def legend_html(colours: Mapping[str, str], counts: Mapping[str, int] | None = N
     return f"<div style='font:{TEXT_SIZE}/1.35 {html.escape(FONT)}'>{''.join(rows)}</div>"
 
 
-def colour_bar_html(palette: Sequence[str], limits: tuple[float, float], label: str, middle: str = "") -> str:
-    """A horizontal colour bar as HTML, with its ends, an optional text in the middle, and a label with the unit."""
+def colour_bar_html(
+    palette: Sequence[str], limits: tuple[float, float], label: str, middle: str = "", explained: str = ""
+) -> str:
+    """A horizontal colour bar as HTML: its ends, a text in the middle, a label with the unit, a sentence below."""
     stops = ",".join(palette[int(i)] for i in np.linspace(0, len(palette) - 1, 16))
     low, high = (f"{v:.3g}".replace("-", "−") for v in limits)
+    note = f"<div style='margin-top:{SPACE // 2}px;opacity:.75'>{html.escape(explained)}</div>" if explained else ""
     bar = f"height:{SPACE}px;border-radius:{SPACE // 2}px;margin:3px 0;background:linear-gradient(90deg,{stops})"
     return (
         f"<div style='font:{SMALL_SIZE}/1.4 {html.escape(FONT)}'>"
         f"<div style='font-size:{TEXT_SIZE}'>{html.escape(label)}</div><div style='{bar}'></div>"
         "<div style='display:flex;justify-content:space-between;opacity:.75'>"
-        f"<span>{low}</span><span>{html.escape(middle)}</span><span>{high}</span></div></div>"
+        f"<span>{low}</span><span>{html.escape(middle)}</span><span>{high}</span></div>"
+        f"{note}</div>"
     )
 
 

@@ -138,7 +138,7 @@ class ExplorePage(pn.viewable.Viewer):
         self._shown = result
         self.time_bar.show(result, start=not same)
         self._syncing = True
-        options = choices(session.result_source)
+        options = choices(result, session.result_source)
         self.colour.options = options
         if self.colour.value not in options.values() or self.colour.value == GENE:
             self.colour.value, self.gene.value, self.gene.visible = TIME, "", False
@@ -160,6 +160,9 @@ class ExplorePage(pn.viewable.Viewer):
             said += " Still learning: this is its latest picture."
             if self.session.status.stage not in MOVING:
                 said += " Its velocity and growth are not learned yet."
+        if (d := result.z.shape[1]) > 2:
+            share = result.plane.share(result.z)
+            said += f" Shown: the two leading principal components of {d} dimensions, with {share:.0%} of the spread."
         self.title.object = ui.styled(
             f"<b style='font-weight:600'>{ui.escaped(run.name)}</b> <span style='opacity:.72'>{ui.escaped(said)}</span>"
         )

@@ -19,7 +19,7 @@ from cellstream_app.session import Session
 from cellstream_app.ui import BOTH, WIDE
 
 FIRST = "quick"
-SIMPLE = ("latent_dim", "time_separation", "seed")
+SIMPLE = ("latent_dim", "time_separation", "ensemble", "seed")
 ADVANCED = ("weights", "networks", "integration", "schedule", "compute")
 
 

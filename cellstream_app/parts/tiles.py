@@ -15,14 +15,19 @@ TILES = (
     ("tc", "TC", "neighbours share a time",
      "Temporal coherence: the share of a cell's neighbours that were measured at its time; 1 is best. The map is told "
      "the time of each cell, so it separates time points even of cells that do not differ: beside it the value of a "
-     "plain two-dimensional PCA, which is not told."),
+     "plain PCA of as many dimensions, which is not told."),
     ("trust", "Trust", "neighbours kept",
      "Trustworthiness within time points: whether neighbours in the picture are neighbours in the data; 1 is best. "
-     "Beside it the value of a plain two-dimensional PCA of the same cells."),
+     "Beside it the value of a plain PCA of as many dimensions."),
     ("r2", "R²", "features restored",
      "Share of the cells' variance that the decoder gives back from the embedding; 1 is best, and two dimensions "
-     "seldom hold more than half. Measured on cells that training has not seen, where the settings hold some out."),
+     "seldom hold more than half. Measured on cells that training has not seen, where the settings hold some out. "
+     "Beside it the value of a plain PCA of as many dimensions."),
 )  # fmt: skip
+
+
+LONELY = 0.1
+"""Share of cells without neighbours in their ball from which it is told: in many dimensions most are alone."""
 
 
 def legend_row(colours: dict[str, str]) -> str:
@@ -46,8 +51,10 @@ def tiles_html(metrics: dict[str, Any], moving: bool) -> str:
     shown = []
     for key, name, what, why in TILES:
         value = metrics.get(key) if moving or key != "vc" else None
-        if (plain := metrics.get(f"{key}_pca")) is not None:
+        if (plain := metrics.get(f"{key}_pca")) is not None and np.isfinite(plain):
             what = f"{what}; PCA {plain:.2f}"
+        if key in ("vc", "tc") and (lonely := metrics.get("lonely", 0)) > LONELY:
+            what = f"{what}; of the {1 - lonely:.0%} of the cells that have neighbours"
         number = "–" if value is None or not np.isfinite(value) else f"{value:.2f}"
         shown.append(tile.format(why=ui.escaped(why), value=number, name=name, what=what))
     return ui.styled(f"<div style='display:grid;grid-template-columns:1fr 1fr;gap:8px 16px'>{''.join(shown)}</div>")

@@ -29,6 +29,8 @@ SHARPER = 1.5
 APART = "Gaps between time points come from the setting Time separation, not from the data."
 MATCH = "Distance of predicted from measured cells; at the noise floor it is as good as it can be."
 SIZES = "As predicted; the ticks are the sizes given on the Data page."
+CURVES = {name: key for key, name in STAGES.items() if key != "ensemble"}
+"""Stages whose losses are shown: those of the ensemble's members are many short courses one after the other."""
 COLOURS = dict(
     running="primary", starting="primary", queued="default", paused="warning", finished="success", cancelled="default",
     failed="error", dead="error", new="default",
@@ -139,7 +141,7 @@ class Watching(pn.viewable.Viewer):
         self.match = pn.pane.Bokeh(None, margin=0, height=230, **WIDE)
         self.mass = pn.pane.Bokeh(None, margin=0, height=247, **WIDE)
         self.stage = pmui.Select(
-            label="Stage", options={name: key for key, name in STAGES.items()}, value="rounds", size="small", margin=0,
+            label="Stage", options=CURVES, value="rounds", size="small", margin=0,
             width=190,
         )  # fmt: skip
         self.stage.param.watch(lambda event: self._show_losses(), "value")
@@ -192,7 +194,7 @@ class Watching(pn.viewable.Viewer):
             return
         self._show_status()
         stages = run.history.stages
-        if stages and self._drawn.get("stage") != stages[-1].name:
+        if stages and stages[-1].name in CURVES.values() and self._drawn.get("stage") != stages[-1].name:
             self._drawn["stage"] = self.stage.value = stages[-1].name
         self._show_losses()
         metrics = latest_metrics(None if self.session.status.live else run.metrics(), run.history)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from cellstream import __version__
 from cellstream.config import Config, find, settings
 from cellstream.errors import UserError, is_memory
-from cellstream.files import new_file, path_of, resuming
+from cellstream.files import new_file, path_of, resuming, whole
 from cellstream.presets import PRESETS, preset
 from cellstream.terminal import as_json, columns, growth_of, hush, ready, say, table_of, write
 
@@ -84,6 +84,7 @@ def fit(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
+    genes = new_file(arguments.genes, arguments.overwrite, ".csv") if arguments.genes else None
     from cellstream import evaluation, readers, scverse
 
     adata = readers.open_file(arguments.result).adata
@@ -91,6 +92,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     for sentence in snapshots.report:
         say(sentence)
     metrics = evaluation.evaluate(stream, snapshots)
+    table = evaluation.per_feature(stream, snapshots)
+    if stream.genes is not None and stream.genes.loadings is not None:
+        table, totals = evaluation.per_gene(stream, snapshots, scverse.expression(adata, stream, snapshots, recipe))
+        metrics |= totals | dict(r2_per_feature=evaluation.ends(table["r2"]))
+    if genes:
+        with whole(genes) as path:
+            table.to_csv(path)
     truth = scverse.simulated_velocity(adata, snapshots, recipe)
     if truth is not None:
         metrics["va"] = evaluation.alignment(stream, snapshots, truth)
@@ -143,8 +151,6 @@ def datasets(arguments: argparse.Namespace) -> int:
     path = datasets.fetch(arguments.name)
     if out:
         import shutil
-
-        from cellstream.files import whole
 
         with whole(out) as temporary:
             shutil.copyfile(path, temporary)
@@ -204,14 +210,14 @@ def report(outcome: Outcome, asked_json: bool) -> int:
 
 
 def configured(arguments: argparse.Namespace) -> Config:
-    """The preset, with what --set, --seed and --device change."""
+    """The preset, with what --set, --seed, --device and --ensemble change."""
     changes: dict[str, Any] = {}
     for word in arguments.set:
         name, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"Expected --set name=value, but got {word!r}; 'cellstream settings' lists the names.")
         changes[find(name.strip())[1].name] = value.strip()
-    for name in ("seed", "device"):
+    for name in ("seed", "device", "ensemble"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
     return preset(arguments.preset, **changes)
@@ -272,6 +278,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="see 'cellstream settings'")
     one.add_argument("--seed", type=int, metavar="N", help="same seed, same machine, same result (default 0)")
     one.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default auto")
+    one.add_argument("--ensemble", type=int, metavar="N", help="N models, to see where they disagree (default 1: off)")
     one.add_argument("--time-map", metavar="FILE.csv", help="two columns: a label of KEY, and the time it stands for")
     one.add_argument("--real-times", action="store_true", help="follow the real gaps, not 0, 1, 2, …")
     one.add_argument("--masses", metavar="1,1.5,2", help="population size at each time point (default: cell counts)")
@@ -280,6 +287,8 @@ def parser() -> argparse.ArgumentParser:
 
     one = command("evaluate", evaluate, "Measure a result, each metric beside its yardsticks.")
     one.add_argument("result", metavar="RESULT.h5ad")
+    one.add_argument("--genes", metavar="FILE.csv", help="write how much of each gene the decoder returns")
+    one.add_argument("--overwrite", action="store_true", help="replace FILE.csv where it exists")
     one.add_argument("--json", **wants_json)
 
     one = command("run", run, "Train in a run folder, without a word (what the app starts; for a person: resume).")

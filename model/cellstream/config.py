@@ -227,6 +227,16 @@ class Schedule:
     clip: float = setting(
         10.0, "Largest norm of a gradient; larger ones are scaled down to it (ours).", bounds=(1e-3, None)
     )
+    ensemble: int = setting(
+        1,
+        "How many models of velocity and growth are trained in the same embedding, each on cells drawn anew, to show "
+        "where they disagree. 1 is off; 5 is a good number. Each further one adds the time of the warm start and of "
+        "the rounds' dynamics steps (ours).",
+        label="Models for uncertainty",
+        unit="models",
+        bounds=(1, 50),
+        advanced=False,
+    )
 
 
 @dataclass(frozen=True)

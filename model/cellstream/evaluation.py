@@ -1,25 +1,35 @@
 """All metrics of a result in one dictionary, each next to its yardsticks. Plain JSON values.
 
-Keys: ``vc_paper, tc_paper, vc, tc, lonely`` (:func:`metrics.consistency`), ``tc_pca`` (the ``tc`` of 2-D PCA: the
-encoder is told the time; PCA is not), ``trust, trust_pca`` (:func:`metrics.trust_within` of the embedding and of 2-D
-PCA), ``direction``, ``r2`` (:func:`metrics.r2`, on cells that training has not seen, where there are such:
-``r2_unseen`` says whether, ``r2_cells`` on how many), and per time point ``match`` and ``mass``.
+Keys: ``vc_paper, tc_paper, vc, tc, lonely`` (:func:`metrics.consistency`), ``tc_pca`` (the ``tc`` of plain PCA: the
+encoder is told the time; PCA is not), ``trust, trust_pca`` (:func:`metrics.trust_within` of the embedding and of PCA),
+``direction``, ``r2`` (:func:`metrics.r2`, on cells that training has not seen, where there are such: ``r2_unseen`` says
+whether, ``r2_cells`` on how many), ``r2_pca`` (of PCA, fitted to the other cells), ``r2_per_feature`` (of at most
+:data:`LISTED` features, best and worst), and per time point ``match`` and ``mass``. PCA has as many dimensions as the
+embedding.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 
 from cellstream import metrics
+from cellstream.errors import UserError
 from cellstream.held_out import unseen
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CHUNK, CellStream
 
 Match = dict[str, dict[str, float]]
+
+LISTED = 50
+"""Features whose R² is kept with a result."""
+ROWS = 2048
+"""Cells of all genes that are held at once."""
 
 
 def evaluate(stream: CellStream, snapshots: Snapshots) -> dict[str, Any]:
@@ -38,6 +48,8 @@ def evaluate(stream: CellStream, snapshots: Snapshots) -> dict[str, Any]:
         trust_pca=metrics.trust_within(s.x, s.pca, s.index),
         direction=metrics.direction(s.z, s.v, s.index),
         r2=_r2(s),
+        r2_pca=_r2_pca(s),
+        r2_per_feature=ends(per_feature(stream, snapshots, s)["r2"]),
         r2_cells=int(s.unseen.sum()) or len(s.x),
         r2_unseen=bool(s.unseen.any()),
         match={label: {**_match(s, i), "input": _match_input(s, i)} for i, label in s.later},
@@ -57,12 +69,64 @@ def glance(stream: CellStream, snapshots: Snapshots, cells: int = 400) -> dict[s
         vc=found.vc,
         tc=found.tc,
         tc_pca=_tc_pca(s),
+        lonely=found.lonely,
         trust=metrics.trust_within(s.x, s.z, s.index),
         trust_pca=metrics.trust_within(s.x, s.pca, s.index),
         r2=_r2(s),
+        r2_pca=_r2_pca(s),
         match={label: _match(s, i) for i, label in s.later},
         mass=_mass(s),
     )
+
+
+def per_feature(stream: CellStream, snapshots: Snapshots, arrays: _Arrays | None = None) -> pd.DataFrame:
+    """How much of each feature comes back, on the cells of ``r2``: columns r2 and r2_pca, best first.
+
+    Features that do not vary in these cells are not a number, and last.
+    """
+    s = arrays or _Arrays(stream, snapshots)
+    x, names = s.x[s.judged], snapshots.features or [f"feature {k + 1}" for k in range(s.x.shape[1])]
+    columns = dict(r2=metrics.r2_each(x, s.back), r2_pca=metrics.r2_each(x, s.back_pca))
+    return pd.DataFrame(columns, pd.Index(names, name="feature")).sort_values("r2", ascending=False, kind="stable")
+
+
+def per_gene(stream: CellStream, snapshots: Snapshots, expression: Any) -> tuple[pd.DataFrame, dict[str, float]]:
+    """How much of each gene comes back where the features are principal components; and of all together.
+
+    ``expression`` (n, m), dense or csr, holds the genes ``stream.genes`` themselves
+    (:func:`cellstream.scverse.expression`). Columns r2, r2_pca and r2_features, that of all components, from which the
+    decoder learns; the totals have the keys r2_genes, r2_genes_pca, r2_genes_features.
+    """
+    if stream.genes is None:
+        raise UserError("The features of this result do not lead back to genes: train with X or a layer as the input.")
+    s, genes = _Arrays(stream, snapshots), stream.genes
+    rows = np.arange(len(s.x))[s.judged]
+    origin = genes.mean if genes.mean is not None else np.zeros(len(genes.names), np.float32)
+    found = dict(r2=s.back, r2_pca=s.back_pca, r2_features=s.x[s.judged])
+    residual, first, second = np.zeros((3, len(origin))), np.zeros(len(origin)), np.zeros(len(origin))
+    for begin in range(0, len(rows), ROWS):
+        part = slice(begin, begin + ROWS)
+        true = expression[rows[part]]
+        true = (true.toarray() if hasattr(true, "toarray") else np.asarray(true)).astype(np.float64)
+        first += (true - origin).sum(0)
+        second += np.square(true - origin).sum(0)
+        for row, features in zip(residual, found.values(), strict=True):
+            row += np.square(true - genes.expression(features[part])).sum(0)
+    total = second - np.square(first) / len(rows)
+    varies = total > 1e-9 * second
+    each = np.where(varies, 1 - residual / np.where(varies, total, 1), np.nan)
+    table = pd.DataFrame(dict(zip(found, each, strict=True)), pd.Index(genes.names, name="gene"))
+    together = 1 - residual.sum(1) / total.sum()
+    totals = {f"r2_genes{name[2:]}": float(value) for name, value in zip(found, together, strict=True)}
+    return table.sort_values("r2", ascending=False, kind="stable"), totals
+
+
+def ends(values: pd.Series) -> dict[str, float]:
+    """Best and worst of sorted values by name: all, or the first and the last where there are more than LISTED."""
+    values = values.dropna()
+    if len(values) > LISTED:
+        values = pd.concat([values.iloc[: LISTED // 2], values.iloc[-LISTED // 2 :]])
+    return {str(name): float(value) for name, value in values.items()}
 
 
 def alignment(stream: CellStream, snapshots: Snapshots, v_true: Float[np.ndarray, "n p"]) -> float:
@@ -104,11 +168,26 @@ class _Arrays:
         self.mass = snapshots.mass.cpu().numpy()
         t = self.times[self.index]
         self.z = stream.encode(self.x, t)
-        self.pca = metrics.principal_components(self.x)
+        self.pca = metrics.principal_components(self.x, stream.latent_dim)
         self.v = stream.velocity(self.z, t)
         self.corner, self.side = metrics.unit_box(self.z)
         self.flow = stream.push(self.z[self.index == 0], self.times[0], self.times)
         self.later = list(enumerate(snapshots.labels))[1:]
+
+    @cached_property
+    def judged(self) -> np.ndarray:
+        """The cells to judge the reconstruction on: those that training has not seen; all, where there are none."""
+        return self.unseen if self.unseen.any() else np.ones_like(self.unseen)
+
+    @cached_property
+    def back(self) -> np.ndarray:
+        """What the decoder makes of them."""
+        return self.stream.decode(self.z[self.judged])
+
+    @cached_property
+    def back_pca(self) -> np.ndarray:
+        """What the principal components of the cells seen, as many as the embedding has axes, leave of them."""
+        return metrics.through_pca(self.x[~self.unseen], self.x[self.judged], self.stream.latent_dim)
 
     def box(self, z: np.ndarray) -> np.ndarray:
         """Points of the embedding in its unit box."""
@@ -126,8 +205,12 @@ def _tc_pca(s: _Arrays) -> float:
 
 def _r2(s: _Arrays) -> float:
     """Of the decoder, on the cells that training has not seen; on all, where there are none."""
-    judged = s.unseen if s.unseen.any() else slice(None)
-    return metrics.r2(s.x[judged], s.stream.decode(s.z[judged]))
+    return metrics.r2(s.x[s.judged], s.back)
+
+
+def _r2_pca(s: _Arrays) -> float:
+    """The same of PCA: no linear map does better on the cells that it was fitted to."""
+    return metrics.r2(s.x[s.judged], s.back_pca)
 
 
 def _yardsticks(start: np.ndarray, observed: np.ndarray) -> dict[str, float]:

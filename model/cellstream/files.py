@@ -24,11 +24,11 @@ def path_of(words: Path | str) -> Path:
         ) from error
 
 
-def new_file(out: str, overwrite: bool) -> Path:
-    """A place for an ``.h5ad`` that can be written to, looked at before the work instead of after it."""
+def new_file(out: str, overwrite: bool, suffix: str = ".h5ad") -> Path:
+    """A place for a file that can be written to, looked at before the work instead of after it."""
     path = path_of(out)
-    if path.suffix != ".h5ad":
-        raise UserError(f"Expected a name that ends in .h5ad to write to, but got {out!r}.")
+    if path.suffix != suffix:
+        raise UserError(f"Expected a name that ends in {suffix} to write to, but got {out!r}.")
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"Expected a file in a folder that exists to write to, but got {out!r}.")
     if path.exists() and not overwrite:
@@ -38,7 +38,7 @@ def new_file(out: str, overwrite: bool) -> Path:
         with beside(path) as temporary:
             temporary.touch()
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): choose another place with --out.") from error
+        raise UserError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
     return path
 
 

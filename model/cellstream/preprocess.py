@@ -17,6 +17,7 @@ from scipy import sparse
 
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
+from cellstream.gene_space import GeneSpace
 
 TARGET_SUM = 10_000
 """Counts per cell after normalisation, scanpy's and Seurat's convention."""
@@ -34,24 +35,13 @@ class Prepared:
     """What the encoder reads.
 
     ``x`` (n, p) float32, C-contiguous, shares no memory with the AnnData; ``features`` its p names; ``report`` what was
-    found and done, in sentences. ``genes`` are the m genes that ``x`` can be turned back into, none where the input was
-    an embedding; ``loadings`` (p, m) and ``mean`` (m,) undo the principal components, None where there are none.
+    found and done, in sentences. ``genes`` leads back to genes, None where the input was an embedding.
     """
 
     x: np.ndarray
     features: tuple[str, ...]
     report: tuple[str, ...]
-    genes: tuple[str, ...] = ()
-    loadings: np.ndarray | None = None
-    mean: np.ndarray | None = None
-
-    def expression(self, x: np.ndarray) -> np.ndarray:
-        """Expression of :attr:`genes`, (k, m), of points ``x`` (k, p) in feature space: x @ loadings + mean."""
-        if not self.genes:
-            raise UserError(
-                "The input was an embedding, which does not lead back to genes: choose X or a layer as the input."
-            )
-        return x if self.loadings is None else x @ self.loadings + self.mean
+    genes: GeneSpace | None = None
 
 
 def inputs(adata: AnnData) -> tuple[str, ...]:
@@ -67,27 +57,32 @@ def prepare(adata: AnnData, input: str = "X", settings: Preprocess | None = None
     :class:`UserError` where there is no such input, or its values are not finite, all zero, or too many for memory.
     """
     settings = settings or Preprocess()
+    report: list[str] = []
+    matrix, features = _expressed(adata, input, settings, report)
+    genes, p = not input.startswith("obsm:"), len(features)
+    if not 0 < settings.n_pcs < p or p <= WIDE:
+        report.append(f"{p:,} features: kept all.")
+        return Prepared(_dense(matrix), features, tuple(report), GeneSpace(features) if genes else None)
+    x, loadings, mean = _components(matrix, settings.n_pcs, report)
+    names = tuple(f"PC{i + 1}" for i in range(x.shape[1]))
+    return Prepared(x, names, tuple(report), GeneSpace(features, loadings, mean) if genes else None)
+
+
+def expressed(adata: AnnData, input: str = "X", settings: Preprocess | None = None) -> Matrix:
+    """The genes of :attr:`Prepared.genes` (n, m) before any principal components; sparse where they were."""
+    return _expressed(adata, input, settings or Preprocess(), [])[0]
+
+
+def _expressed(adata: AnnData, input: str, settings: Preprocess, report: list[str]) -> tuple[Matrix, tuple[str, ...]]:
     source, features = _select(adata, input)
     matrix = _numbers(source, input)
     _require_finite(matrix, features, input)
-    report: list[str] = []
-    genes = not input.startswith("obsm:")
-    if genes:
-        matrix, features = _drop_zero_genes(matrix, features, input, report)
-        kind = _kind(matrix)
-        matrix, logged = _normalised(matrix, kind, input, settings, report)
-        matrix, features = _variable(matrix, features, logged, settings.n_top_genes, report)
-    else:
+    if input.startswith("obsm:"):
         report.append(f"{input.removeprefix('obsm:')} is used as it is.")
-    p = len(features)
-    if not 0 < settings.n_pcs < p or p <= WIDE:
-        report.append(f"{p:,} features: kept all.")
-        return Prepared(_dense(matrix), features, tuple(report), features if genes else ())
-    x, loadings, mean = _components(matrix, settings.n_pcs, report)
-    names = tuple(f"PC{i + 1}" for i in range(x.shape[1]))
-    if not genes:
-        return Prepared(x, names, tuple(report))
-    return Prepared(x, names, tuple(report), features, loadings, mean)
+        return matrix, features
+    matrix, features = _drop_zero_genes(matrix, features, input, report)
+    matrix, logged = _normalised(matrix, _kind(matrix), input, settings, report)
+    return _variable(matrix, features, logged, settings.n_top_genes, report)
 
 
 # --- what there is ----------------------------------------------------------------------------------------------------

@@ -18,8 +18,11 @@ from cellstream.config import Config
 from cellstream.history import History
 from cellstream.runs import Run, Status
 from cellstream.terminal import say
+from cellstream.training import part_steps
 
 POLL_SECONDS = 0.2
+EARLY = ("rounds", "ensemble")
+"""Parts that may stop before their last step."""
 ENOUGH = 3
 """Steps of a part after which its speed is told."""
 
@@ -95,6 +98,7 @@ class Clock:
     def __init__(self, config: Config):
         self.ends = part_ends(config)
         self.part: str | None = None
+        self.end = 0
         self.begun = self.seconds = 0.0
         self.first = self.step = 0
 
@@ -105,28 +109,23 @@ class Clock:
             # after a pause, too, the clock starts anew
             self.part, self.begun, self.first = part, now, history.step
         self.seconds, self.step = now - self.begun, history.step
+        # where the rounds have stopped early, the ensemble ends earlier too, and the run says where
+        self.end = min(self.ends.get(part or "", 0), history.total)
 
     def left(self) -> str:
-        """ "0:40 left in this part", or, in the last one, which may stop earlier, "at most 1:20 left"."""
+        """ "0:40 left in this part"; "at most 1:20 left" in one that may stop earlier."""
         if self.part not in self.ends or self.step - self.first < ENOUGH:
             return ""
-        todo = self.ends[self.part] - self.step
+        todo = self.end - self.step
         if todo <= 0:
             return ""
         left = tqdm.format_interval(self.seconds / (self.step - self.first) * todo)
-        return f"at most {left} left" if self.part == list(self.ends)[-1] else f"{left} left in this part"
+        return f"at most {left} left" if self.part in EARLY else f"{left} left in this part"
 
 
 def part_ends(config: Config) -> dict[str, int]:
-    """The step at which each part of the training ends, in order; as :func:`cellstream.training.parts` has them."""
-    s = config.schedule
-    steps = dict(
-        start=s.start_steps,
-        embedding=s.embedding_steps,
-        warm=s.warm_steps,
-        rounds=s.rounds * (s.autoencoder_steps + s.dynamics_steps),
-    )
-    steps = {name: n for name, n in steps.items() if n}
+    """The step at which each part of the training ends at the latest, in order."""
+    steps = part_steps(config)
     return dict(zip(steps, itertools.accumulate(steps.values()), strict=True))
 
 

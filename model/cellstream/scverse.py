@@ -4,6 +4,11 @@
     obsm["velocity_cellstream"]     velocity there (n_obs, d)                        where the data came from, metrics
     obs["cellstream_growth_rate"]   d log(mass)/dt               losses, units, and the masses that were observed
 
+and, where an ensemble was trained, how far its models disagree (:class:`cellstream.stream.Uncertainty`):
+
+    obs["cellstream_velocity_uncertainty"]   of the directions, 0 to 1
+    obs["cellstream_growth_uncertainty"]     standard deviation of the growth rates
+
 One ``.h5ad`` is thus all that a result needs. What the file carried before is left as it was.
 """
 
@@ -19,6 +24,7 @@ import torch
 
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
+from cellstream.preprocess import expressed
 from cellstream.snapshots import Snapshots, fingerprint, from_anndata
 from cellstream.stream import CellStream
 from cellstream.times import read_times
@@ -32,6 +38,8 @@ KEY = "cellstream"
 EMBEDDING = "X_cellstream"
 VELOCITY = "velocity_cellstream"
 GROWTH = "cellstream_growth_rate"
+VELOCITY_UNCERTAINTY = "cellstream_velocity_uncertainty"
+GROWTH_UNCERTAINTY = "cellstream_growth_uncertainty"
 SAME = 1e-2
 """Embeddings count as the same where no cell is further away than this share of the embedding's spread."""
 
@@ -77,8 +85,19 @@ def annotate(
         ),
     )
     # everything is ready before the first name is written: an error leaves the data as they were
-    values = [_spread_out(part, rows, adata.n_obs) for part in (z, stream.velocity(z, t), stream.growth(z, t))]
-    adata.obsm[EMBEDDING], adata.obsm[VELOCITY], adata.obs[GROWTH] = values
+    columns = {GROWTH: stream.growth(z, t)}
+    if stream.members:
+        spread = stream.uncertainty(z, t)
+        columns |= {VELOCITY_UNCERTAINTY: spread.direction, GROWTH_UNCERTAINTY: spread.growth}
+        kept["units"] |= {VELOCITY_UNCERTAINTY: "circular variance, 0 to 1", GROWTH_UNCERTAINTY: kept["units"][GROWTH]}
+    columns = {name: _spread_out(part, rows, adata.n_obs) for name, part in columns.items()}
+    embedded = [_spread_out(part, rows, adata.n_obs) for part in (z, stream.velocity(z, t))]
+    adata.obsm[EMBEDDING], adata.obsm[VELOCITY] = embedded
+    for name in (GROWTH, VELOCITY_UNCERTAINTY, GROWTH_UNCERTAINTY):
+        if name in columns:
+            adata.obs[name] = columns[name]
+        elif name in adata.obs:  # an earlier result's, which had an ensemble
+            del adata.obs[name]
     adata.uns[KEY] = kept
     _announce(adata)
 
@@ -108,7 +127,7 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
             time_map=recipe.get("time_map"),
             real_times=recipe.get("real_times", False),
             masses=recipe.get("masses"),
-            preprocess=Preprocess(**recipe["preprocess"]) if recipe.get("preprocess") else stream.config.preprocess,
+            preprocess=_preprocess(recipe, stream),
         )
         counted = json.loads(kept.get("snapshots", "{}"))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -124,6 +143,8 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
         )
     snapshots = replace(from_anndata(adata, recipe["time_key"], **made), unit=stream.clock.unit)
     _require_same(stream, adata, snapshots)
+    if stream.genes is None:  # of an earlier version: the same cells and values have the same components
+        stream = replace(stream, genes=snapshots.genes)
     return stream, _as_counted(snapshots, counted), recipe
 
 
@@ -149,6 +170,20 @@ def require_same_cells(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str
             raise UserError(f"The times of the cells in '{key}' are not those that the result was made from: {again}.")
 
 
+def expression(adata: AnnData, stream: CellStream, snapshots: Snapshots, recipe: Mapping[str, Any]) -> Any:
+    """What the file holds of ``stream.genes`` in the cells of the snapshots: (n, m), sparse where the file is.
+
+    Normalised and logged as for training, but before any principal components.
+    """
+    rows = _rows(adata, snapshots)
+    cells = adata if len(rows) == adata.n_obs else adata[rows]
+    return expressed(cells, recipe.get("input", "X"), _preprocess(recipe, stream))
+
+
+def _preprocess(recipe: Mapping[str, Any], stream: CellStream) -> Preprocess:
+    return Preprocess(**recipe["preprocess"]) if recipe.get("preprocess") else stream.config.preprocess
+
+
 def simulated_velocity(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str, Any]) -> np.ndarray | None:
     """The true velocity (n, p) of the snapshots' features, where a simulation left it in ``layers["velocity_true"]``.
 
@@ -172,7 +207,8 @@ def require_free(adata: AnnData) -> None:
     """Names may be taken by an earlier result of ours, not by anything of the user's; else a :class:`UserError`."""
     if _ours(adata.uns.get(KEY)):
         return
-    names = [("obsm", EMBEDDING), ("obsm", VELOCITY), ("obs", GROWTH), ("uns", KEY)]
+    ours = dict(obsm=(EMBEDDING, VELOCITY), obs=(GROWTH, VELOCITY_UNCERTAINTY, GROWTH_UNCERTAINTY), uns=(KEY,))
+    names = [(slot, name) for slot, of in ours.items() for name in of]
     taken = [f"{slot}['{name}']" for slot, name in names if name in getattr(adata, slot)]
     if taken:
         raise UserError(

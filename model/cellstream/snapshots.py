@@ -21,6 +21,7 @@ from torch import Tensor
 
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
+from cellstream.gene_space import GeneSpace
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -52,6 +53,8 @@ class Snapshots:
     """What was found in the file and done to it, one sentence each."""
     fingerprint: str = ""
     """Of the names of all cells in the file, by which it is known again; empty where there was no file."""
+    genes: GeneSpace | None = None
+    """The way from features back to genes; None where the input was an embedding."""
 
     def __post_init__(self) -> None:
         if len(self.times) < 2:
@@ -97,6 +100,11 @@ class Snapshots:
         """Write to an ``.npz`` without pickled objects."""
         names = ("labels", "unit", "even", "features", "report", "fingerprint")
         words = {"version": 1, **{name: getattr(self, name) for name in names}}
+        components: dict[str, Any] = {}
+        if self.genes is not None:
+            words["genes"] = self.genes.names
+            if self.genes.loadings is not None:
+                components = dict(loadings=self.genes.loadings, gene_mean=self.genes.mean)
         rows = np.asarray(self.rows if self.rows is not None else [], dtype=np.int64)
         np.savez(
             path,
@@ -106,6 +114,7 @@ class Snapshots:
             mass=self.mass.cpu().numpy(),
             rows=rows,
             words=np.frombuffer(json.dumps(words).encode(), dtype=np.uint8),
+            **components,
         )
 
     @classmethod
@@ -116,6 +125,9 @@ class Snapshots:
             rows = tuple(data["rows"].tolist()) or None
             lists: dict[str, Any] = {name: tuple(words[name]) for name in ("labels", "features", "report")}
             plain: dict[str, Any] = dict(unit=words["unit"], even=words["even"])
+            if "genes" in words:
+                components = (data["loadings"], data["gene_mean"]) if "loadings" in data else ()
+                plain["genes"] = GeneSpace(tuple(words["genes"]), *components)
         tensors["times"] = tensors["times"].double()  # of an earlier version they are float32
         return cls(**tensors, **lists, **plain, rows=rows, fingerprint=words.get("fingerprint", ""))
 
@@ -195,6 +207,7 @@ def from_anndata(
         features=tuple(prepared.features),
         report=tuple(report),
         fingerprint=fingerprint(adata.obs_names),
+        genes=prepared.genes,
     )
 
 

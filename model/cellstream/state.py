@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path as File
 
@@ -67,6 +67,8 @@ class State:
     best_loss: float = math.inf
     rounds_without_gain: int = 0
     seconds: float = 0.0
+    members: list[dict[str, Tensor]] = field(default_factory=list)
+    """Weights of the further velocities and growths of the ensemble, as far as they are trained."""
 
     @classmethod
     def initial(cls, snapshots: Snapshots, config: Config) -> State:
@@ -112,7 +114,8 @@ class State:
 
     def result(self) -> CellStream:
         """The model of the best round so far; before the first round has ended, the present one."""
-        return CellStream.from_weights(self.best or self.weights(), self.snapshots, self.config)
+        members = {f"member{k}.{name}": w for k, part in enumerate(self.members, 1) for name, w in part.items()}
+        return CellStream.from_weights((self.best or self.weights()) | members, self.snapshots, self.config)
 
     @property
     def fitted(self) -> bool:
@@ -138,11 +141,11 @@ class State:
         """At most ``size`` cells of each time point without replacement; the same for the same ``key`` and seed."""
         generator = self.generator(key, CELLS)
         s, tau = self.snapshots, self.snapshots.tau
-        cells = [at[_some(len(at), size, generator).to(at.device)] for at in self.members]
+        cells = [at[_some(len(at), size, generator).to(at.device)] for at in self.seen]
         return Batch(key, cells, [tau[i].expand(len(c)) for i, c in enumerate(cells)], [s.x[c] for c in cells])
 
     @cached_property
-    def members(self) -> list[Int64[Tensor, " _"]]:
+    def seen(self) -> list[Int64[Tensor, " _"]]:
         """Positions of the cells of each time point that training may see."""
         seen = ~held_out(self.snapshots, self.config)
         return [cells[seen[cells]] for cells in map(self.snapshots.cells, range(len(self.snapshots.times)))]
@@ -151,14 +154,14 @@ class State:
     def kept(self) -> list[Int64[Tensor, " _"]]:
         """Positions of the cells whose neighbours are to be kept: at most :data:`affinities.MOST` of a time point."""
         generator = self.generator(0, KEPT)
-        return [at[_some(len(at), affinities.MOST, generator).sort().values.to(at.device)] for at in self.members]
+        return [at[_some(len(at), affinities.MOST, generator).sort().values.to(at.device)] for at in self.seen]
 
     def near(self, batch: Batch) -> list[Int64[Tensor, " _"]]:
         """Cells with known affinities, as many as in the batch; at small time points these are the batch's own."""
         generator = self.generator(batch.key, NEAR)
         return [
             own if len(kept) == len(at) else kept[_some(len(kept), len(own), generator).to(kept.device)]
-            for own, kept, at in zip(batch.cells, self.kept, self.members, strict=True)
+            for own, kept, at in zip(batch.cells, self.kept, self.seen, strict=True)
         ]
 
     @cached_property
@@ -183,6 +186,7 @@ class State:
         """Write networks, optimisers, best model and counters as safetensors with a JSON header."""
         tensors = {f"net/{k}": v for k, v in self.weights().items()}
         tensors |= {f"best/{k}": v for k, v in (self.best or {}).items()}
+        tensors |= {f"member/{k}/{name}": w for k, part in enumerate(self.members) for name, w in part.items()}
         for name, optimiser in self.optimisers.items():
             for key, entry in optimiser.state_dict()["state"].items():
                 tensors |= {f"adam/{name}/{key}/{k}": v.contiguous() for k, v in entry.items()}
@@ -210,6 +214,12 @@ class State:
             optimiser.load_state_dict({**optimiser.state_dict(), "state": entries})
         device = self.snapshots.x.device
         self.best = {k[5:]: v.to(device) for k, v in tensors.items() if k.startswith("best/")} or None
+        members: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("member/"):
+                number, name = key.split("/")[1:]
+                members.setdefault(int(number), {})[name] = value.to(device)
+        self.members = [members[k] for k in sorted(members)]
         best_loss = counters.pop("best_loss")
         self.best_loss = math.inf if best_loss is None else best_loss
         for key, value in counters.items():

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as File
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,17 +15,22 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import Module
 
 from cellstream.config import Config, Integration
 from cellstream.dynamics import integrate
 from cellstream.errors import UserError
+from cellstream.gene_space import GeneSpace
 from cellstream.lookup import Lookup
+from cellstream.metrics import direction_spread
 from cellstream.networks import Autoencoder, Growth, Velocity
 from cellstream.snapshots import Snapshots
 from cellstream.time_labels import number_label
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+Net = TypeVar("Net", bound=Module)
 
 FORMAT = 2
 """2: the encoder may be a lookup of known cells. What does not need it is written as 1, for earlier versions."""
@@ -83,6 +88,25 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A further velocity and growth in the embedding of a :class:`CellStream`, trained on cells drawn anew."""
+
+    velocity_net: Velocity
+    growth_net: Growth
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """How far the models of an ensemble disagree at n places."""
+
+    direction: Float[np.ndarray, " n"]
+    """Circular variance of the velocities' directions: 0 where all agree, up to 1. See
+    :func:`cellstream.metrics.direction_spread`."""
+    growth: Float[np.ndarray, " n"]
+    """Standard deviation of the growth rates, per ``clock.rate_unit``."""
+
+
+@dataclass(frozen=True)
 class CellStream:
     """An embedding with its velocity and growth field. Made by training, by :mod:`cellstream.baselines` or by
     :meth:`load`; never changed."""
@@ -95,39 +119,69 @@ class CellStream:
     config: Config
     method: str = METHOD
     """What made it, as tables name it: ``"CellStream"``, ``"TIGON + PCA"``, …"""
+    members: tuple[Member, ...] = ()
+    """The ensemble beside the model itself; empty where none was trained."""
+    genes: GeneSpace | None = None
+    """The way from features back to genes; None where the input was an embedding."""
 
     @classmethod
     def from_weights(
         cls, weights: Mapping[str, Tensor], snapshots: Snapshots, config: Config, method: str = METHOD
     ) -> CellStream:
         """The networks with copies of these weights (named ``network.parameter``)."""
-        return cls._build(weights, snapshots.x.shape[1], Clock.of(snapshots), snapshots.features, config, method)
+        p, clock = snapshots.x.shape[1], Clock.of(snapshots)
+        return cls._build(weights, p, clock, snapshots.features, config, snapshots.genes, method)
 
     @classmethod
     def _build(
-        cls, weights: Mapping[str, Tensor], p: int, clock: Clock, features: tuple, config: Config, method: str
+        cls,
+        weights: Mapping[str, Tensor],
+        p: int,
+        clock: Clock,
+        features: tuple,
+        config: Config,
+        genes: GeneSpace | None,
+        method: str,
     ) -> CellStream:
-        s = config.networks
-        known = [weights[k] for k in ("autoencoder.encoder.cells", "autoencoder.encoder.places") if k in weights]
-        lookup = Lookup(*(torch.zeros_like(part) for part in known)) if known else None
-        times = len(clock.times)
-        autoencoder, velocity, growth = Autoencoder(p, s, lookup), Velocity(s, times), Growth(s, times)
+        s, times = config.networks, len(clock.times)
         like = next(iter(weights.values()))
-        for name, net in (("autoencoder", autoencoder), ("velocity", velocity), ("growth", growth)):
+
+        def filled(net: Net, name: str) -> Net:
             prefix = f"{name}."
             part = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
             net.to(like.device, like.dtype).load_state_dict({k: v.detach().clone() for k, v in part.items()})
             net.eval().requires_grad_(False)
-        return cls(autoencoder, velocity, growth, clock, features, config, method)
+            return net
+
+        names = {name.partition(".")[0] for name in weights if name.startswith("member")}
+        members = tuple(
+            Member(filled(Velocity(s, times), f"{name}.velocity"), filled(Growth(s, times), f"{name}.growth"))
+            for name in sorted(names, key=lambda name: int(name.removeprefix("member")))
+        )
+        known = [weights[k] for k in ("autoencoder.encoder.cells", "autoencoder.encoder.places") if k in weights]
+        lookup = Lookup(*(torch.zeros_like(part) for part in known)) if known else None
+        autoencoder = filled(Autoencoder(p, s, lookup), "autoencoder")
+        velocity, growth = filled(Velocity(s, times), "velocity"), filled(Growth(s, times), "growth")
+        return cls(autoencoder, velocity, growth, clock, features, config, method, members, genes)
 
     @property
     def latent_dim(self) -> int:
         return self.config.networks.latent_dim
 
     def weights(self) -> dict[str, Tensor]:
-        """Every parameter, named ``network.parameter``."""
-        nets = dict(autoencoder=self.autoencoder, velocity=self.velocity_net, growth=self.growth_net)
-        return {f"{name}.{k}": v.contiguous() for name, net in nets.items() for k, v in net.state_dict().items()}
+        """Every parameter, named ``network.parameter``.
+
+        Those of the ensemble begin with ``member1.``, ``member2.`` and so on; the way from principal components back to
+        genes is along as ``genes.loadings`` (p, m) and ``genes.mean`` (m,).
+        """
+        nets: dict[str, Module] = dict(autoencoder=self.autoencoder, velocity=self.velocity_net, growth=self.growth_net)
+        for k, member in enumerate(self.members, 1):
+            nets |= {f"member{k}.velocity": member.velocity_net, f"member{k}.growth": member.growth_net}
+        found = {f"{name}.{k}": v.contiguous() for name, net in nets.items() for k, v in net.state_dict().items()}
+        if self.genes is not None and self.genes.loadings is not None:
+            components = dict(loadings=self.genes.loadings, mean=self.genes.mean)
+            found |= {f"genes.{name}": torch.from_numpy(values) for name, values in components.items()}
+        return found
 
     # what the networks say, at cells or anywhere
 
@@ -139,6 +193,19 @@ class CellStream:
         """Features at points of the embedding."""
         return self._chunks(lambda tau, z: self.autoencoder.decode(z)[1], self.clock.times[0], z)
 
+    def decode_genes(self, z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n m"]:
+        """Genes ``genes.names`` at points of the embedding, as the preprocessing left them (log-normalised).
+
+        Where the input was reduced to principal components, the decoded ones are turned back by their loadings. Raises
+        :class:`UserError` where the features do not lead back to genes.
+        """
+        if self.genes is None:
+            raise UserError(
+                "The features of this result do not lead back to genes, since they were an embedding or the result is "
+                "of an earlier version: train again with X or a layer as the input."
+            )
+        return self.genes.expression(self.decode(z))
+
     def velocity(self, z: Float[np.ndarray, "n d"], t: Any) -> Float[np.ndarray, "n d"]:
         """``v_phi`` at points of the embedding, in embedding units per ``clock.rate_unit``."""
         return self._chunks(self.velocity_net, t, z) * np.float32(self.clock.rate)
@@ -146,6 +213,22 @@ class CellStream:
     def growth(self, z: Float[np.ndarray, "n d"], t: Any) -> Float[np.ndarray, " n"]:
         """``g_psi``, d log(mass)/dt, at points of the embedding, per ``clock.rate_unit``."""
         return self._chunks(self.growth_net, t, z) * np.float32(self.clock.rate)
+
+    def uncertainty(self, z: Float[np.ndarray, "n d"], t: Any) -> Uncertainty:
+        """How far the models of the ensemble, this one among them, disagree at points of the embedding.
+
+        All share the embedding, so this is the uncertainty of the dynamics given the map. Raises :class:`UserError`
+        where no ensemble was trained.
+        """
+        if not self.members:
+            raise UserError(
+                "Expected an ensemble, but this result has one model only: train it with the setting ensemble=5."
+            )
+        every = (Member(self.velocity_net, self.growth_net), *self.members)
+        velocities = np.stack([self._chunks(model.velocity_net, t, z) for model in every])
+        growths = np.stack([self._chunks(model.growth_net, t, z) for model in every]) * np.float32(self.clock.rate)
+        # about the first: of equal ones the spread is zero to the last bit
+        return Uncertainty(direction_spread(velocities), (growths - growths[0]).std(0, ddof=1))
 
     def _chunks(self, function: Any, t: Any, points: np.ndarray) -> np.ndarray:
         like = self.autoencoder.shift
@@ -217,6 +300,7 @@ class CellStream:
             clock=asdict(self.clock),
             features=list(self.features),
             n_features=int(self.autoencoder.shift.shape[0]) - 1,
+            genes=None if self.genes is None else list(self.genes.names),
         )
 
     @classmethod
@@ -230,7 +314,13 @@ class CellStream:
         clock: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["clock"].items()}
         config = Config.from_dict(header["config"])
         method = header.get("method", METHOD)  # of an earlier version there was no other
-        return cls._build(weights, header["n_features"], Clock(**clock), tuple(header["features"]), config, method)
+        genes = None
+        if header.get("genes") is not None:  # not there in results of earlier versions
+            loadings, mean = (weights.get(f"genes.{name}") for name in ("loadings", "mean"))
+            components = () if loadings is None or mean is None else (loadings.numpy(), mean.numpy())
+            genes = GeneSpace(tuple(header["genes"]), *components)
+        features = tuple(header["features"])
+        return cls._build(weights, header["n_features"], Clock(**clock), features, config, genes, method)
 
     def save(self, path: File | str) -> None:
         """Write one ``.safetensors`` file: weights, and everything else as JSON in its header."""

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
+LONELY = 0.1
+"""Share of cells without neighbours from which it is told."""
+
 
 def say(sentence: str, out: TextIO | None = None) -> None:
     """A line on ``out`` or stderr. Work does not end because nobody listens: a closed pipe is passed over."""
@@ -60,13 +63,13 @@ def table_of(metrics: dict[str, Any]) -> str:
     """The metrics for a person, each beside what it is to be read with."""
     m = metrics
     seen = f", of {m['r2_cells']:,} cells that training has not seen" if m.get("r2_unseen") else ""
-    pca = f", plain PCA {m['tc_pca']:.3f}" if "tc_pca" in m else ""  # a run of an earlier version has none
     rows = [
-        ("VC", f"{m['vc']:.3f}", f"velocity consistency (in the paper's form {m['vc_paper']:.3f})"),
-        ("TC", f"{m['tc']:.3f}", f"time consistency (in the paper's form {m['tc_paper']:.3f}{pca})"),
-        ("trust", f"{m['trust']:.3f}", f"neighbours kept within time points (plain PCA {m['trust_pca']:.3f})"),
+        ("VC", f"{m['vc']:.3f}", f"velocity consistency (in the paper's form {m['vc_paper']:.3f}){_of_those(m)}"),
+        ("TC", f"{m['tc']:.3f}", f"time consistency (in the paper's form {m['tc_paper']:.3f}{_beside(m, 'tc', ', ')})"),
+        ("trust", f"{m['trust']:.3f}", f"neighbours kept within time points{_beside(m, 'trust')}"),
         ("direction", f"{m['direction']:.3f}", "cosine of velocity and optimal coupling"),
-        ("R²", f"{m['r2']:.3f}", f"features that the decoder returns{seen}"),
+        ("R²", f"{m['r2']:.3f}", f"features that the decoder returns{_beside(m, 'r2')}{seen}"),
+        *_genes(m),
         *([("VA", f"{m['va']:.3f}", "distance correlation with the true velocity")] if "va" in m else []),
     ]
     match: list[tuple[str, ...]] = [("time point", "W2", "noise floor", "nothing moves", "mass", "observed")]
@@ -75,6 +78,28 @@ def table_of(metrics: dict[str, Any]) -> str:
         values = (at["w2"], at["floor"], at["stays"], mass["predicted"], mass["observed"])
         match.append((label, *(f"{value:.3f}" for value in values)))
     return columns(rows) + "\n" + columns(match) + "\n"
+
+
+def _beside(m: dict[str, Any], key: str, before: str = "") -> str:
+    """The same of plain PCA; nothing where it is not known, as of a run of an earlier version."""
+    value = m.get(f"{key}_pca")
+    if value is None or not math.isfinite(value):
+        return ""
+    return f"{before}plain PCA {value:.3f}" if before else f" (plain PCA {value:.3f})"
+
+
+def _of_those(m: dict[str, Any]) -> str:
+    """On how many cells VC and TC are told, where many have no other cell in their ball, as in many dimensions."""
+    few = m.get("lonely", 0) > LONELY
+    return f"; of the {1 - m['lonely']:.0%} of the cells that have neighbours, as is TC" if few else ""
+
+
+def _genes(m: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What comes back of genes, where the features are components of them."""
+    if "r2_genes" not in m:
+        return []
+    left = f"plain PCA {m['r2_genes_pca']:.3f}, all components {m['r2_genes_features']:.3f}"
+    return [("R² genes", f"{m['r2_genes']:.3f}", f"genes that the decoder returns ({left})")]
 
 
 def growth_of(unit: str) -> str:

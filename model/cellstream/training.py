@@ -1,4 +1,4 @@
-"""Training: PCA start, then block coordinate descent, as a generator of events.
+"""Training: PCA start, then block coordinate descent, then the ensemble, as a generator of events.
 
 state = State.initial(snapshots, config)
 for event in train(state):
@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cellstream import objective, transport
+from cellstream import ensemble, objective, transport
+from cellstream.config import Config
 from cellstream.dynamics import Path, integrate
 from cellstream.errors import Diverged
 from cellstream.events import Event, Finished, Round, Stage, Step
@@ -44,17 +45,29 @@ class Part:
     learn: Callable[[State, int], Losses]
 
 
-def parts(state: State) -> list[Part]:
-    """The parts of a whole run, in order. Parts without steps are left out."""
-    s = state.config.schedule
-    rounds = s.rounds * (s.autoencoder_steps + s.dynamics_steps)
+def part_steps(config: Config) -> dict[str, int]:
+    """Steps of each part of a run at most, in order; parts without steps are left out."""
+    s = config.schedule
+    steps = dict(
+        start=s.start_steps,
+        embedding=s.embedding_steps,
+        warm=s.warm_steps,
+        rounds=s.rounds * (s.autoencoder_steps + s.dynamics_steps),
+        ensemble=(s.ensemble - 1) * (s.warm_steps + s.rounds * s.dynamics_steps),
+    )
+    return {name: n for name, n in steps.items() if n}
+
+
+def parts(config: Config) -> list[Part]:
+    """The parts of the model's training, in order. Those of the ensemble come after it, see :func:`train_members`."""
+    steps = part_steps(config)
     every = [
-        Part("start", "Fitting the autoencoder to principal components.", s.start_steps, start_step),
-        Part("embedding", "Shaping the embedding.", s.embedding_steps, embedding_step),
-        Part("warm", "Fitting velocity and growth to optimal couplings.", s.warm_steps, warm_step),
-        Part("rounds", "Learning embedding and dynamics together.", rounds, round_step),
+        ("start", "Fitting the autoencoder to principal components.", start_step),
+        ("embedding", "Shaping the embedding.", embedding_step),
+        ("warm", "Fitting velocity and growth to optimal couplings.", warm_step),
+        ("rounds", "Learning embedding and dynamics together.", round_step),
     ]
-    return [part for part in every if part.steps]
+    return [Part(name, text, steps[name], learn) for name, text, learn in every if name in steps]
 
 
 def finished(state: State) -> bool:
@@ -68,11 +81,19 @@ def train(state: State) -> Iterator[Event]:
     Stopping to iterate stops the training; ``state.result()`` is the best model so far at any time. Raises
     :class:`~cellstream.errors.Diverged` where the loss stops being a number.
     """
-    todo = parts(state)
-    total, first = sum(part.steps for part in todo), 0
+    yield from train_model(state)
+    yield from train_members(state)
     reason = "All rounds are done."
-    for part in todo:
-        if state.step < first + part.steps:
+    if finished(state):
+        reason = f"The loss has not fallen for {state.rounds_without_gain} rounds."
+    yield Finished(state.step, reason, state.best_loss, state.seconds)
+
+
+def train_model(state: State) -> Iterator[Event]:
+    """Train the model itself, part by part, from where it stands."""
+    total, first = sum(part_steps(state.config).values()), 0
+    for part in parts(state.config):
+        if state.step < first + part.steps and not finished(state):
             yield Stage(part.name, part.text, state.step, total)
         while first <= state.step < first + part.steps and not finished(state):
             began = time.monotonic()
@@ -88,9 +109,24 @@ def train(state: State) -> Iterator[Event]:
             if judged is not None:
                 yield judged
         first += part.steps
-    if finished(state):
-        reason = f"The loss has not fallen for {state.rounds_without_gain} rounds."
-    yield Finished(state.step, reason, state.best_loss, state.seconds)
+
+
+def train_members(state: State) -> Iterator[Event]:
+    """Train the members of the ensemble that are still missing, each from its own beginning.
+
+    ``state`` changes when a member is done: a run that is interrupted within one begins that one again.
+    """
+    size = state.config.schedule.ensemble
+    for k in range(len(state.members) + 1, size):
+        member = ensemble.begin(state, k)
+        total = state.step + (size - k) * sum(part_steps(member.config).values())
+        yield Stage("ensemble", f"Training model {k + 1} of {size} for the uncertainty.", state.step, total)
+        for event in train_model(member):
+            if isinstance(event, Step):
+                yield Step(state.step + event.step, total, "ensemble", event.losses)
+        state.members.append(ensemble.weights_of(member))
+        state.step += member.step
+        state.seconds += member.seconds
 
 
 @torch.no_grad()

@@ -51,6 +51,8 @@ class Worker:
         self.step = 0
         self.checkpointed = self.previewed = time.monotonic()
         self.pause_between_previews = PREVIEW_SECONDS
+        self.kept = self.shown = -1
+        """Steps of the last checkpoint and of the last preview."""
         self.turn = FileLock(folder.parent / ".turn")
         self.stopped = False
         """A signal has asked to stop."""
@@ -106,10 +108,11 @@ class Worker:
                     if state.fitted:
                         self._keep(state.result())
                     return self._say(events.Cancelled(state.step, state.seconds, _finite(state.best_loss)))
-                now = time.monotonic()
-                if now - self.checkpointed > CHECKPOINT_SECONDS:
+                now, stage = time.monotonic(), isinstance(event, events.Stage)
+                # while a member of the ensemble is trained, the state stays as it is: nothing to keep or to show
+                if self.kept != state.step and (now - self.checkpointed > CHECKPOINT_SECONDS or stage):
                     self._checkpoint(state)
-                if now - self.previewed > self.pause_between_previews or isinstance(event, events.Stage):
+                if self.shown != state.step and (now - self.previewed > self.pause_between_previews or stage):
                     self._preview(state)
         except Exception:
             if state.best is not None:
@@ -234,7 +237,7 @@ class Worker:
         kept = [path for path in self._checkpoints() if path.name <= f"checkpoint-{state.step:08d}.safetensors"][:2]
         for old in set(self._checkpoints()) - set(kept):
             old.unlink()
-        self.checkpointed = time.monotonic()
+        self.checkpointed, self.kept = time.monotonic(), state.step
 
     def _checkpoints(self) -> list[Path]:
         """Newest first."""
@@ -269,7 +272,7 @@ class Worker:
         except Exception:  # the next look may do; training does not end for one
             seen = {}
         self._say(events.Preview(state.step, "preview.npz", seen))
-        self.previewed = time.monotonic()
+        self.previewed, self.shown = time.monotonic(), state.step
         self.pause_between_previews = max(PREVIEW_SECONDS, (self.previewed - began) / PREVIEW_SHARE)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import circstd
 
 from cellstream.config import Config
 from cellstream.errors import UserError
@@ -17,7 +19,19 @@ from cellstream.presets import preset
 from cellstream.runs import Run
 from cellstream.snapshots import Snapshots
 from cellstream.state import State
-from cellstream_app.colouring import GENE, GROWTH, SPEED, TIME, choices, colouring, expression, genes
+from cellstream.training import train
+from cellstream_app.colouring import (
+    DIRECTION_SPREAD,
+    GENE,
+    GROWTH,
+    GROWTH_SPREAD,
+    SPEED,
+    TIME,
+    choices,
+    colouring,
+    expression,
+    genes,
+)
 from cellstream_app.equation import equation
 from cellstream_app.fields import Grid, leading_axes
 from cellstream_app.live import Camera, curves, match_of
@@ -25,6 +39,7 @@ from cellstream_app.parts.saving import target, write_result
 from cellstream_app.parts.stage import spread_out
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
+from tests.conftest import TINY
 
 
 def result_of(snapshots: Snapshots, folder: Path, **settings) -> Result:
@@ -148,12 +163,12 @@ def coloured(moving_cloud: Snapshots, tmp_path: Path) -> tuple[Result, Source]:
 
 def test_everything_that_is_offered_can_be_shown(coloured: tuple[Result, Source]):
     result, source = coloured
-    for key in choices(source).values():
+    for key in choices(result, source).values():
         found = colouring(result, source, key, "A")
         values = getattr(found.colour, "codes", getattr(found.colour, "values", None))
         assert len(values) == len(result.index)
         assert "<b>x" not in found.legend
-    assert set(choices(None).values()) == {TIME, GROWTH, SPEED, GENE}
+    assert set(choices(result, None).values()) == {TIME, GROWTH, SPEED, GENE}
 
 
 def test_labels_keep_the_file_s_rows_and_colours(coloured: tuple[Result, Source]):
@@ -183,6 +198,47 @@ def test_growth_is_in_doublings_and_centred_on_zero(coloured: tuple[Result, Sour
     g = result.stream.growth(result.z, result.t)
     np.testing.assert_allclose(2.0**found.values, np.exp(g), rtol=1e-5)
     assert found.limits[0] == -found.limits[1]
+
+
+@pytest.fixture
+def unsure(moving_cloud: Snapshots, tmp_path: Path) -> Result:
+    """A result with an ensemble of three, barely trained."""
+    config = Config().with_settings(**TINY, ensemble=3)
+    state = State.initial(moving_cloud, config)
+    for _ in train(state):
+        pass
+    return Result(Run.create(tmp_path / "unsure", moving_cloud, config, {}), state.result(), moving_cloud, True)
+
+
+def test_uncertainty_is_offered_where_it_is_known_and_explained(unsure: Result, coloured: tuple[Result, Source]):
+    assert choices(unsure, None)["Uncertainty of direction"] == DIRECTION_SPREAD
+    assert choices(unsure, None)["Uncertainty of growth"] == GROWTH_SPREAD
+    assert "Uncertainty of growth" not in choices(*coloured)
+    known = unsure.stream.uncertainty(unsure.z, unsure.t)
+    direction, growth = (colouring(unsure, None, key) for key in (DIRECTION_SPREAD, GROWTH_SPREAD))
+    v = [
+        unsure.v,
+        *(
+            replace(unsure.stream, velocity_net=m.velocity_net).velocity(unsure.z, unsure.t)
+            for m in unsure.stream.members
+        ),
+    ]
+    angles = [np.arctan2(*part.T[::-1]) for part in v]
+    np.testing.assert_allclose(direction.colour.values, np.degrees(circstd(angles, axis=0)), atol=0.05)
+    np.testing.assert_allclose(growth.colour.values * np.log(2), known.growth, rtol=1e-5)  # in doublings, as growth is
+    assert direction.colour.limits[1] <= 70
+    assert growth.colour.limits[1] <= colouring(unsure, None, GROWTH).colour.limits[1]
+    assert "arrows of 3 models" in direction.legend
+    with pytest.raises(UserError, match="ensemble"):
+        colouring(coloured[0], None, DIRECTION_SPREAD)
+
+
+def test_uncertainties_in_the_file_are_not_offered_twice(unsure: Result, coloured: tuple[Result, Source]):
+    source = coloured[1]
+    source.adata.obs["cellstream_velocity_uncertainty"] = source.adata.obs["score"]
+    source.adata.obs["cellstream_growth_uncertainty"] = source.adata.obs["score"]
+    assert not [key for key in choices(unsure, source).values() if "uncertainty" in key]
+    assert "obs:score" in choices(unsure, source).values()
 
 
 # saving

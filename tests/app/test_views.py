@@ -5,23 +5,33 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import holoviews as hv
 import numpy as np
 import panel as pn
 import pytest
+import torch
 from bokeh.models import ImageRGBA, Segment
+from sklearn.decomposition import PCA
 
+from cellstream.presets import preset
 from cellstream.runs import Run
+from cellstream.snapshots import Snapshots
+from cellstream.stream import CellStream, Member
+from cellstream.worker import work
 from cellstream_app import style, ui
-from cellstream_app.colouring import TIME, colouring
+from cellstream_app.colouring import DIRECTION_SPREAD, GENE, TIME, colouring
 from cellstream_app.overlays import stream_columns
+from cellstream_app.pages.explore import ExplorePage
 from cellstream_app.parts import watching
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
 from cellstream_app.results import load_result, sample_run
 from cellstream_app.session import Session
+from tests.conftest import TINY
 
 
 @pytest.fixture(autouse=True)
@@ -152,3 +162,58 @@ def test_a_result_that_cannot_be_read_is_a_sentence_and_the_page_waits_no_longer
     assert "could not be loaded" in session.result_problem
     assert not session.loading
     assert pn.state.curdoc is None
+
+
+def test_the_explore_page_offers_the_uncertainty_of_a_result_that_has_one(runs: tuple[Run, Run]):
+    """And goes back to time where the next result has none."""
+    plain = CellStream.load(runs[0].folder / "model.safetensors")
+    members = [Member(*map(deepcopy, (plain.velocity_net, plain.growth_net))) for _ in range(2)]
+    replace(plain, members=tuple(members)).save(runs[0].folder / "model.safetensors")
+
+    async def story() -> None:
+        session = Session(page="explore")
+        page = ExplorePage(session)
+        await session.select(runs[0])
+        assert "Uncertainty of direction" in page.colour.options
+        page.colour.value = DIRECTION_SPREAD
+        assert "arrows of 3 models" in page.legend.object
+        await session.select(runs[1])
+        assert "Uncertainty of direction" not in page.colour.options
+        assert page.colour.value == TIME
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("d", [5, pytest.param(10, marks=pytest.mark.slow)])
+def test_more_dimensions_are_shown_in_their_leading_plane(moving_cloud: Snapshots, tmp_path: Path, d: int):
+    """On both pages, in every colour, with every layer; in words, how much of the spread one sees."""
+    settings = {**TINY, "latent_dim": d, "embedding_steps": 10, "warm_steps": 10, "rounds": 1, "ensemble": 2}
+    rng = np.random.default_rng(0)
+    x = torch.cat([moving_cloud.x, torch.tensor(rng.normal(size=(190, 10)), dtype=torch.float32)], 1)
+    cells = replace(moving_cloud, x=x, features=tuple(f"g{i}" for i in range(15)))
+    run = Run.create(tmp_path / "run", cells, preset("quick", **settings), {"name": "many"})
+    work(run.folder)
+    assert run.status().state == "finished", run.status().reason
+
+    async def story() -> None:
+        session = Session(page="explore")
+        page, view = ExplorePage(session), Watching(session)
+        await session.select(run)
+        result = session.result
+        assert result.z.shape == (190, d)
+        ratio = PCA(2).fit(result.z).explained_variance_ratio_.sum()
+        assert f"principal components of {d} dimensions, with {ratio:.0%} of the spread" in page.title.object
+        hv.render(page.stage.pane.object)
+        page.stage.layers |= dict(moment=True, growth=True, arrows=True)
+        await page.stage.at(float(result.times[1]))
+        assert len(drawn(page.stage, Segment)["x0"]) > 0
+        assert np.isfinite(drawn(page.stage, Segment)["x0"]).all()
+        for key in set(page.colour.options.values()) - {GENE}:
+            page.colour.value = key
+            assert page.message.alert.severity != "error"
+        session.page = "train"
+        await settled(2)
+        assert dots(view) == 190
+        assert "nan" not in view.tiles.object
+
+    asyncio.run(story())

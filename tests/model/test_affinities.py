@@ -77,9 +77,9 @@ def test_small_time_points_keep_all_neighbours_and_large_ones_those_of_a_sample(
     monkeypatch.setattr(affinities, "MOST", 100)
     state = State.initial(population([80, 300]), preset("best", **TINY))
     few, many = state.kept
-    assert torch.equal(few, state.members[0])
+    assert torch.equal(few, state.seen[0])
     assert len(many) == len(many.unique()) == 100
-    assert set(many.tolist()) <= set(state.members[1].tolist())
+    assert set(many.tolist()) <= set(state.seen[1].tolist())
     batch = state.draw(5, 32)
     own, other = state.near(batch)
     assert torch.equal(own, batch.cells[0])

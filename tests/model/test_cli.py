@@ -16,16 +16,18 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
 from cellstream import cli, evaluation, events, progress, serve
 from cellstream.config import Config, settings
+from cellstream.errors import UserError
 from cellstream.files import resuming
 from cellstream.history import History
 from cellstream.presets import PRESETS, preset
 from cellstream.progress import Bar, Clock, part_ends
 from cellstream.runs import Run, Status
-from cellstream.scverse import read_result
+from cellstream.scverse import annotate, read_result
 from cellstream.simulate import simulate
 from cellstream.snapshots import from_anndata
 from cellstream.state import State
@@ -129,7 +131,8 @@ def test_evaluate_measures_the_result_anew(fitted, command):
     code, said, _ = command("evaluate", fitted[0], "--json")
     assert code == 0
     found = json.loads(said)
-    keys = "vc_paper tc_paper vc tc tc_pca lonely trust trust_pca direction r2 r2_cells r2_unseen match mass va"
+    keys = "vc_paper tc_paper vc tc tc_pca lonely trust trust_pca direction r2 r2_pca"
+    keys += " r2_per_feature r2_cells r2_unseen match mass va"
     assert found.keys() == set(keys.split())
     adata = anndata.read_h5ad(fitted[0])
     stream, snapshots, _ = read_result(adata)
@@ -140,14 +143,59 @@ def test_evaluate_measures_the_result_anew(fitted, command):
     assert code == 0
     assert f"{found['va']:.3f}" in said
     assert f"{found['match']['2']['w2']:.3f}" in said
-    assert f"plain PCA {found['tc_pca']:.3f}" in next(line for line in said.splitlines() if line.startswith("TC"))
+    for row, key in (("TC", "tc_pca"), ("trust", "trust_pca"), ("R²", "r2_pca")):
+        assert f"plain PCA {found[key]:.3f}" in next(line for line in said.splitlines() if line.startswith(row))
     assert "natural logarithms per time step" in said.splitlines()[-1]
 
 
 def test_metrics_of_an_earlier_version_are_still_shown(fitted):
     before = json.loads(anndata.read_h5ad(fitted[0]).uns["cellstream"]["metrics"])
-    less = {key: value for key, value in before.items() if key != "tc_pca"}
-    assert table_of(before).replace(f", plain PCA {before['tc_pca']:.3f}", "") == table_of(less)
+    less = {key: value for key, value in before.items() if key not in ("tc_pca", "r2_pca")}
+    shown = table_of(before).replace(f", plain PCA {before['tc_pca']:.3f}", "")
+    assert shown.replace(f" (plain PCA {before['r2_pca']:.3f})", "") == table_of(less)
+
+
+def test_the_table_says_of_how_many_cells_it_speaks_where_most_are_alone(fitted):
+    metrics = json.loads(anndata.read_h5ad(fitted[0]).uns["cellstream"]["metrics"])
+    assert "that have neighbours" not in table_of(metrics | dict(lonely=0.05))
+    said = table_of(metrics | dict(lonely=0.93, tc_pca=float("nan")))
+    assert "of the 7% of the cells that have neighbours" in said
+    assert "nan" not in said
+
+
+def test_how_much_of_each_feature_comes_back_goes_to_a_table(fitted, tmp_path, command):
+    path = tmp_path / "features.csv"
+    code, said, err = command("evaluate", fitted[0], "--genes", path, "--json")
+    assert code == 0, err
+    table = pd.read_csv(path, index_col=0)
+    assert table.index.name == "feature"
+    assert table["r2"].to_dict() == pytest.approx(json.loads(said)["r2_per_feature"])
+    assert set(table.index) == {f"Gene{i}" for i in range(1, 7)}
+    code, _, err = command("evaluate", fitted[0], "--genes", path)
+    assert code == 2
+    assert "--overwrite" in one_sentence(err)
+    code, _, err = command("evaluate", fitted[0], "--genes", tmp_path / "x.txt")
+    assert ".csv" in one_sentence(err)
+
+
+def test_genes_are_told_where_the_features_are_their_components(tmp_path, command):
+    """The names in the table are genes, and the totals stand beside what all components hold."""
+    out, path = tmp_path / "result.h5ad", tmp_path / "genes.csv"
+    adata = simulate("branching", n_cells=60, n_genes=230)
+    snapshots = from_anndata(adata, "day")
+    stream = State.initial(snapshots, preset("quick", **TINY)).result()
+    annotate(stream, adata, snapshots, dict(time_key="day"))
+    adata.write_h5ad(out)
+    code, said, err = command("evaluate", out, "--genes", path, "--json")
+    assert code == 0, err
+    found, table = json.loads(said), pd.read_csv(path, index_col="gene")
+    assert set(table.index) <= set(adata.var_names)
+    assert len(table) > 200
+    assert len(found["r2_per_feature"]) == 50
+    assert table["r2"].max() == pytest.approx(max(found["r2_per_feature"].values()))
+    assert found["r2_genes"] < found["r2_genes_features"] < 1
+    code, said, _ = command("evaluate", out)
+    assert f"all components {found['r2_genes_features']:.3f}" in said
 
 
 @pytest.mark.slow
@@ -719,13 +767,20 @@ def test_a_port_in_use_is_passed_over_or_refused(command, monkeypatch):
         assert port < serve.free_port() < port + 100
 
 
+def test_an_ensemble_is_asked_for_in_a_word():
+    words = ["fit", "x.h5ad", "--out", "y.h5ad", "--ensemble", "4", "--preset", "quick"]
+    assert cli.configured(cli.parser().parse_args(words)) == preset("quick", ensemble=4)
+    with pytest.raises(UserError, match="ensemble expects 1 to 50"):
+        cli.configured(cli.parser().parse_args([*words, "--ensemble", "0"]))
+
+
 # --- progress ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_parts_end_where_the_training_ends_them(moving_cloud, name):
+def test_the_parts_end_where_the_training_ends_them(name):
     ends, first = {}, 0
-    for part in parts(State.initial(moving_cloud, preset(name))):
+    for part in parts(preset(name)):
         first += part.steps
         ends[part.name] = first
     assert part_ends(preset(name)) == ends
@@ -756,6 +811,23 @@ def test_time_left_is_that_of_the_present_part(monkeypatch):
     assert after(100, "rounds", *range(102, 122)) == "at most 05:40 left"  # 21 in 40 s, 179 to go
     clock.look(history, running=False)  # paused
     assert clock.left() == ""
+
+
+def test_time_left_of_an_ensemble_is_that_of_the_steps_that_are_left(monkeypatch):
+    """The rounds had 300 steps to go, and stopped after 50: two members of 100 steps begin there."""
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    steps = dict(start_steps=0, rounds=10, autoencoder_steps=20, dynamics_steps=10, ensemble=3)
+    clock, history = Clock(Config().with_settings(**steps)), History()
+    for step in range(1, 51):
+        history.add(events.Step(step, 500, "rounds", {"total": 1.0}))
+    history.add(events.Stage("ensemble", "", 50, 250))
+    clock.look(history, running=True)
+    for step in range(51, 71):
+        history.add(events.Step(step, 250, "ensemble", {"total": 1.0}))
+    now = 10.0
+    clock.look(history, running=True)
+    assert clock.left() == "at most 01:30 left"  # 2 a second, 180 to go
 
 
 def test_a_terminal_gets_a_bar_and_a_log_gets_lines(tmp_path):

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import anndata
 import numpy as np
 import ot
+import pandas as pd
 import pytest
 import torch
 from scipy.spatial.distance import pdist, squareform
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
+from sklearn.metrics import r2_score
 
-from cellstream import evaluation, metrics
+from cellstream import evaluation, metrics, scverse
+from cellstream.config import Preprocess
+from cellstream.errors import UserError
+from cellstream.gene_space import GeneSpace
+from cellstream.held_out import held_out
 from cellstream.presets import preset
+from cellstream.simulate import simulate
+from cellstream.snapshots import Snapshots, from_anndata
 from cellstream.state import State
 from cellstream.stream import CellStream
 from tests.conftest import TINY
@@ -136,3 +146,143 @@ def test_true_velocity_is_in_the_cells_own_order_of_chunks(stream, moving_cloud,
     slope = (stream.encode(x + h * v, t) - stream.encode(x - h * v, t)) / (2 * h)
     # cells at a kink of the encoder's ReLU have no derivative
     assert np.median(np.abs(slope - whole)) < 1e-3
+
+
+# what the decoder gives back
+
+
+def held_out_cells(snapshots, stream):
+    x, t = snapshots.x.numpy(), snapshots.times.numpy()[snapshots.index.numpy()]
+    held = held_out(snapshots, stream.config).numpy()
+    return x, held, stream.decode(stream.encode(x, t))
+
+
+@pytest.mark.parametrize(("d", "share"), [(2, 0), (2, 0.2), (3, 0.2), (7, 0)])
+def test_r2_and_its_yardstick_are_scikit_learns(moving_cloud, d, share):
+    """Of each feature and of all, on the cells held out; the PCA is fitted to the others, in as many dimensions."""
+    cells = replace(moving_cloud, features=tuple("abcde"))
+    stream = State.initial(cells, preset("best", **{**TINY, "held_out": share, "latent_dim": d})).result()
+    x, held, back = held_out_cells(cells, stream)
+    judged = held if held.any() else ~held
+    pca = PCA(min(d, 5)).fit(x[~held])
+    flat = pca.inverse_transform(pca.transform(x[judged]))
+    found, table = evaluation.evaluate(stream, cells), evaluation.per_feature(stream, cells)
+    assert held.sum() == round(share * 40) + round(share * 60) + round(share * 90)
+    for values, name in ((back[judged], "r2"), (flat, "r2_pca")):
+        each = r2_score(x[judged], values, multioutput="raw_values")
+        np.testing.assert_allclose(table[name].loc[list("abcde")], each, rtol=1e-4, atol=1e-5)
+        together = r2_score(x[judged], values, multioutput="variance_weighted")
+        assert found[name] == pytest.approx(together, rel=1e-4, abs=1e-5)
+    assert found["r2_per_feature"] == pytest.approx(table["r2"].to_dict())
+    assert table["r2"].is_monotonic_decreasing
+    assert evaluation.glance(stream, cells)["r2_pca"] == pytest.approx(found["r2_pca"], rel=1e-5)
+
+
+def test_a_feature_that_does_not_vary_has_no_r2(moving_cloud):
+    x = moving_cloud.x.clone()
+    x[:, 2] = 7.0
+    cells = replace(moving_cloud, x=x, features=tuple("abcde"))
+    stream = State.initial(cells, preset("paper", **TINY)).result()
+    table = evaluation.per_feature(stream, cells)
+    assert table.index[-1] == "c"
+    assert np.isnan(table["r2"].iloc[-1])
+    assert set(evaluation.evaluate(stream, cells)["r2_per_feature"]) == set("abde")
+
+
+def test_of_many_features_the_best_and_the_worst_are_kept():
+    values = pd.Series(np.linspace(1, -1, 201), [f"g{i}" for i in range(201)])
+    found = evaluation.ends(values)
+    assert list(found) == [f"g{i}" for i in (*range(25), *range(176, 201))]
+    assert evaluation.ends(values[:50]) == values[:50].to_dict()
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """Raw counts of 260 genes in 300 cells, sparse, of which 40 components are made; one cell has no time."""
+    adata = simulate("branching", n_cells=60, n_genes=260, seed=1)
+    adata.obs["when"] = adata.obs["day"].astype(object)
+    adata.obs.iloc[5, adata.obs.columns.get_loc("when")] = None
+    return adata
+
+
+RECIPE = dict(time_key="when", preprocess=dict(normalise="auto", n_top_genes=230, n_pcs=40))
+
+
+def test_genes_come_back_through_the_loadings(counts, tmp_path, monkeypatch):
+    """Against scikit-learn: the inverse of its PCA, and R² of each gene with what scanpy made of the counts."""
+    import scanpy as sc
+
+    settings = Preprocess(**RECIPE["preprocess"])
+    snapshots = from_anndata(counts, "when", preprocess=settings)
+    stream = State.initial(snapshots, preset("quick", **{**TINY, "held_out": 0.2, "start_steps": 200})).result()
+    work = counts[counts.obs["when"].notna().to_numpy()].copy()
+    sc.pp.normalize_total(work, target_sum=1e4)
+    sc.pp.log1p(work)
+    genes = work[:, list(stream.genes.names)].X.toarray()
+    assert genes.shape[1] == 230
+    pca = PCA(40, svd_solver="full").fit(genes)
+    x, held, back = held_out_cells(snapshots, stream)
+    t = snapshots.times.numpy()[snapshots.index.numpy()]
+    z = stream.encode(x, t)
+    # scikit-learn's components, with the signs of ours
+    signs = np.sign((pca.components_ * stream.genes.loadings).sum(1))
+    np.testing.assert_allclose(stream.decode_genes(z), pca.inverse_transform(back * signs), atol=2e-2)
+    np.testing.assert_allclose(stream.genes.expression(x), pca.inverse_transform(pca.transform(genes)), atol=2e-2)
+
+    monkeypatch.setattr(evaluation, "ROWS", 7)
+    expression = scverse.expression(counts, stream, snapshots, RECIPE)
+    table, totals = evaluation.per_gene(stream, snapshots, expression)
+    flat = PCA(2).fit(x[~held])
+    flat = flat.inverse_transform(flat.transform(x[held]))
+    for name, values in (("r2", back[held]), ("r2_pca", flat), ("r2_features", x[held])):
+        decoded = stream.genes.expression(values)
+        each = r2_score(genes[held], decoded, multioutput="raw_values")
+        varies = genes[held].std(0) > 0
+        np.testing.assert_allclose(
+            table[name].loc[list(np.array(stream.genes.names)[varies])], each[varies], rtol=1e-3, atol=1e-4
+        )
+        together = r2_score(genes[held], decoded, multioutput="variance_weighted")
+        assert totals[name.replace("r2", "r2_genes")] == pytest.approx(together, abs=1e-4)
+    assert totals["r2_genes"] < totals["r2_genes_features"]
+
+
+def test_genes_are_the_features_where_nothing_was_reduced(moving_cloud):
+    cells = replace(moving_cloud, genes=GeneSpace(tuple("abcde")))
+    stream = State.initial(cells, preset("paper", **TINY)).result()
+    z = stream.encode(cells.x.numpy(), 0)
+    np.testing.assert_array_equal(stream.decode_genes(z), stream.decode(z))
+    without = State.initial(moving_cloud, preset("paper", **TINY)).result()
+    for question in (lambda: without.decode_genes(z), lambda: evaluation.per_gene(without, moving_cloud, z)):
+        with pytest.raises(UserError, match="do not lead back to genes"):
+            question()
+
+
+@pytest.mark.parametrize("pcs", [0, 40])
+def test_the_way_back_to_genes_is_kept(counts, tmp_path, pcs):
+    """With the snapshots, with the model, and with a result in a file; an earlier result's is worked out anew."""
+    recipe = dict(time_key="when", preprocess={**RECIPE["preprocess"], "n_pcs": pcs})
+    snapshots = from_anndata(counts, "when", preprocess=Preprocess(**recipe["preprocess"]))
+    stream = State.initial(snapshots, preset("quick", **TINY)).result()
+    z = stream.encode(snapshots.x.numpy(), 0)[:9]
+    snapshots.save(tmp_path / "data.npz")
+    stream.save(tmp_path / "model.safetensors")
+    adata = counts.copy()
+    scverse.annotate(stream, adata, snapshots, recipe)
+    adata.write_h5ad(tmp_path / "result.h5ad")
+    written = anndata.read_h5ad(tmp_path / "result.h5ad")
+    earlier = written.copy()
+    header = json.loads(earlier.uns["cellstream"]["model"]["header"])
+    header.pop("genes")
+    earlier.uns["cellstream"]["model"]["header"] = json.dumps(header)
+    for name in [name for name in earlier.uns["cellstream"]["model"]["weights"] if name.startswith("genes.")]:
+        earlier.uns["cellstream"]["model"]["weights"].pop(name)
+    known = Snapshots.load(tmp_path / "data.npz")
+    for again in (
+        CellStream.load(tmp_path / "model.safetensors"),
+        CellStream.from_weights(stream.weights(), known, stream.config),
+        scverse.read_result(written)[0],
+        scverse.read_result(earlier)[0],
+    ):
+        assert again.genes.names == stream.genes.names
+        assert (again.genes.loadings is None) == (pcs == 0)
+        np.testing.assert_array_equal(again.decode_genes(z), stream.decode_genes(z))

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellstream.config import Preprocess
-from cellstream.preprocess import inputs, prepare
+from cellstream.preprocess import expressed, inputs, prepare
 from tests.model.corpus import cells, counts, dense, one_sentence
 
 AS_IT_IS = Preprocess(normalise="no", n_top_genes=0, n_pcs=0)
@@ -44,7 +44,7 @@ def test_counts_become_log_normalised(form, dtype):
     prepared = prepare(data(form(x.astype(dtype))))
     kept = x.any(axis=0)
     np.testing.assert_allclose(prepared.x, log_normalised(x)[:, kept], rtol=1e-5)
-    assert prepared.features == prepared.genes == tuple(f"g{j}" for j in np.flatnonzero(kept))
+    assert prepared.features == prepared.genes.names == tuple(f"g{j}" for j in np.flatnonzero(kept))
     assert prepared.x.dtype == np.float32
     assert prepared.x.flags.c_contiguous
     told = " ".join(prepared.report)
@@ -148,13 +148,24 @@ def test_components_are_the_best_of_their_rank(sparse):
     best = (u[:, :10] * s[:10]) @ vt[:10] + log.mean(axis=0)
     assert prepared.x.shape == (120, 10)
     assert prepared.features == tuple(f"PC{i}" for i in range(1, 11))
-    np.testing.assert_allclose(prepared.expression(prepared.x), best, atol=2e-3)
+    np.testing.assert_allclose(prepared.genes.expression(prepared.x), best, atol=2e-3)
     np.testing.assert_allclose((prepared.x.astype(np.float64) ** 2).sum(axis=0), s[:10] ** 2, rtol=1e-4)
-    np.testing.assert_allclose(prepared.loadings @ prepared.loadings.T, np.eye(10), atol=1e-4)
-    np.testing.assert_allclose(prepared.mean, log.mean(axis=0), rtol=1e-4)
-    assert prepared.genes == tuple(adata.var_names[dense(adata.X).any(axis=0)])
+    np.testing.assert_allclose(prepared.genes.loadings @ prepared.genes.loadings.T, np.eye(10), atol=1e-4)
+    np.testing.assert_allclose(prepared.genes.mean, log.mean(axis=0), rtol=1e-4)
+    assert prepared.genes.names == tuple(adata.var_names[dense(adata.X).any(axis=0)])
     share = (s[:10] ** 2).sum() / (s**2).sum()
     assert f"10 principal components, which hold {share:.0%} of the variance." in prepared.report[-1]
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_the_genes_before_their_components_are_those_that_the_components_are_of(sparse):
+    adata, settings = cells(120, 260, sparse=sparse), Preprocess(n_top_genes=230, n_pcs=10)
+    genes = dense(expressed(adata, settings=settings))
+    prepared = prepare(adata, settings=settings)
+    at = adata.var_names.get_indexer(prepared.genes.names)
+    np.testing.assert_allclose(genes, log_normalised(dense(adata.X))[:, at], rtol=1e-4, atol=1e-6)
+    scores = (genes - prepared.genes.mean) @ prepared.genes.loadings.T
+    np.testing.assert_allclose(scores, prepared.x, atol=2e-3)
 
 
 def test_components_are_the_same_every_time():
@@ -178,8 +189,8 @@ def test_components_only_where_there_are_many_features(n, genes, settings, p):
     x[0] += 1  # so that no gene is zero in every cell
     prepared = prepare(data(x), settings=settings)
     assert prepared.x.shape == (n, p)
-    assert (prepared.loadings is None) == (p == len(prepared.genes))
-    assert prepared.expression(prepared.x).shape == (n, len(prepared.genes))
+    assert (prepared.genes.loadings is None) == (p == len(prepared.genes.names))
+    assert prepared.genes.expression(prepared.x).shape == (n, len(prepared.genes.names))
 
 
 # --- layers and embeddings --------------------------------------------------------------------------------------------
@@ -198,9 +209,7 @@ def test_an_embedding_is_used_as_it_is(form):
     prepared = prepare(adata, "obsm:E", Preprocess("yes", n_top_genes=1))
     np.testing.assert_array_equal(prepared.x, x)
     assert prepared.features == (("u", "v") if isinstance(adata.obsm["E"], pd.DataFrame) else ("E_1", "E_2"))
-    assert prepared.genes == ()
-    with one_sentence("does not lead back to genes"):
-        prepared.expression(prepared.x)
+    assert prepared.genes is None
 
 
 def test_a_wide_embedding_is_reduced():
@@ -208,7 +217,7 @@ def test_a_wide_embedding_is_reduced():
     adata.obsm["E"] = np.random.default_rng(0).normal(size=(60, 300))
     prepared = prepare(adata, "obsm:E", Preprocess(n_pcs=7))
     assert prepared.x.shape == (60, 7)
-    assert (prepared.genes, prepared.loadings) == ((), None)
+    assert prepared.genes is None
 
 
 def test_what_can_be_chosen_can_be_prepared():

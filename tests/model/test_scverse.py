@@ -139,6 +139,40 @@ def test_the_units_come_through_a_file(cells, tmp_path, column, real, per):
     assert read_result(again)[0].clock == stream.clock
 
 
+UNCERTAIN = ("cellstream_velocity_uncertainty", "cellstream_growth_uncertainty")
+
+
+def test_an_ensemble_comes_through_a_file_and_goes_with_the_next_result(cells, tmp_path):
+    snapshots = from_anndata(cells, "time")
+    streams = []
+    for size in (3, 1):
+        state = State.initial(snapshots, Config().with_settings(**TINY, ensemble=size))
+        for _ in train(state):
+            pass
+        streams.append(state.result())
+    annotate(streams[0], cells, snapshots, dict(time_key="time"))
+    back = through_a_file(cells, tmp_path)
+    again, *_ = read_result(back)
+    t = back.obs["time"].to_numpy()
+    for stream in (streams[0], again):
+        found = stream.uncertainty(stream.encode(back.X, t), t)
+        np.testing.assert_array_equal(back.obs[UNCERTAIN[0]], found.direction)
+        np.testing.assert_array_equal(back.obs[UNCERTAIN[1]], found.growth)
+    assert back.uns["cellstream"]["units"].keys() >= set(UNCERTAIN)
+    annotate(streams[1], back, snapshots, dict(time_key="time"))
+    back = through_a_file(back, tmp_path)
+    assert not set(UNCERTAIN) & set(back.obs)
+    assert read_result(back)[0].members == ()
+
+
+@pytest.mark.parametrize("name", UNCERTAIN)
+def test_a_name_of_the_ensemble_s_that_is_taken_is_refused(cells, name):
+    cells.obs[name] = 1.0
+    with pytest.raises(UserError, match=rf"already has obs\['{name}'\]"):
+        result_in(cells, dict(time_key="time"))
+    assert (cells.obs[name] == 1).all()
+
+
 def test_scanpy_draws_it(written, tmp_path):
     import matplotlib.pyplot as plt
     import scanpy as sc
