@@ -90,7 +90,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     stream, snapshots, recipe = scverse.read_result(adata)
     for sentence in snapshots.report:
         say(sentence)
-    metrics = evaluation.evaluate(stream, snapshots)
+    labels = scverse.column(adata, snapshots, arguments.labels) if arguments.labels else None
+    metrics = evaluation.evaluate(stream, snapshots, labels)
     truth = scverse.simulated_velocity(adata, snapshots, recipe)
     if truth is not None:
         metrics["va"] = evaluation.alignment(stream, snapshots, truth)
@@ -280,6 +281,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = command("evaluate", evaluate, "Measure a result, each metric beside its yardsticks.")
     one.add_argument("result", metavar="RESULT.h5ad")
+    one.add_argument("--labels", metavar="KEY", help="column of obs with the cells' lineages, for branch accuracy")
     one.add_argument("--json", **wants_json)
 
     one = command("run", run, "Train in a run folder, without a word (what the app starts; for a person: resume).")

@@ -3,29 +3,45 @@
 Keys: ``vc_paper, tc_paper, vc, tc, lonely`` (:func:`metrics.consistency`), ``tc_pca`` (the ``tc`` of 2-D PCA: the
 encoder is told the time; PCA is not), ``trust, trust_pca`` (:func:`metrics.trust_within` of the embedding and of 2-D
 PCA), ``direction``, ``r2`` (:func:`metrics.r2`, on cells that training has not seen, where there are such:
-``r2_unseen`` says whether, ``r2_cells`` on how many), and per time point ``match`` and ``mass``.
+``r2_unseen`` says whether, ``r2_cells`` on how many), and per time point ``match`` and ``mass``; where lineage labels
+are given, ``branch_accuracy`` (:func:`metrics.label_accuracy`) and ``arrivals`` (:func:`arrivals`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.spatial import cKDTree
 
 from cellstream import metrics
+from cellstream.errors import UserError
 from cellstream.held_out import unseen
+from cellstream.networks import Autoencoder
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CHUNK, CellStream
 
 Match = dict[str, dict[str, float]]
 
 
-def evaluate(stream: CellStream, snapshots: Snapshots) -> dict[str, Any]:
-    """Every metric on every cell (sampled where a metric says so)."""
-    s = _Arrays(stream, snapshots)
+def evaluate(
+    stream: CellStream,
+    snapshots: Snapshots,
+    labels: Sequence | np.ndarray | None = None,
+    since: str | None = None,
+    plane: bool = False,
+) -> dict[str, Any]:
+    """Every metric on every cell (sampled where a metric says so).
+
+    ``labels`` are the cells' lineages, one per cell of the snapshots, and ``since`` is the time point from which
+    lineages are followed; see :func:`arrivals`. With ``plane``, an embedding of more than two dimensions is judged by
+    its two leading principal components, onto which velocities are projected, so that results of any dimension compare.
+    """
+    s = _Arrays(stream, snapshots, plane=plane)
     found = metrics.consistency(s.z, s.v, s.index)
     masses = _mass(s)
     return dict(
@@ -43,6 +59,7 @@ def evaluate(stream: CellStream, snapshots: Snapshots) -> dict[str, Any]:
         r2_unseen=bool(s.unseen.any()),
         match={label: {**_match(s, i), "input": _match_input(s, i)} for i, label in s.later},
         mass=masses,
+        **({} if labels is None else _lineages(s, labels, since)),
     )
 
 
@@ -68,7 +85,7 @@ def glance(stream: CellStream, snapshots: Snapshots, cells: int = 400) -> dict[s
 
 def alignment(stream: CellStream, snapshots: Snapshots, v_true: Float[np.ndarray, "n p"]) -> float:
     """VA (Ling et al. 2026, "Metrics"): distance correlation between v_phi at the cells and :func:`true_velocity`."""
-    t = snapshots.times.cpu().numpy().astype(np.float64)[snapshots.index.cpu().numpy()]
+    t = _times(snapshots)
     v = stream.velocity(stream.encode(snapshots.x.cpu().numpy(), t), t)
     return metrics.velocity_alignment(v, true_velocity(stream, snapshots, v_true))
 
@@ -78,9 +95,13 @@ def true_velocity(
 ) -> Float[np.ndarray, "n d"]:
     """J_enc(x) · v_true(x): known velocities of the cells in feature space, as the embedding shows them.
 
-    The Jacobian is that of the encoder with respect to the features, at each cell's own time. In embedding units per
-    the unit of time of ``v_true``.
+    The Jacobian is that of the encoder with respect to the features, at each cell's own time. An embedding that only
+    looks up its cells (t-SNE, a diffusion map, …) has no Jacobian: there it is estimated from the cells
+    (:func:`local_push`). In embedding units per the unit of time of ``v_true``.
     """
+    if type(stream.autoencoder) is not Autoencoder:
+        cells = snapshots.x.cpu().numpy()
+        return local_push(cells, stream.encode(cells, _times(snapshots)), np.asarray(v_true))
     net, like = stream.autoencoder, stream.autoencoder.shift
     tau = snapshots.tau[snapshots.index]
     pushed = []
@@ -91,10 +112,80 @@ def true_velocity(
     return np.concatenate(pushed).astype(np.float32)
 
 
+def local_push(
+    x: Float[np.ndarray, "n p"], z: Float[np.ndarray, "n d"], v: Float[np.ndarray, "n p"], k: int = 50
+) -> Float[np.ndarray, "n d"]:
+    """Ĵ(x) · v(x), with Ĵ the slope of a linear regression of the embedding z on the features x over the k nearest
+    cells (ours).
+
+    Where z is linear in x over all cells, as principal components are, the regression over all of them is taken: it is
+    exact. Directions in which a neighbourhood is hardly spread are left out, below a hundredth of its largest spread.
+    """
+    x, z, v = (np.asarray(part, np.float64) for part in (x, z, v))
+    whole, spread = x - x.mean(0), z - z.mean(0)
+    slope = np.linalg.lstsq(whole, spread, rcond=1e-6)[0]
+    if np.abs(whole @ slope - spread).max() <= 1e-4 * spread.std():
+        return (v @ slope).astype(np.float32)
+    near = cKDTree(x).query(x, min(k, len(x)))[1]
+    pushed = np.empty_like(z)
+    for i, cells in enumerate(near):
+        inverse = np.linalg.pinv(x[cells] - x[cells].mean(0), rcond=1e-2)
+        pushed[i] = v[i] @ (inverse @ (z[cells] - z[cells].mean(0)))
+    return pushed.astype(np.float32)
+
+
+def arrivals(
+    stream: CellStream, snapshots: Snapshots, labels: Sequence | np.ndarray, since: str | None = None
+) -> dict[str, Any]:
+    """Into which lineages the cells of time point ``since`` go, by the model, until the last time point.
+
+    Carried there and weighted by their growth, they are given the labels of the observed cells around them
+    (:func:`metrics.arrivals`). ``since`` is by default the time point before the last. Empty where no cell of the last
+    time point has a label.
+
+    Returns:
+        ``{"from": label, "to": label, "lineages": {name: {"predicted", "observed"}}, "difference": the largest}``.
+
+    Raises:
+        UserError: there is no such time point, or it is the last one, or labels are not one per cell.
+    """
+    return _arrivals(_Arrays(stream, snapshots), np.asarray(labels, dtype=object), since)
+
+
+def _lineages(s: _Arrays, labels: Sequence | np.ndarray, since: str | None) -> dict[str, Any]:
+    labels = np.asarray(labels, dtype=object)
+    reached = _arrivals(s, labels, since)
+    return dict(branch_accuracy=metrics.label_accuracy(s.z, labels), arrivals=reached)
+
+
+def _arrivals(s: _Arrays, labels: np.ndarray, since: str | None) -> dict[str, Any]:
+    if len(labels) != len(s.index):
+        raise UserError(f"Expected one lineage label per cell, {len(s.index):,} in all, but got {len(labels):,}.")
+    last = len(s.labels) - 1
+    start = last - 1 if since is None else s.labels.index(since) if since in s.labels[:last] else -1
+    if start < 0:
+        raise UserError(
+            f"Expected a time point before the last one to follow lineages from, but got {since!r}; there are "
+            f"{', '.join(s.labels[:last])}."
+        )
+    flow = s.stream.push(s.at(s.latent, start), s.times[start], s.times[-1:])
+    weights = np.exp(flow.log_w[0].astype(np.float64))
+    shares = metrics.arrivals(s.seen(flow.z[0]), weights, s.at(s.z, last), labels[s.index == last])
+    if not shares:
+        return {}
+    difference = max(abs(share["predicted"] - share["observed"]) for share in shares.values())
+    return {"from": s.labels[start], "to": s.labels[last], "lineages": shares, "difference": difference}
+
+
+def _times(snapshots: Snapshots) -> Float[np.ndarray, " n"]:
+    """When each cell was measured."""
+    return snapshots.times.cpu().numpy().astype(np.float64)[snapshots.index.cpu().numpy()]
+
+
 class _Arrays:
     """What the metrics read, computed once."""
 
-    def __init__(self, stream: CellStream, snapshots: Snapshots, chosen: np.ndarray | None = None):
+    def __init__(self, stream: CellStream, snapshots: Snapshots, chosen: np.ndarray | None = None, plane: bool = False):
         rows = slice(None) if chosen is None else chosen
         self.stream = stream
         self.x = snapshots.x.cpu().numpy()[rows].astype(np.float32)
@@ -103,12 +194,19 @@ class _Arrays:
         self.times = snapshots.times.cpu().numpy().astype(np.float64)
         self.mass = snapshots.mass.cpu().numpy()
         t = self.times[self.index]
-        self.z = stream.encode(self.x, t)
+        self.latent = stream.encode(self.x, t)
+        self.labels = snapshots.labels
         self.pca = metrics.principal_components(self.x)
-        self.v = stream.velocity(self.z, t)
+        self.axes = metrics.principal_axes(self.latent) if plane and stream.latent_dim > 2 else None
+        self.z = self.seen(self.latent)
+        self.v = self.seen(stream.velocity(self.latent, t))
         self.corner, self.side = metrics.unit_box(self.z)
-        self.flow = stream.push(self.z[self.index == 0], self.times[0], self.times)
+        self.flow = stream.push(self.latent[self.index == 0], self.times[0], self.times)
         self.later = list(enumerate(snapshots.labels))[1:]
+
+    def seen(self, z: np.ndarray) -> np.ndarray:
+        """Points or velocities of the embedding as they are judged: projected, where ``axes`` says so."""
+        return z if self.axes is None else z @ self.axes
 
     def box(self, z: np.ndarray) -> np.ndarray:
         """Points of the embedding in its unit box."""
@@ -127,7 +225,7 @@ def _tc_pca(s: _Arrays) -> float:
 def _r2(s: _Arrays) -> float:
     """Of the decoder, on the cells that training has not seen; on all, where there are none."""
     judged = s.unseen if s.unseen.any() else slice(None)
-    return metrics.r2(s.x[judged], s.stream.decode(s.z[judged]))
+    return metrics.r2(s.x[judged], s.stream.decode(s.latent[judged]))
 
 
 def _yardsticks(start: np.ndarray, observed: np.ndarray) -> dict[str, float]:
@@ -142,7 +240,9 @@ def _yardsticks(start: np.ndarray, observed: np.ndarray) -> dict[str, float]:
 def _match(s: _Arrays, i: int) -> dict[str, float]:
     """Predicted against observed cells of time point ``i`` in the unit-box embedding."""
     observed, weights = s.box(s.at(s.z, i)), np.exp(s.flow.log_w[i].astype(np.float64))
-    return dict(w2=metrics.w2(s.box(s.flow.z[i]), observed, weights), **_yardsticks(s.box(s.at(s.z, 0)), observed))
+    return dict(
+        w2=metrics.w2(s.box(s.seen(s.flow.z[i])), observed, weights), **_yardsticks(s.box(s.at(s.z, 0)), observed)
+    )
 
 
 def _match_input(s: _Arrays, i: int) -> dict[str, float]:
@@ -151,7 +251,7 @@ def _match_input(s: _Arrays, i: int) -> dict[str, float]:
     return dict(
         w2=metrics.w2(s.stream.decode(s.flow.z[i]), observed, weights),
         **_yardsticks(s.at(s.x, 0), observed),
-        autoencoder=metrics.w2(s.stream.decode(s.at(s.z, i)), observed),
+        autoencoder=metrics.w2(s.stream.decode(s.at(s.latent, i)), observed),
     )
 
 

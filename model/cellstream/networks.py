@@ -105,14 +105,18 @@ class Velocity(Dynamics):
 
 
 class Growth(Dynamics):
-    """``g_psi: (t, z) -> d log w / dt``."""
+    """``g_psi: (t, z) -> d log w / dt``; zero everywhere, and without parameters, where growth is not learned."""
 
     def __init__(self, settings: config.Networks):
         super().__init__(settings)
         s = settings
-        self.net = mlp(1 + s.latent_dim, 1, s.growth_layers, s.growth_width, s.dynamics_activation)
+        self.net = (
+            mlp(1 + s.latent_dim, 1, s.growth_layers, s.growth_width, s.dynamics_activation) if s.growth else None
+        )
 
     def forward(self, tau: Float[Tensor, ...], z: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        if self.net is None:
+            return torch.zeros_like(z[:, 0])
         return self.net(self.input(tau, z)).squeeze(1)
 
 

@@ -11,8 +11,11 @@ import torch
 from scipy.spatial.distance import pdist, squareform
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
+from sklearn.neighbors import KNeighborsClassifier
 
 from cellstream import evaluation, metrics
+from cellstream.errors import UserError
+from cellstream.networks import Autoencoder
 from cellstream.presets import preset
 from cellstream.state import State
 from cellstream.stream import CellStream
@@ -136,3 +139,74 @@ def test_true_velocity_is_in_the_cells_own_order_of_chunks(stream, moving_cloud,
     slope = (stream.encode(x + h * v, t) - stream.encode(x - h * v, t)) / (2 * h)
     # cells at a kink of the encoder's ReLU have no derivative
     assert np.median(np.abs(slope - whole)) < 1e-3
+
+
+class LookedUp(Autoencoder):
+    """Stands for an embedding without an encoder: what it has of one must not be differentiated."""
+
+
+def test_linear_embeddings_push_velocities_exactly(stream, moving_cloud):
+    rng = np.random.default_rng(0)
+    v, slope = rng.normal(size=moving_cloud.x.shape), rng.normal(size=(5, 2))
+    pushed = evaluation.local_push(moving_cloud.x.numpy(), moving_cloud.x.numpy() @ slope + 3, v)
+    np.testing.assert_allclose(pushed, v @ slope, atol=1e-4)
+
+
+def test_bent_embeddings_push_velocities_by_their_slope():
+    """z = (x₀², x₁ + sin x₀) has the Jacobian [[2 x₀, 0], [cos x₀, 1]]."""
+    rng = np.random.default_rng(0)
+    x, v = rng.uniform(-2, 2, (2000, 2)), rng.normal(size=(2000, 2))
+    z = np.stack([x[:, 0] ** 2, x[:, 1] + np.sin(x[:, 0])], 1)
+    true = np.stack([2 * x[:, 0] * v[:, 0], np.cos(x[:, 0]) * v[:, 0] + v[:, 1]], 1)
+    pushed = evaluation.local_push(x, z, v)
+    assert np.median(np.linalg.norm(pushed - true, axis=1)) < 0.05
+    assert np.square(pushed - true).sum() < 0.02 * np.square(true).sum()
+
+
+def test_true_velocity_without_an_encoder_is_estimated_from_the_cells(stream, moving_cloud):
+    frozen = LookedUp(5, stream.config.networks)
+    frozen.load_state_dict(stream.autoencoder.state_dict())
+    without = replace(stream, autoencoder=frozen)
+    v = np.random.default_rng(0).normal(size=moving_cloud.x.shape)
+    x, t = moving_cloud.x.numpy(), moving_cloud.times.numpy()[moving_cloud.index.numpy()]
+    expected = evaluation.local_push(x, stream.encode(x, t), v)
+    np.testing.assert_allclose(evaluation.true_velocity(without, moving_cloud, v), expected, atol=1e-5)
+    assert not np.allclose(evaluation.true_velocity(stream, moving_cloud, v), expected, atol=1e-3)
+
+
+def test_lineages_are_followed_by_the_model(stream, moving_cloud):
+    index, last = moving_cloud.index.numpy(), moving_cloud.index.numpy() == 2
+    x, t = moving_cloud.x.numpy(), moving_cloud.times.numpy()[index]
+    labels = np.where(last, np.where(x[:, 1] > 2, "up", "down"), "not assigned")
+    z = stream.encode(x, t)
+    for since, start in ((None, 1), ("0", 0)):
+        flow = stream.push(z[index == start], [0.0, 1.0][start], [3.0])
+        told = KNeighborsClassifier(15).fit(z[last], labels[last]).predict(flow.z[0])
+        w = np.exp(flow.log_w[0].astype(float))
+        found = evaluation.evaluate(stream, moving_cloud, labels, since)
+        share = w[told == "up"].sum() / w.sum()
+        assert found["arrivals"]["from"] == ["0", "1"][start]
+        assert found["arrivals"]["to"] == "3"
+        assert found["arrivals"]["lineages"]["up"]["predicted"] == pytest.approx(share, abs=1e-6)
+        observed = (labels[last] == "up").mean()
+        assert found["arrivals"]["lineages"]["up"]["observed"] == pytest.approx(observed)
+        assert found["arrivals"]["difference"] == pytest.approx(abs(share - observed), abs=1e-6)
+        assert found["branch_accuracy"] == metrics.label_accuracy(z, labels)
+    assert "arrivals" not in evaluation.evaluate(stream, moving_cloud)
+    assert evaluation.arrivals(stream, moving_cloud, ["unknown"] * 190) == {}
+    for wrong in ("3", "noon"):
+        with pytest.raises(UserError, match=r"Expected a time point before the last.*there are 0, 1\."):
+            evaluation.arrivals(stream, moving_cloud, labels, wrong)
+    with pytest.raises(UserError, match="one lineage label per cell, 190 in all, but got 3"):
+        evaluation.arrivals(stream, moving_cloud, ["a", "b", "c"])
+
+
+def test_more_dimensions_are_judged_in_their_principal_plane(moving_cloud):
+    deep = State.initial(moving_cloud, preset("paper", latent_dim=4, **TINY)).result()
+    x, t = moving_cloud.x.numpy(), moving_cloud.times.numpy()[moving_cloud.index.numpy()]
+    z = deep.encode(x, t)
+    pca = PCA(2).fit(z)
+    balls = metrics.consistency(pca.transform(z), deep.velocity(z, t) @ pca.components_.T, moving_cloud.index.numpy())
+    found = evaluation.evaluate(deep, moving_cloud, plane=True)
+    assert (found["vc"], found["tc"]) == pytest.approx((balls.vc, balls.tc), abs=1e-4)
+    assert found["r2"] == pytest.approx(evaluation.evaluate(deep, moving_cloud)["r2"])
