@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.spatial import cKDTree
 
 from cellstream import metrics
 from cellstream.errors import UserError
 from cellstream.held_out import unseen
-from cellstream.networks import Autoencoder
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CHUNK, CellStream
 
@@ -85,7 +83,7 @@ def glance(stream: CellStream, snapshots: Snapshots, cells: int = 400) -> dict[s
 
 def alignment(stream: CellStream, snapshots: Snapshots, v_true: Float[np.ndarray, "n p"]) -> float:
     """VA (Ling et al. 2026, "Metrics"): distance correlation between v_phi at the cells and :func:`true_velocity`."""
-    t = _times(snapshots)
+    t = snapshots.times.cpu().numpy().astype(np.float64)[snapshots.index.cpu().numpy()]
     v = stream.velocity(stream.encode(snapshots.x.cpu().numpy(), t), t)
     return metrics.velocity_alignment(v, true_velocity(stream, snapshots, v_true))
 
@@ -95,13 +93,9 @@ def true_velocity(
 ) -> Float[np.ndarray, "n d"]:
     """J_enc(x) · v_true(x): known velocities of the cells in feature space, as the embedding shows them.
 
-    The Jacobian is that of the encoder with respect to the features, at each cell's own time. An embedding that only
-    looks up its cells (t-SNE, a diffusion map, …) has no Jacobian: there it is estimated from the cells
-    (:func:`local_push`). In embedding units per the unit of time of ``v_true``.
+    The Jacobian is that of the encoder with respect to the features, at each cell's own time. In embedding units per
+    the unit of time of ``v_true``.
     """
-    if type(stream.autoencoder) is not Autoencoder:
-        cells = snapshots.x.cpu().numpy()
-        return local_push(cells, stream.encode(cells, _times(snapshots)), np.asarray(v_true))
     net, like = stream.autoencoder, stream.autoencoder.shift
     tau = snapshots.tau[snapshots.index]
     pushed = []
@@ -110,28 +104,6 @@ def true_velocity(
         v = torch.as_tensor(np.asarray(v_true[i : i + CHUNK]), device=like.device, dtype=like.dtype)
         pushed.append(torch.func.jvp(partial(net.encode, t), (x,), (v,))[1].cpu().numpy())
     return np.concatenate(pushed).astype(np.float32)
-
-
-def local_push(
-    x: Float[np.ndarray, "n p"], z: Float[np.ndarray, "n d"], v: Float[np.ndarray, "n p"], k: int = 50
-) -> Float[np.ndarray, "n d"]:
-    """Ĵ(x) · v(x), with Ĵ the slope of a linear regression of the embedding z on the features x over the k nearest
-    cells (ours).
-
-    Where z is linear in x over all cells, as principal components are, the regression over all of them is taken: it is
-    exact. Directions in which a neighbourhood is hardly spread are left out, below a hundredth of its largest spread.
-    """
-    x, z, v = (np.asarray(part, np.float64) for part in (x, z, v))
-    whole, spread = x - x.mean(0), z - z.mean(0)
-    slope = np.linalg.lstsq(whole, spread, rcond=1e-6)[0]
-    if np.abs(whole @ slope - spread).max() <= 1e-4 * spread.std():
-        return (v @ slope).astype(np.float32)
-    near = cKDTree(x).query(x, min(k, len(x)))[1]
-    pushed = np.empty_like(z)
-    for i, cells in enumerate(near):
-        inverse = np.linalg.pinv(x[cells] - x[cells].mean(0), rcond=1e-2)
-        pushed[i] = v[i] @ (inverse @ (z[cells] - z[cells].mean(0)))
-    return pushed.astype(np.float32)
 
 
 def arrivals(
@@ -175,11 +147,6 @@ def _arrivals(s: _Arrays, labels: np.ndarray, since: str | None) -> dict[str, An
         return {}
     difference = max(abs(share["predicted"] - share["observed"]) for share in shares.values())
     return {"from": s.labels[start], "to": s.labels[last], "lineages": shares, "difference": difference}
-
-
-def _times(snapshots: Snapshots) -> Float[np.ndarray, " n"]:
-    """When each cell was measured."""
-    return snapshots.times.cpu().numpy().astype(np.float64)[snapshots.index.cpu().numpy()]
 
 
 class _Arrays:

@@ -15,7 +15,6 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from cellstream import evaluation, metrics
 from cellstream.errors import UserError
-from cellstream.networks import Autoencoder
 from cellstream.presets import preset
 from cellstream.state import State
 from cellstream.stream import CellStream
@@ -139,39 +138,6 @@ def test_true_velocity_is_in_the_cells_own_order_of_chunks(stream, moving_cloud,
     slope = (stream.encode(x + h * v, t) - stream.encode(x - h * v, t)) / (2 * h)
     # cells at a kink of the encoder's ReLU have no derivative
     assert np.median(np.abs(slope - whole)) < 1e-3
-
-
-class LookedUp(Autoencoder):
-    """Stands for an embedding without an encoder: what it has of one must not be differentiated."""
-
-
-def test_linear_embeddings_push_velocities_exactly(stream, moving_cloud):
-    rng = np.random.default_rng(0)
-    v, slope = rng.normal(size=moving_cloud.x.shape), rng.normal(size=(5, 2))
-    pushed = evaluation.local_push(moving_cloud.x.numpy(), moving_cloud.x.numpy() @ slope + 3, v)
-    np.testing.assert_allclose(pushed, v @ slope, atol=1e-4)
-
-
-def test_bent_embeddings_push_velocities_by_their_slope():
-    """z = (x₀², x₁ + sin x₀) has the Jacobian [[2 x₀, 0], [cos x₀, 1]]."""
-    rng = np.random.default_rng(0)
-    x, v = rng.uniform(-2, 2, (2000, 2)), rng.normal(size=(2000, 2))
-    z = np.stack([x[:, 0] ** 2, x[:, 1] + np.sin(x[:, 0])], 1)
-    true = np.stack([2 * x[:, 0] * v[:, 0], np.cos(x[:, 0]) * v[:, 0] + v[:, 1]], 1)
-    pushed = evaluation.local_push(x, z, v)
-    assert np.median(np.linalg.norm(pushed - true, axis=1)) < 0.05
-    assert np.square(pushed - true).sum() < 0.02 * np.square(true).sum()
-
-
-def test_true_velocity_without_an_encoder_is_estimated_from_the_cells(stream, moving_cloud):
-    frozen = LookedUp(5, stream.config.networks)
-    frozen.load_state_dict(stream.autoencoder.state_dict())
-    without = replace(stream, autoencoder=frozen)
-    v = np.random.default_rng(0).normal(size=moving_cloud.x.shape)
-    x, t = moving_cloud.x.numpy(), moving_cloud.times.numpy()[moving_cloud.index.numpy()]
-    expected = evaluation.local_push(x, stream.encode(x, t), v)
-    np.testing.assert_allclose(evaluation.true_velocity(without, moving_cloud, v), expected, atol=1e-5)
-    assert not np.allclose(evaluation.true_velocity(stream, moving_cloud, v), expected, atol=1e-3)
 
 
 def test_lineages_are_followed_by_the_model(stream, moving_cloud):
