@@ -16,6 +16,8 @@ PALETTE = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#92dadd", "#a96b59", "#e
 INK, MUTED, GRID = "#1d2329", "#667079", "#e4e7ea"
 SIZE = 9
 """Of text, in points."""
+NARROWEST = 0.25
+"""Span of an axis of scores, which lie between 0 and 1."""
 
 
 def drawn(summary: Summary, title: str) -> Figure:
@@ -29,7 +31,13 @@ def _dots(summary: Summary, title: str) -> Figure:
     tall = [0.3 * len(names) * max(1, 0.5 * len(series)) + 0.7 for names, series in sides]
     figure = Figure(figsize=(2.6 + 2.2 * len(table.drawn) + 1.6, sum(tall) + 0.8), layout="constrained")
     grid = figure.subplots(
-        len(summary.data), len(table.drawn), squeeze=False, gridspec_kw=dict(height_ratios=tall), sharey="row"
+        len(summary.data),
+        len(table.drawn),
+        squeeze=False,
+        gridspec_kw=dict(height_ratios=tall),
+        # what is no score has a scale of its own in each data set
+        sharex=False if table.by_setting else "col",
+        sharey="row",
     )
     for axes, data, (names, series) in zip(grid, summary.data, sides, strict=True):
         for ax, key in zip(axes, table.drawn, strict=True):
@@ -37,14 +45,25 @@ def _dots(summary: Summary, title: str) -> Figure:
                 place = (k - (len(series) - 1) / 2) * min(0.7 / len(series), 0.25)
                 _draw_dots(ax, summary, data, names, one, key, place, PALETTE[k % len(PALETTE)])
             _style(ax)
+            ax.tick_params(labelbottom=True)
             ax.set_xlabel(_title(summary, key))
             ax.set_yticks(range(len(names)), names)
             ax.set_ylim(len(names) - 0.5, -0.5)
         axes[0].set_title(data, loc="left", fontsize=SIZE + 1, color=INK)
-        if len(series) > 1:
+        if len(series) > 1 and (data == summary.data[0] or table.by_setting):
             axes[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=SIZE, labelcolor=INK)
+    for ax in grid.flat:
+        _roomy(ax, 0.0 if table.by_setting else None)
     _caption(figure, summary, title)
     return figure
+
+
+def _roomy(ax: Axes, start: float | None) -> None:
+    """From ``start``, or wide enough that scores which hardly differ look so."""
+    low, high = ax.get_xlim()
+    low, high = (start, high) if start is not None else (min(low, high - NARROWEST), high)
+    ax.set_xlim(low, high)
+    ax.locator_params(axis="x", nbins=4)
 
 
 def _names(summary: Summary, data: str) -> tuple[list[str], list[str]]:
