@@ -110,12 +110,13 @@ class Growth(Dynamics):
     def __init__(self, settings: config.Networks):
         super().__init__(settings)
         s = settings
-        self.net = (
-            mlp(1 + s.latent_dim, 1, s.growth_layers, s.growth_width, s.dynamics_activation) if s.growth else None
-        )
+        self.learned = s.growth
+        self.net = mlp(1 + s.latent_dim, 1, s.growth_layers, s.growth_width, s.dynamics_activation)
+        if not self.learned:
+            self.net = nn.Sequential()
 
     def forward(self, tau: Float[Tensor, ...], z: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        if self.net is None:
+        if not self.learned:
             return torch.zeros_like(z[:, 0])
         return self.net(self.input(tau, z)).squeeze(1)
 

@@ -3,6 +3,9 @@
 Every prediction is a weighted cloud of points. All are compared in the same way: m points of it against m of the
 observed cells; the noise floor is m others of these against them. m is at most half the observed cells, the number of
 cells of either neighbouring time point, and 2000. The mean over :data:`SPLITS` random splits.
+
+Between finite samples, W_2 is kind to clouds of too little spread: in many dimensions they can fall below the floor.
+So the spread of each prediction, as a share of that of the observed cells, stands beside it.
 """
 
 from __future__ import annotations
@@ -40,17 +43,21 @@ class Gap:
         return (self.time - self.start) / (self.end - self.start)
 
     def score(self, clouds: dict[str, Cloud], seed: int) -> dict[str, float]:
-        """W_2 of each prediction to the observed cells, and the ``noise floor``."""
+        """W_2 of each prediction and of the ``noise floor`` to the observed cells, as ``w2 NAME``; and ``spread NAME``,
+        √(total variance of the prediction / that of the observed cells)."""
         sizes = (len(self.observed) // 2, len(self.before), len(self.after), MOST)
-        m, total = min(sizes), {name: 0.0 for name in (*clouds, "noise floor")}
+        m, w2 = min(sizes), {name: 0.0 for name in ("noise floor", *clouds)}
         for split in range(SPLITS):
             rng = np.random.default_rng((seed, split))
             order = rng.permutation(len(self.observed))
             one, other = self.observed[order[:m]], self.observed[order[m : 2 * m]]
-            total["noise floor"] += metrics.w2(other, one)
+            w2["noise floor"] += metrics.w2(other, one) / SPLITS
             for name, (points, weights) in clouds.items():
-                total[name] += metrics.w2(metrics.resampled(points, weights, m, rng), one)
-        return {name: value / SPLITS for name, value in total.items()}
+                w2[name] += metrics.w2(metrics.resampled(points, weights, m, rng), one) / SPLITS
+        spread = {name: _variance(cloud) / _variance(even(self.observed)) for name, cloud in clouds.items()}
+        return {f"w2 {name}": value for name, value in w2.items()} | {
+            f"spread {name}": float(np.sqrt(value)) for name, value in spread.items()
+        }
 
 
 def yardsticks(gap: Gap) -> dict[str, Cloud]:
@@ -104,8 +111,15 @@ def even(x: np.ndarray) -> Cloud:
     return x, np.full(len(x), 1 / len(x))
 
 
+def _variance(cloud: Cloud) -> float:
+    """Total variance of a weighted cloud."""
+    points, weights = cloud
+    mean = np.average(points, axis=0, weights=weights)
+    return float(np.average(np.square(points - mean).sum(1), weights=weights))
+
+
 def judged(stream: CellStream, case: Case, i: int, seed: int) -> dict[str, Any]:
     """All predictions of a model of ``case.without(i)`` for time point ``i``."""
     gap = Gap(case, i)
     found = gap.score(predictions(stream, gap), seed)
-    return {name: value for name, value in found.items() if name != "noise floor"}
+    return {name: value for name, value in found.items() if "noise floor" not in name}

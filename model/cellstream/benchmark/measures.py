@@ -55,7 +55,7 @@ def alignment(stream: CellStream, case: Case) -> dict[str, Any]:
 def in_plane(stream: CellStream, case: Case) -> tuple[np.ndarray, np.ndarray]:
     """Cells and velocities in the embedding, of more than two dimensions in its principal plane."""
     s = case.snapshots
-    t = s.times.cpu().numpy()[s.index.cpu().numpy()]
+    t = s.times.cpu().numpy().astype(np.float64)[s.index.cpu().numpy()]
     z = stream.encode(s.x.cpu().numpy(), t)
     v = stream.velocity(z, t)
     if stream.latent_dim <= 2:
@@ -68,7 +68,7 @@ def require_finite(stream: CellStream, case: Case) -> None:
     """Raise the :class:`UserError` of a fit that carries cells out of the numbers."""
     s = case.snapshots
     first = s.cells(0).cpu().numpy()
-    times = s.times.cpu().numpy()
+    times = s.times.cpu().numpy().astype(np.float64)
     flow = stream.push(stream.encode(s.x.cpu().numpy()[first], times[0]), times[0], times)
     if not all(np.isfinite(part).all() for part in (*in_plane(stream, case), flow.z, np.exp(flow.log_w))):
         raise UserError("The fitted fields carry cells to where positions or masses are no longer numbers.")

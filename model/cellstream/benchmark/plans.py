@@ -53,7 +53,7 @@ class Table:
     paper_digits: int = 2
     """With which the paper prints them."""
     by_setting: bool = False
-    """Settings are the table's columns, which show the one metric there is."""
+    """Settings are the table's columns, and each metric has a table of its own."""
     over: str = ""
     """Settings are values of this quantity: the figure has lines over them."""
     note: str = ""
@@ -80,14 +80,15 @@ def by_prediction(record: Record) -> list[Row]:
     """One row per prediction that was made from a fit."""
     if record.failed:
         return [row_of(record)]
-    names = {name: f"{record.method}, {name}" for name in record.metrics}
+    found: dict[str, dict[str, float | None]] = {}
+    for key, value in record.metrics.items():
+        what, _, name = key.partition(" ")
+        found.setdefault(name, {})[what] = value
+    alone = len(found) == 1
+    names = {name: record.method if alone else f"{record.method}, {name}" for name in found}
     if record.method == "yardsticks":
-        names = {name: name for name in record.metrics}
-    elif len(record.metrics) == 1:
-        names = dict.fromkeys(record.metrics, record.method)
-    return [
-        replace(row_of(record), method=names[name], metrics={"w2": value}) for name, value in record.metrics.items()
-    ]
+        names = {name: name for name in found}
+    return [replace(row_of(record), method=names[name], metrics=values) for name, values in found.items()]
 
 
 def _as_in_paper(method: str) -> str:
@@ -192,14 +193,15 @@ TABLES: dict[str, Table] = {
             "fewer where a neighbouring time point has fewer, and at most 2000. Means over five such splits.",
             3,
             fits.left_out,
-            (Column("w2", "W₂"),),
+            (Column("w2", "W₂"), Column("spread", "Spread against that of the observed cells", 2)),
             ("w2",),
             rows=by_prediction,
             by_setting=True,
             note="Decoded: cells of the time point before, carried on and decoded. Residual: these cells in the input "
             "space, plus what the decoder says of their way. Both sides: that, and from the time point after "
             "backwards, mixed by closeness in time. Linear OT interpolation: along an exact plan between the "
-            "neighbours.",
+            "neighbours. Between finite samples W₂ is kind to clouds of too little spread, which in many dimensions "
+            "can fall below the noise floor: read it beside the spread.",
         ),
     )
 }

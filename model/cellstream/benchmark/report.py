@@ -107,8 +107,12 @@ def page(name: str, summary: Summary, quick: bool) -> str:
     table = summary.table
     parts = [f"# {name}: {table.title}", *([QUICK] if quick else []), table.text]
     for data in summary.data:
-        body = _by_setting if table.by_setting else _by_column
-        parts += [f"## {data}", _grid(body(summary, data))]
+        parts.append(f"## {data}")
+        if table.by_setting:
+            for column in table.columns:
+                parts += [f"{column.title}:", _grid(_by_setting(summary, data, column))]
+        else:
+            parts.append(_grid(_by_column(summary, data)))
         lineages = _lineages(summary, data)
         if len(lineages) > 1:
             parts += ["Share of the cells' mass that arrives in each lineage:", _grid(lineages)]
@@ -144,9 +148,9 @@ def _by_column(summary: Summary, data: str) -> list[list[str]]:
     return rows
 
 
-def _by_setting(summary: Summary, data: str) -> list[list[str]]:
+def _by_setting(summary: Summary, data: str, column: Column) -> list[list[str]]:
     """Methods in rows, settings in columns, and the mean over these."""
-    column, settings = summary.table.columns[0], summary.names("setting", data)
+    settings = summary.names("setting", data)
     rows = [["prediction", *settings, "mean"]]
     for method in summary.names("method", data):
         keys = [(data, method, setting) for setting in settings]
