@@ -195,22 +195,41 @@ def test_a_fit_that_diverges_is_recorded_with_its_sentence(command, tmp_path):
     found = kept(tmp_path / "out")
     assert len(found) == 4
     bad = found["table1_quick-cells-mioflow-default-1.json"]
-    assert (bad["failed"], bad["metrics"]) == (sentence, {})
+    assert (bad["failed"], bad["metrics"], bad["diverged"]) == (sentence, {}, True)
     page = (tmp_path / "out" / "table1-quick.md").read_text()
     assert "not to be quoted" in page
     assert f"- cells, MIOFlow, seed 1: {sentence}" in page
     row = next(row for row in grids(page)[0] if row["method"] == "MIOFlow")
     assert set(row.values()) == {"MIOFlow", "–"}
-    table = list(csv.DictReader((tmp_path / "out" / "table1-quick.csv").open()))
+    table = list(csv.DictReader((tmp_path / "out" / "table1-quick.csv").read_text().splitlines()))
     assert [row["seed"] for row in table if row["failed"]] == ["0", "1"]
     assert not any("nan" in row["value"] for row in table)
+
+
+def test_what_diverged_is_not_tried_again_and_what_was_refused_is(command, tmp_path, monkeypatch):
+    asked = []
+
+    def refused(snapshots, **how):
+        asked.append("refused")
+        raise UserError("Expected the package magic: install it.")
+
+    def diverging(snapshots, **how):
+        asked.append("diverged")
+        raise Diverged
+
+    monkeypatch.setattr(REGISTRY["TIGON + PCA"], "fit", refused)
+    monkeypatch.setattr(REGISTRY["MIOFlow"], "fit", diverging)
+    for _ in range(2):
+        assert command("table1", "--methods", "TIGON + PCA,MIOFlow")[0] == 0
+    assert asked == ["refused", "diverged", "refused"]
+    assert "Expected the package magic: install it." in (tmp_path / "out" / "table1-quick.md").read_text()
 
 
 def test_fields_that_are_no_numbers_count_as_diverged(moving_cloud):
     state = State.initial(moving_cloud, preset("paper"))
     with torch.no_grad():
         state.velocity.net[-1].bias[0] = math.inf
-    with pytest.raises(UserError, match="no longer numbers"):
+    with pytest.raises(Diverged, match="no longer numbers"):
         measures.everything(state.result(), Case("cloud", moving_cloud))
 
 
@@ -218,7 +237,9 @@ def test_fields_that_are_no_numbers_count_as_diverged(moving_cloud):
 
 
 def record(method: str, seed: int, failed: str = "", **values: float | None) -> Record:
-    return Record("table1", "ipsc", method, "", seed, f"{method}{seed}", 1.0, values, failed, "2026-01-01", "abc")
+    return Record(
+        "table1", "ipsc", method, "", seed, f"{method}{seed}", 1.0, values, failed, date="2026-01-01", commit="abc"
+    )
 
 
 def test_tables_hold_means_and_deviations_of_the_records():

@@ -51,8 +51,12 @@ def _dots(summary: Summary, title: str) -> Figure:
             ax.set_ylim(len(names) - 0.5, -0.5)
         axes[0].set_title(data, loc="left", fontsize=SIZE + 1, color=INK)
         if len(series) > 1 and (data == summary.data[0] or table.by_setting):
-            axes[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=SIZE, labelcolor=INK)
-    for ax in grid.flat:
+            legend = axes[-1].legend(
+                loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=SIZE, labelcolor=INK
+            )
+            if table.by_setting:
+                legend.set_title("time point", prop=dict(size=SIZE))
+    for ax in grid.flat if table.by_setting else grid[0]:
         _roomy(ax, 0.0 if table.by_setting else None)
     _caption(figure, summary, title)
     return figure
@@ -61,8 +65,8 @@ def _dots(summary: Summary, title: str) -> Figure:
 def _roomy(ax: Axes, start: float | None) -> None:
     """From ``start``, or wide enough that scores which hardly differ look so."""
     low, high = ax.get_xlim()
-    low, high = (start, high) if start is not None else (min(low, high - NARROWEST), high)
-    ax.set_xlim(low, high)
+    low = min(low, high - NARROWEST) if start is None else start
+    ax.set_xlim(low, high + 0.04 * (high - low))
     ax.locator_params(axis="x", nbins=4)
 
 

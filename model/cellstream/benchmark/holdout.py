@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from cellstream import metrics
 from cellstream.benchmark.cases import Case
-from cellstream.errors import UserError
+from cellstream.benchmark.measures import Lost
 from cellstream.stream import CellStream
 
 SPLITS = 5
@@ -101,7 +101,7 @@ def _carried(stream: CellStream, x: np.ndarray, start: float, time: float) -> tu
     there = stream.decode(flow.z[0]).astype(np.float64)
     moved = x + there - stream.decode(z)
     if not (np.isfinite(moved).all() and np.isfinite(weights).all() and weights.sum() > 0):
-        raise UserError("The fitted fields carry cells to where positions or masses are no longer numbers.")
+        raise Lost
     weights /= weights.sum()
     return (there, weights), (moved, weights)
 

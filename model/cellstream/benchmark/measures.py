@@ -9,13 +9,21 @@ import numpy as np
 
 from cellstream import evaluation, metrics
 from cellstream.benchmark.cases import Case
-from cellstream.errors import UserError
+from cellstream.errors import Diverged, UserError
 from cellstream.stream import CellStream
 
 VERSION = 1
 """To be raised where a measure changes its meaning: what was measured before is then measured anew."""
 RADII = (0.01, 0.05, 0.1)
 """Of the balls of VC and TC, as in the paper's table 5."""
+
+
+class Lost(Diverged):
+    """The fields of a fit carry cells out of the numbers."""
+
+    def __init__(self) -> None:
+        UserError.__init__(self, "The fitted fields carry cells to where positions or masses are no longer numbers.")
+
 
 Measure = Callable[[CellStream, Case], dict[str, Any]]
 
@@ -65,13 +73,13 @@ def in_plane(stream: CellStream, case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 
 def require_finite(stream: CellStream, case: Case) -> None:
-    """Raise the :class:`UserError` of a fit that carries cells out of the numbers."""
+    """Raise :class:`Lost` where the fit carries cells out of the numbers."""
     s = case.snapshots
     first = s.cells(0).cpu().numpy()
     times = s.times.cpu().numpy().astype(np.float64)
     flow = stream.push(stream.encode(s.x.cpu().numpy()[first], times[0]), times[0], times)
     if not all(np.isfinite(part).all() for part in (*in_plane(stream, case), flow.z, np.exp(flow.log_w))):
-        raise UserError("The fitted fields carry cells to where positions or masses are no longer numbers.")
+        raise Lost
 
 
 def _at_radii(stream: CellStream, case: Case) -> dict[str, float]:

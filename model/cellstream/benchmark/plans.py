@@ -193,8 +193,8 @@ TABLES: dict[str, Table] = {
             "fewer where a neighbouring time point has fewer, and at most 2000. Means over five such splits.",
             3,
             fits.left_out,
-            (Column("w2", "W₂"), Column("spread", "Spread against that of the observed cells", 2)),
-            ("w2",),
+            (Column("w2", "W₂"), Column("spread", "spread, of that of the observed cells", 2)),
+            ("w2", "spread"),
             rows=by_prediction,
             by_setting=True,
             note="Decoded: cells of the time point before, carried on and decoded. Residual: these cells in the input "

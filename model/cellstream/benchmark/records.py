@@ -20,7 +20,7 @@ import torch
 
 from cellstream import __version__
 from cellstream.benchmark.methods import Progress
-from cellstream.errors import UserError
+from cellstream.errors import Diverged, UserError
 from cellstream.files import whole
 from cellstream.terminal import as_json
 
@@ -65,6 +65,8 @@ class Record:
     seconds: float
     metrics: dict[str, float | None] = field(default_factory=dict)
     failed: str = ""
+    diverged: bool = False
+    """The fit left the numbers and would again; what failed for another reason is tried anew."""
     date: str = ""
     commit: str = ""
     machine: dict[str, Any] = field(default_factory=dict)
@@ -95,7 +97,7 @@ class Folder:
     def find(self, job: Job) -> Record | None:
         """The record of this very fit, be it of another table, under the job's own name."""
         found = self.by_hash.get(job.hash)
-        if found is None:
+        if found is None or (found.failed and not found.diverged):
             return None
         words = dict(table=job.table, data=job.data, method=job.method, setting=job.setting)
         own = Record(**{**asdict(found), **words})
@@ -123,7 +125,7 @@ class Told:
 def run(jobs: Iterable[Job], folder: Folder, on_progress: Progress) -> Iterator[Told]:
     """Make what has not been made yet; yields before and after each job. ``on_progress`` hears of steps within one.
 
-    A fit that diverges, or that its method refuses for these data, is recorded with its sentence.
+    A fit that diverges, or that its method refuses, is recorded with its sentence.
     """
     jobs = list(jobs)
     for done, job in enumerate(jobs):
@@ -139,17 +141,17 @@ def made(job: Job, on_progress: Progress) -> Record:
     """The job's fit, made now."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small networks run faster on one, and results do not depend on the machine's number
-    began, metrics, failed = time.monotonic(), {}, ""
+    began, metrics, failed, diverged = time.monotonic(), {}, "", False
     try:
         metrics = job.work(on_progress)
     except UserError as error:
-        failed = str(error)
+        failed, diverged = str(error), isinstance(error, Diverged)
     finally:
         torch.set_num_threads(threads)
     seconds = time.monotonic() - began
     words = (job.table, job.data, job.method, job.setting, job.seed, job.hash, round(seconds, 2))
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    return Record(*words, metrics, failed, date, commit(), machine(), job.identity)
+    return Record(*words, metrics, failed, diverged, date, commit(), machine(), job.identity)
 
 
 @cache
