@@ -193,7 +193,7 @@ TABLES: dict[str, Table] = {
             "fewer where a neighbouring time point has fewer, and at most 2000. Means over five such splits.",
             3,
             fits.left_out,
-            (Column("w2", "W₂"), Column("spread", "spread, of that of the observed cells", 2)),
+            (Column("w2", "W₂"), Column("spread", "spread / observed", 2)),
             ("w2", "spread"),
             rows=by_prediction,
             by_setting=True,
