@@ -116,9 +116,9 @@ def _lines(summary: Summary, title: str) -> Figure:
             told = [(x, y) for x, y in told if y is not None]
             # both presets stand beside the paper's one CellStream, which is drawn once
             if told and not (method.startswith("CellStream") and k):
-                ax.plot(
-                    *zip(*told, strict=True), "--D", color=colour, markersize=4, markerfacecolor="none", linewidth=0.8
-                )
+                x, y = zip(*told, strict=True)
+                label = "" if points else f"{method}, the paper's"
+                ax.plot(x, y, "--D", color=colour, markersize=4, markerfacecolor="none", linewidth=0.8, label=label)
         _style(ax)
         ax.set_xlabel(table.over)
         ax.set_ylabel(_title(summary, key))
