@@ -82,9 +82,9 @@ def tigon_in_components(quick: bool = False, d: int = 10) -> Method:
     """TIGON in ``d`` principal components, or all where there are fewer."""
 
     def fit(snapshots: Snapshots, seed: int, on_progress: Progress) -> CellStream:
-        from cellstream.baselines.tigon import tigon_pca
+        from cellstream.baselines.tigon_dynamics import fit_pca
 
-        return tigon_pca(snapshots, seed, quick, on_progress, d=min(d, snapshots.x.shape[1]), name=name)
+        return fit_pca(snapshots, seed, quick, on_progress, d=min(d, snapshots.x.shape[1]), name=name)
 
     name = f"TIGON + PCA d={d}"
     return Method(name, dict(method=name, quick=quick, code=_baselines_code()), fit)
