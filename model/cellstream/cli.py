@@ -1,4 +1,4 @@
-"""The command line: ``cellstream fit | evaluate | run | resume | simulate | datasets | app | presets | settings``.
+"""The command line: ``cellstream fit | evaluate | benchmark | run | resume | simulate | …``.
 
 A user's mistake is one sentence on stderr and exit code 2. Everything heavy is imported where it is used, so that
 help comes at once.
@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cellstream import __version__
+from cellstream.benchmark import NAMES as TABLE_NAMES
 from cellstream.config import Config, find, settings
 from cellstream.errors import UserError, is_memory
 from cellstream.files import new_file, path_of, resuming, whole
@@ -91,7 +92,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     stream, snapshots, recipe = scverse.read_result(adata)
     for sentence in snapshots.report:
         say(sentence)
-    metrics = evaluation.evaluate(stream, snapshots)
+    labels = scverse.column(adata, snapshots, arguments.labels) if arguments.labels else None
+    metrics = evaluation.evaluate(stream, snapshots, labels)
     table = evaluation.per_feature(stream, snapshots)
     if stream.genes is not None and stream.genes.loadings is not None:
         table, totals = evaluation.per_gene(stream, snapshots, scverse.expression(adata, stream, snapshots, recipe))
@@ -103,6 +105,23 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if truth is not None:
         metrics["va"] = evaluation.alignment(stream, snapshots, truth)
     write(as_json(metrics) if arguments.json else table_of(metrics) + "\n" + growth_of(stream.clock.rate_unit))
+    return 0
+
+
+def benchmark(arguments: argparse.Namespace) -> int:
+    from cellstream.benchmark.command import Options, benchmark
+
+    methods = [name.strip() for words in arguments.methods for name in words.split(",") if name.strip()]
+    options = Options(
+        tuple(arguments.data),
+        tuple(methods),
+        arguments.seeds,
+        arguments.quick,
+        arguments.time_key,
+        arguments.labels,
+    )
+    for path in benchmark(arguments.name, arguments.out, options):
+        write(f"{path}\n")
     return 0
 
 
@@ -289,7 +308,19 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("result", metavar="RESULT.h5ad")
     one.add_argument("--genes", metavar="FILE.csv", help="write how much of each gene the decoder returns")
     one.add_argument("--overwrite", action="store_true", help="replace FILE.csv where it exists")
+    one.add_argument("--labels", metavar="KEY", help="column of obs with the cells' lineages, for branch accuracy")
     one.add_argument("--json", **wants_json)
+
+    one = command("benchmark", benchmark, "Make one of the paper's tables anew, beside the paper's numbers.")
+    one.add_argument("name", metavar="NAME", help=f"one of {', '.join(TABLE_NAMES)}")
+    one.add_argument("--out", required=True, metavar="DIR", help="where the table goes, and what it is made of")
+    data = "a name or a file, with what is read behind an @, as in cells.h5ad@obsm:X_scVI (default emt and ipsc)"
+    one.add_argument("--data", action="append", default=[], metavar="NAME|FILE", help=f"may be repeated: {data}")
+    one.add_argument("--methods", action="append", default=[], metavar="A,B", help="some of the table's (default all)")
+    one.add_argument("--seeds", type=int, metavar="N", help="fits of each kind (default 6 in table2, elsewhere 3)")
+    one.add_argument("--quick", action="store_true", help="few cells, few steps: shows that all works, nothing more")
+    one.add_argument("--time-key", metavar="KEY", help="column of obs with the time, for files")
+    one.add_argument("--labels", metavar="KEY", help="column of obs with the cells' lineages, for files")
 
     one = command("run", run, "Train in a run folder, without a word (what the app starts; for a person: resume).")
     one.add_argument("folder", metavar="FOLDER")

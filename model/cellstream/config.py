@@ -64,6 +64,13 @@ class Networks:
     velocity_width: int = setting(10, "Units in each of its hidden layers.", symbol="v_φ", bounds=(1, 2048))
     growth_layers: int = setting(3, "Hidden layers of the growth network.", symbol="g_ψ", bounds=(0, 12))
     growth_width: int = setting(10, "Units in each of its hidden layers.", symbol="g_ψ", bounds=(1, 2048))
+    growth: bool = setting(
+        True,
+        "Learn growth. Without it every cell keeps its weight, and populations of any size are matched as if they were "
+        "of one (ours, for the paper's ablation).",
+        label="Learn growth",
+        symbol="g_ψ",
+    )
     dynamics_activation: str = setting(
         "tanh", "Activation of the velocity and growth networks.", choices=("tanh", "silu", "softplus", "relu")
     )

@@ -4,12 +4,14 @@ Keys: ``vc_paper, tc_paper, vc, tc, lonely`` (:func:`metrics.consistency`), ``tc
 encoder is told the time; PCA is not), ``trust, trust_pca`` (:func:`metrics.trust_within` of the embedding and of PCA),
 ``direction``, ``r2`` (:func:`metrics.r2`, on cells that training has not seen, where there are such: ``r2_unseen`` says
 whether, ``r2_cells`` on how many), ``r2_pca`` (of PCA, fitted to the other cells), ``r2_per_feature`` (of at most
-:data:`LISTED` features, best and worst), and per time point ``match`` and ``mass``. PCA has as many dimensions as the
-embedding.
+:data:`LISTED` features, best and worst), and per time point ``match`` and ``mass``. Where lineage
+labels are given, ``branch_accuracy`` (:func:`metrics.label_accuracy`) and ``arrivals`` (:func:`arrivals`). PCA has as
+many dimensions as the embedding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -32,9 +34,20 @@ ROWS = 2048
 """Cells of all genes that are held at once."""
 
 
-def evaluate(stream: CellStream, snapshots: Snapshots) -> dict[str, Any]:
-    """Every metric on every cell (sampled where a metric says so)."""
-    s = _Arrays(stream, snapshots)
+def evaluate(
+    stream: CellStream,
+    snapshots: Snapshots,
+    labels: Sequence | np.ndarray | None = None,
+    since: str | None = None,
+    plane: bool = False,
+) -> dict[str, Any]:
+    """Every metric on every cell (sampled where a metric says so).
+
+    ``labels`` are the cells' lineages, one per cell of the snapshots, and ``since`` is the time point from which
+    lineages are followed; see :func:`arrivals`. With ``plane``, an embedding of more than two dimensions is judged by
+    its two leading principal components, onto which velocities are projected, so that results of any dimension compare.
+    """
+    s = _Arrays(stream, snapshots, plane=plane)
     found = metrics.consistency(s.z, s.v, s.index)
     masses = _mass(s)
     return dict(
@@ -54,6 +67,7 @@ def evaluate(stream: CellStream, snapshots: Snapshots) -> dict[str, Any]:
         r2_unseen=bool(s.unseen.any()),
         match={label: {**_match(s, i), "input": _match_input(s, i)} for i, label in s.later},
         mass=masses,
+        **({} if labels is None else _lineages(s, labels, since)),
     )
 
 
@@ -155,10 +169,53 @@ def true_velocity(
     return np.concatenate(pushed).astype(np.float32)
 
 
+def arrivals(
+    stream: CellStream, snapshots: Snapshots, labels: Sequence | np.ndarray, since: str | None = None
+) -> dict[str, Any]:
+    """Into which lineages the cells of time point ``since`` go, by the model, until the last time point.
+
+    Carried there and weighted by their growth, they are given the labels of the observed cells around them
+    (:func:`metrics.arrivals`). ``since`` is by default the time point before the last. Empty where no cell of the last
+    time point has a label.
+
+    Returns:
+        ``{"from": label, "to": label, "lineages": {name: {"predicted", "observed"}}, "difference": the largest}``.
+
+    Raises:
+        UserError: there is no such time point, or it is the last one, or labels are not one per cell.
+    """
+    return _arrivals(_Arrays(stream, snapshots), np.asarray(labels, dtype=object), since)
+
+
+def _lineages(s: _Arrays, labels: Sequence | np.ndarray, since: str | None) -> dict[str, Any]:
+    labels = np.asarray(labels, dtype=object)
+    reached = _arrivals(s, labels, since)
+    return dict(branch_accuracy=metrics.label_accuracy(s.z, labels), arrivals=reached)
+
+
+def _arrivals(s: _Arrays, labels: np.ndarray, since: str | None) -> dict[str, Any]:
+    if len(labels) != len(s.index):
+        raise UserError(f"Expected one lineage label per cell, {len(s.index):,} in all, but got {len(labels):,}.")
+    last = len(s.labels) - 1
+    start = last - 1 if since is None else s.labels.index(since) if since in s.labels[:last] else -1
+    if start < 0:
+        raise UserError(
+            f"Expected a time point before the last one to follow lineages from, but got {since!r}; there are "
+            f"{', '.join(s.labels[:last])}."
+        )
+    flow = s.stream.push(s.at(s.latent, start), s.times[start], s.times[-1:])
+    weights = np.exp(flow.log_w[0].astype(np.float64))
+    shares = metrics.arrivals(s.seen(flow.z[0]), weights, s.at(s.z, last), labels[s.index == last])
+    if not shares:
+        return {}
+    difference = max(abs(share["predicted"] - share["observed"]) for share in shares.values())
+    return {"from": s.labels[start], "to": s.labels[last], "lineages": shares, "difference": difference}
+
+
 class _Arrays:
     """What the metrics read, computed once."""
 
-    def __init__(self, stream: CellStream, snapshots: Snapshots, chosen: np.ndarray | None = None):
+    def __init__(self, stream: CellStream, snapshots: Snapshots, chosen: np.ndarray | None = None, plane: bool = False):
         rows = slice(None) if chosen is None else chosen
         self.stream = stream
         self.x = snapshots.x.cpu().numpy()[rows].astype(np.float32)
@@ -167,11 +224,14 @@ class _Arrays:
         self.times = snapshots.times.cpu().numpy().astype(np.float64)
         self.mass = snapshots.mass.cpu().numpy()
         t = self.times[self.index]
-        self.z = stream.encode(self.x, t)
-        self.pca = metrics.principal_components(self.x, stream.latent_dim)
-        self.v = stream.velocity(self.z, t)
+        self.latent = stream.encode(self.x, t)
+        self.labels = snapshots.labels
+        self.pca = metrics.principal_components(self.x, 2 if plane else stream.latent_dim)
+        self.axes = metrics.principal_axes(self.latent) if plane and stream.latent_dim > 2 else None
+        self.z = self.seen(self.latent)
+        self.v = self.seen(stream.velocity(self.latent, t))
         self.corner, self.side = metrics.unit_box(self.z)
-        self.flow = stream.push(self.z[self.index == 0], self.times[0], self.times)
+        self.flow = stream.push(self.latent[self.index == 0], self.times[0], self.times)
         self.later = list(enumerate(snapshots.labels))[1:]
 
     @cached_property
@@ -182,12 +242,16 @@ class _Arrays:
     @cached_property
     def back(self) -> np.ndarray:
         """What the decoder makes of them."""
-        return self.stream.decode(self.z[self.judged])
+        return self.stream.decode(self.latent[self.judged])
 
     @cached_property
     def back_pca(self) -> np.ndarray:
         """What the principal components of the cells seen, as many as the embedding has axes, leave of them."""
         return metrics.through_pca(self.x[~self.unseen], self.x[self.judged], self.stream.latent_dim)
+
+    def seen(self, z: np.ndarray) -> np.ndarray:
+        """Points or velocities of the embedding as they are judged: projected, where ``axes`` says so."""
+        return z if self.axes is None else z @ self.axes
 
     def box(self, z: np.ndarray) -> np.ndarray:
         """Points of the embedding in its unit box."""
@@ -225,7 +289,9 @@ def _yardsticks(start: np.ndarray, observed: np.ndarray) -> dict[str, float]:
 def _match(s: _Arrays, i: int) -> dict[str, float]:
     """Predicted against observed cells of time point ``i`` in the unit-box embedding."""
     observed, weights = s.box(s.at(s.z, i)), np.exp(s.flow.log_w[i].astype(np.float64))
-    return dict(w2=metrics.w2(s.box(s.flow.z[i]), observed, weights), **_yardsticks(s.box(s.at(s.z, 0)), observed))
+    return dict(
+        w2=metrics.w2(s.box(s.seen(s.flow.z[i])), observed, weights), **_yardsticks(s.box(s.at(s.z, 0)), observed)
+    )
 
 
 def _match_input(s: _Arrays, i: int) -> dict[str, float]:
@@ -234,7 +300,7 @@ def _match_input(s: _Arrays, i: int) -> dict[str, float]:
     return dict(
         w2=metrics.w2(s.stream.decode(s.flow.z[i]), observed, weights),
         **_yardsticks(s.at(s.x, 0), observed),
-        autoencoder=metrics.w2(s.stream.decode(s.at(s.z, i)), observed),
+        autoencoder=metrics.w2(s.stream.decode(s.at(s.latent, i)), observed),
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import ot
-from jaxtyping import Float, Int
+import pandas as pd
+from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 CHUNK = 1024
@@ -147,6 +149,13 @@ def through_pca(seen: Float[np.ndarray, "n p"], x: Float[np.ndarray, "m p"], d: 
     return pca.inverse_transform(pca.transform(x)).astype(x.dtype)
 
 
+def principal_axes(x: Float[np.ndarray, "n p"], d: int = 2) -> Float[np.ndarray, "p d"]:
+    """Unit vectors along the leading principal components, in columns."""
+    from sklearn.decomposition import PCA
+
+    return PCA(min(d, *x.shape), random_state=0).fit(x).components_.T.astype(x.dtype)
+
+
 def r2(x: Float[np.ndarray, "n p"], reconstructed: Float[np.ndarray, "n p"]) -> float:
     """1 − (residual sum of squares) / (total sum of squares), over all features together."""
     return float(1 - np.square(x - reconstructed).sum() / np.square(x - x.mean(0)).sum())
@@ -225,6 +234,73 @@ def direction_spread(velocities: Float[np.ndarray, "k n d"]) -> Float[np.ndarray
     moving = (norm > 0).all((0, 2))
     spread = np.where(moving, scatter / (1 + mean), 1 - mean)
     return np.clip(spread, 0, 1).astype(np.float32)
+
+
+UNLABELLED = frozenset(("", "nan", "none", "na", "n/a", "not assigned", "unassigned", "unknown", "undefined"))
+"""Words for a cell of no known kind, in any case."""
+
+
+def labelled(labels: Iterable) -> Bool[np.ndarray, " n"]:
+    """Which cells have a label that says something."""
+    return np.array([not pd.isna(label) and str(label).strip().lower() not in UNLABELLED for label in labels], bool)
+
+
+def votes(near: Int[np.ndarray, "n k"], codes: Int[np.ndarray, " m"]) -> Int[np.ndarray, " n"]:
+    """The commonest of the ``codes`` of each row's neighbours; of equally common ones the first."""
+    counts = np.zeros((len(near), int(codes.max()) + 1), np.int64)
+    np.add.at(counts, (np.arange(len(near))[:, None], codes[near]), 1)
+    return counts.argmax(1)
+
+
+def label_accuracy(z: Float[np.ndarray, "n d"], labels: Iterable, k: int = 15) -> float:
+    """Share of labelled cells whose ``k`` nearest other labelled cells in the embedding vote for their own label.
+
+    Leave-one-out k-nearest-neighbours classification; cells without a label (:func:`labelled`) are left out. NaN where
+    fewer than two cells, or fewer than two labels, are left.
+    """
+    labels = np.asarray(labels, dtype=object)
+    known = labelled(labels)
+    names, codes = np.unique(labels[known].astype(str), return_inverse=True)
+    if len(names) < 2:
+        return float("nan")
+    near = _neighbours(z[known], min(k, len(codes) - 1))
+    return float((votes(near, codes) == codes).mean())
+
+
+def arrivals(
+    arrived: Float[np.ndarray, "n d"],
+    weights: Float[np.ndarray, " n"],
+    z: Float[np.ndarray, "m d"],
+    labels: Iterable,
+    k: int = 15,
+) -> dict[str, dict[str, float]]:
+    """For each label, the share of the mass of particles that arrives there, beside the share of the observed cells.
+
+    A particle arrives where most of the ``k`` labelled cells nearest to it belong. Empty where no cell has a label.
+    """
+    labels = np.asarray(labels, dtype=object)
+    known = labelled(labels)
+    names, codes = np.unique(labels[known].astype(str), return_inverse=True)
+    if not len(names):
+        return {}
+    near = cKDTree(z[known]).query(arrived, min(k, len(codes)))[1].reshape(len(arrived), -1)
+    mass = np.asarray(weights, np.float64)
+    predicted = np.bincount(votes(near, codes), mass, len(names)) / mass.sum()
+    observed = np.bincount(codes, minlength=len(names)) / len(codes)
+    return {str(name): dict(predicted=float(predicted[i]), observed=float(observed[i])) for i, name in enumerate(names)}
+
+
+def resampled(
+    points: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"], m: int, rng: np.random.Generator
+) -> Float[np.ndarray, "m d"]:
+    """``m`` points of a weighted cloud by systematic resampling: point i is drawn ⌊m w_i⌋ or ⌈m w_i⌉ times.
+
+    So points of equal weight are drawn at most once where m ≤ n. Source: Kitagawa, J. Comput. Graph. Stat. 5, 1996.
+    """
+    order = rng.permutation(len(points))
+    ends = np.cumsum(np.asarray(weights, np.float64)[order])
+    places = (rng.random() + np.arange(m)) / m * ends[-1]
+    return points[order[np.searchsorted(ends, places, side="right").clip(max=len(points) - 1)]]
 
 
 def velocity_alignment(

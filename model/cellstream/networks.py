@@ -196,13 +196,17 @@ class Velocity(Dynamics):
 
 
 class Growth(Dynamics):
-    """``g_psi: (t, z) -> d log w / dt``."""
+    """``g_psi: (t, z) -> d log w / dt``; zero everywhere, and without parameters, where growth is not learned."""
 
     def __init__(self, settings: config.Networks, times: int):
         super().__init__(settings, times)
         s = settings
+        self.learned = s.growth
         self.net = mlp(1 + s.latent_dim, 1, s.growth_layers, s.growth_width, s.dynamics_activation)
-        self.log_mass = Course(times, 1) if settings.frame == "moving" else None
+        moving = settings.frame == "moving" and self.learned
+        self.log_mass = Course(times, 1) if moving else None
+        if not self.learned:
+            self.net = nn.Sequential()
 
     def follow(self, z: Clouds, tau: Float[Tensor, " T"], mass: Float[Tensor, " T"]) -> None:
         super().follow(z, tau, mass)
@@ -210,6 +214,8 @@ class Growth(Dynamics):
             self.log_mass.set(tau, mass.log()[:, None])
 
     def forward(self, tau: Float[Tensor, ...], z: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        if not self.learned:
+            return torch.zeros_like(z[:, 0])
         if self.course is None or self.log_mass is None:
             return self.net(self.input(tau, z, self.centre)).squeeze(1)
         return self.net(self.input(tau, z, self.course(tau)[0])).squeeze(1) + self.log_mass(tau)[1].squeeze(-1)

@@ -92,6 +92,47 @@ class Bar:
         return f"{words.get(status.state, status.stage.capitalize() or 'Preparing')} "
 
 
+class Tally:
+    """A bar over many pieces of work where ``out`` is a terminal; elsewhere, in a log file, one line for each."""
+
+    def __init__(self, total: int, out: TextIO | None = None):
+        self.out = out or sys.stderr
+        self.done = 0
+        self.bar = tqdm(
+            total=total,
+            file=self.out,
+            disable=not self.out.isatty(),
+            bar_format="{desc}{percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f}, {elapsed}{postfix}",
+            ncols=shutil.get_terminal_size().columns,
+            nrows=2,
+        )
+
+    def begin(self, text: str) -> None:
+        """The next piece; its name is told."""
+        if self.bar.disable:
+            say(f"{self.done + 1} of {self.bar.total}: {text}", self.out)
+        self.bar.set_description_str(f"{text} ")
+
+    def part(self, share: float) -> None:
+        """So much of the present piece is done, from 0 to 1."""
+        # tqdm draws at most ten times a second
+        self.bar.update(self.done + min(share, 0.99) - self.bar.n)
+
+    def end(self) -> None:
+        self.done += 1
+        self.part(0)
+
+    def say(self, sentence: str) -> None:
+        """A line above the bar."""
+        if self.bar.disable:
+            say(sentence, self.out)
+        else:
+            self.bar.write(sentence, file=self.out)
+
+    def close(self) -> None:
+        self.bar.close()
+
+
 class Clock:
     """Time left from the speed of the present part: the parts' steps cost so differently that no other speed tells."""
 

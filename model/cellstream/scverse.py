@@ -199,6 +199,14 @@ def simulated_velocity(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str
     return layer[np.ix_(_rows(adata, snapshots), at)]
 
 
+def column(adata: AnnData, snapshots: Snapshots, key: str) -> np.ndarray:
+    """``obs[key]`` of the snapshots' cells, in their order. Raises :class:`UserError` where there is no such column."""
+    if key not in adata.obs:
+        there = ", ".join(f"'{name}'" for name in adata.obs.columns[:12]) or "none"
+        raise UserError(f"There is no column '{key}' in obs; there are: {there}.")
+    return adata.obs[key].to_numpy(dtype=object)[_rows(adata, snapshots)]
+
+
 def _ours(kept: Any) -> bool:
     return isinstance(kept, Mapping) and isinstance(kept.get("model"), Mapping) and "header" in kept["model"]
 

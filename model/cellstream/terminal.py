@@ -71,13 +71,23 @@ def table_of(metrics: dict[str, Any]) -> str:
         ("R²", f"{m['r2']:.3f}", f"features that the decoder returns{_beside(m, 'r2')}{seen}"),
         *_genes(m),
         *([("VA", f"{m['va']:.3f}", "distance correlation with the true velocity")] if "va" in m else []),
+        *([("branches", f"{m['branch_accuracy']:.3f}", "lineages told apart")] if "branch_accuracy" in m else []),
     ]
     match: list[tuple[str, ...]] = [("time point", "W2", "noise floor", "nothing moves", "mass", "observed")]
     for label, at in m["match"].items():
         mass = m["mass"][label]
         values = (at["w2"], at["floor"], at["stays"], mass["predicted"], mass["observed"])
         match.append((label, *(f"{value:.3f}" for value in values)))
-    return columns(rows) + "\n" + columns(match) + "\n"
+    return columns(rows) + "\n" + columns(match) + "\n" + _arrivals(m.get("arrivals") or {})
+
+
+def _arrivals(arrivals: dict[str, Any]) -> str:
+    """Where lineages were followed: which share of the cells goes where."""
+    if not arrivals:
+        return ""
+    head = (f"lineage at {arrivals['to']}", f"share arriving from {arrivals['from']}", "observed")
+    rows = [(name, f"{s['predicted']:.3f}", f"{s['observed']:.3f}") for name, s in arrivals["lineages"].items()]
+    return columns([head, *rows]) + "\n"
 
 
 def _beside(m: dict[str, Any], key: str, before: str = "") -> str:

@@ -148,6 +148,26 @@ def test_evaluate_measures_the_result_anew(fitted, command):
     assert "natural logarithms per time step" in said.splitlines()[-1]
 
 
+def test_evaluate_follows_lineages(fitted, command):
+    code, said, _ = command("evaluate", fitted[0], "--labels", "population", "--json")
+    found = json.loads(said)
+    assert code == 0
+    assert 0.5 < found["branch_accuracy"] <= 1
+    lineages = found["arrivals"]["lineages"]
+    assert list(lineages) == ["population 1", "population 2"]
+    assert sum(share["predicted"] for share in lineages.values()) == pytest.approx(1)
+    # of 20 cells each at the start, one population grows by half a time step's logarithm: e against 1 at the end
+    assert lineages["population 1"]["observed"] == pytest.approx(54 / 74)
+    _, said, _ = command("evaluate", fitted[0], "--labels", "population")
+    assert "branches" in said
+    assert "share arriving from 1" in said
+    code, _, said = command("evaluate", fitted[0], "--labels", "fate")
+    assert code == 2
+    assert "There is no column 'fate' in obs; there are: 'time', 'population'" in one_sentence(
+        said.splitlines()[-1] + "\n"
+    )
+
+
 def test_metrics_of_an_earlier_version_are_still_shown(fitted):
     before = json.loads(anndata.read_h5ad(fitted[0]).uns["cellstream"]["metrics"])
     less = {key: value for key, value in before.items() if key not in ("tc_pca", "r2_pca")}

@@ -15,6 +15,7 @@ from scipy.spatial.distance import pdist, squareform
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsClassifier
 
 from cellstream import evaluation, metrics, scverse
 from cellstream.config import Preprocess
@@ -286,3 +287,41 @@ def test_the_way_back_to_genes_is_kept(counts, tmp_path, pcs):
         assert again.genes.names == stream.genes.names
         assert (again.genes.loadings is None) == (pcs == 0)
         np.testing.assert_array_equal(again.decode_genes(z), stream.decode_genes(z))
+
+
+def test_lineages_are_followed_by_the_model(stream, moving_cloud):
+    index, last = moving_cloud.index.numpy(), moving_cloud.index.numpy() == 2
+    x, t = moving_cloud.x.numpy(), moving_cloud.times.numpy()[index]
+    labels = np.where(last, np.where(x[:, 1] > 2, "up", "down"), "not assigned")
+    z = stream.encode(x, t)
+    for since, start in ((None, 1), ("0", 0)):
+        flow = stream.push(z[index == start], [0.0, 1.0][start], [3.0])
+        told = KNeighborsClassifier(15).fit(z[last], labels[last]).predict(flow.z[0])
+        w = np.exp(flow.log_w[0].astype(float))
+        found = evaluation.evaluate(stream, moving_cloud, labels, since)
+        share = w[told == "up"].sum() / w.sum()
+        assert found["arrivals"]["from"] == ["0", "1"][start]
+        assert found["arrivals"]["to"] == "3"
+        assert found["arrivals"]["lineages"]["up"]["predicted"] == pytest.approx(share, abs=1e-6)
+        observed = (labels[last] == "up").mean()
+        assert found["arrivals"]["lineages"]["up"]["observed"] == pytest.approx(observed)
+        assert found["arrivals"]["difference"] == pytest.approx(abs(share - observed), abs=1e-6)
+        assert found["branch_accuracy"] == metrics.label_accuracy(z, labels)
+    assert "arrivals" not in evaluation.evaluate(stream, moving_cloud)
+    assert evaluation.arrivals(stream, moving_cloud, ["unknown"] * 190) == {}
+    for wrong in ("3", "noon"):
+        with pytest.raises(UserError, match=r"Expected a time point before the last.*there are 0, 1\."):
+            evaluation.arrivals(stream, moving_cloud, labels, wrong)
+    with pytest.raises(UserError, match="one lineage label per cell, 190 in all, but got 3"):
+        evaluation.arrivals(stream, moving_cloud, ["a", "b", "c"])
+
+
+def test_more_dimensions_are_judged_in_their_principal_plane(moving_cloud):
+    deep = State.initial(moving_cloud, preset("paper", latent_dim=4, **TINY)).result()
+    x, t = moving_cloud.x.numpy(), moving_cloud.times.numpy()[moving_cloud.index.numpy()]
+    z = deep.encode(x, t)
+    pca = PCA(2).fit(z)
+    balls = metrics.consistency(pca.transform(z), deep.velocity(z, t) @ pca.components_.T, moving_cloud.index.numpy())
+    found = evaluation.evaluate(deep, moving_cloud, plane=True)
+    assert (found["vc"], found["tc"]) == pytest.approx((balls.vc, balls.tc), abs=1e-4)
+    assert found["r2"] == pytest.approx(evaluation.evaluate(deep, moving_cloud)["r2"])

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
+from sklearn.model_selection import LeaveOneOut, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
 
 from cellstream import metrics
 
@@ -172,3 +175,56 @@ def test_r2_of_the_mean_is_zero():
     x = np.random.default_rng(0).normal(size=(30, 4))
     assert metrics.r2(x, np.broadcast_to(x.mean(0), x.shape)) == pytest.approx(0)
     assert metrics.r2(x, x) == 1
+
+
+@pytest.fixture
+def lineages(cells):
+    """Two lineages whose cells lie side by side, overlapping, and cells of none."""
+    z, _, index = cells
+    labels = np.where(z[:, 0] + np.random.default_rng(3).normal(0, 2, len(z)) > 0, "left", "right").astype(object)
+    labels[index == 0] = np.resize(np.array(["not assigned", "Unknown", np.nan, None, ""], dtype=object), len(z))[
+        index == 0
+    ]
+    return z, labels, index > 0
+
+
+def test_label_accuracy_is_scikit_learns_leave_one_out(lineages):
+    z, labels, known = lineages
+    np.testing.assert_array_equal(metrics.labelled(labels), known)
+    model = KNeighborsClassifier(15)
+    expected = cross_val_score(model, z[known], labels[known].astype(str), cv=LeaveOneOut()).mean()
+    assert 0.6 < expected < 0.9
+    assert metrics.label_accuracy(z, labels) == pytest.approx(expected)
+
+
+def test_label_accuracy_of_one_label_is_no_number(cells):
+    assert np.isnan(metrics.label_accuracy(cells[0], ["a"] * 399 + ["unknown"]))
+    assert np.isnan(metrics.label_accuracy(cells[0], [np.nan] * 400))
+
+
+def test_arrivals_are_scikit_learns_votes_by_mass(lineages):
+    z, labels, known = lineages
+    rng = np.random.default_rng(4)
+    arrived, mass = rng.normal(size=(70, 2)) * 2 + [1, 0], rng.uniform(0.1, 3, 70)
+    told = KNeighborsClassifier(15).fit(z[known], labels[known].astype(str)).predict(arrived)
+    found = metrics.arrivals(arrived, mass, z, labels)
+    assert list(found) == ["left", "right"]
+    for name, share in found.items():
+        assert share["predicted"] == pytest.approx(mass[told == name].sum() / mass.sum())
+        assert share["observed"] == pytest.approx((labels[known] == name).mean())
+    assert metrics.arrivals(arrived, mass, z, [None] * len(z)) == {}
+
+
+def test_resampling_keeps_weights_and_repeats_no_point_of_equal_weight():
+    rng = np.random.default_rng(0)
+    points = np.arange(10.0)[:, None]
+    weights = rng.uniform(0.5, 2, 10)
+    drawn = metrics.resampled(points, weights, 1000, rng)[:, 0].astype(int)
+    expected = 1000 * weights / weights.sum()
+    assert np.abs(np.bincount(drawn, minlength=10) - expected).max() < 1
+    assert len(np.unique(metrics.resampled(points, np.full(10, 0.1), 9, rng))) == 9
+
+
+def test_principal_axes_are_those_of_the_components():
+    x = np.random.default_rng(0).normal(size=(50, 4)) * [5, 3, 1, 1]
+    np.testing.assert_allclose((x - x.mean(0)) @ metrics.principal_axes(x), PCA(2).fit_transform(x), atol=1e-9)

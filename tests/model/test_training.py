@@ -14,6 +14,7 @@ from cellstream.config import Config
 from cellstream.errors import Diverged
 from cellstream.presets import preset
 from cellstream.state import PrincipalComponents, State
+from cellstream.stream import CellStream
 from cellstream.training import train
 from tests.conftest import TINY
 
@@ -251,3 +252,19 @@ def test_it_learns_what_was_planted(moving_cloud):
         assert point["w2"] < 1.5 * point["floor"]
         assert point["w2"] < 0.5 * point["stays"]
     assert math.isfinite(found["vc"])
+
+
+def test_without_growth_every_mass_stays_exactly_one(moving_cloud, tmp_path):
+    """Populations that grow by half each time are matched as if they did not, and a saved result is as balanced."""
+    state = State.initial(moving_cloud, preset("best", growth=False, **TINY))
+    start = state.velocity.net[0].weight.clone()
+    for _ in train(state):
+        pass
+    state.result().save(tmp_path / "model.safetensors")
+    for stream in (state.result(), CellStream.load(tmp_path / "model.safetensors")):
+        z = stream.encode(moving_cloud.x[:40].numpy(), 0.0)
+        assert (stream.growth(z, 1.5) == 0).all()
+        assert (np.exp(stream.push(z, 0.0, [0.5, 3.0]).log_w) == 1).all()
+        assert (np.exp(stream.pull(z, 3.0, [1.0]).log_w) == 1).all()
+    assert not any(name.startswith("growth.net") for name in state.weights())
+    assert not torch.equal(start, state.velocity.net[0].weight)

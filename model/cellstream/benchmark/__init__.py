@@ -1,0 +1,9 @@
+"""The paper's tables, and a held-out time point, made anew by one command: ``cellstream benchmark NAME``.
+
+cases      the data, by name, from a file, or simulated       holdout   a time point left out, predicted
+methods    CellStream and the baselines as one kind of thing  records   one JSON file per fit, so that work goes on
+measures   a result -> numbers                                fits       what each table is made of
+plans      their layout; paper, its own numbers               report, figure   .csv, .md, .png and .svg
+"""
+
+NAMES = ("table1", "table2", "table3", "table4", "table5", "holdout")

@@ -1,0 +1,207 @@
+"""The tables: how their fits become rows, and how they are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from cellstream.benchmark import fits, paper
+from cellstream.benchmark.fits import Options
+from cellstream.benchmark.measures import RADII
+from cellstream.benchmark.records import Job, Record
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the long table: the metrics of one fit, or the sentence of why there are none."""
+
+    data: str
+    method: str
+    setting: str
+    seed: int
+    metrics: Mapping[str, float | None]
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric as a table shows it."""
+
+    key: str
+    title: str
+    digits: int = 3
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its fits, its rows and its columns."""
+
+    name: str
+    title: str
+    text: str
+    """What is compared and how, in a sentence or two."""
+    seeds: int
+    jobs: Callable[[Options, int], list[Job]]
+    """``(options, seeds) -> fits``."""
+    columns: tuple[Column, ...]
+    drawn: tuple[str, ...]
+    """Keys of the columns in the figure."""
+    rows: Callable[[Record], list[Row]] = field(default=lambda record: [row_of(record)])
+    paper: Callable[[Row], Mapping[str, float]] = field(default=lambda row: {})
+    """The paper's numbers for a row, by key."""
+    paper_digits: int = 2
+    """With which the paper prints them."""
+    by_setting: bool = False
+    """Settings are the table's columns, and each metric has a table of its own."""
+    over: str = ""
+    """Settings are values of this quantity: the figure has lines over them."""
+    note: str = ""
+
+
+def row_of(record: Record) -> Row:
+    return Row(record.data, record.method, record.setting, record.seed, record.metrics, record.failed)
+
+
+# --- the rows ---------------------------------------------------------------------------------------------------------
+
+
+def by_radius(record: Record) -> list[Row]:
+    """One fit, judged with balls of several radii."""
+    rows = []
+    for r in RADII:
+        end = f" r={r:g}"
+        at = {key.removesuffix(end): value for key, value in record.metrics.items() if key.endswith(end)}
+        rows.append(replace(row_of(record), setting=f"{record.setting}, r = {r:g}", metrics=at))
+    return rows
+
+
+def by_prediction(record: Record) -> list[Row]:
+    """One row per prediction that was made from a fit."""
+    if record.failed:
+        return [row_of(record)]
+    found: dict[str, dict[str, float | None]] = {}
+    for key, value in record.metrics.items():
+        what, _, name = key.partition(" ")
+        found.setdefault(name, {})[what] = value
+    alone = len(found) == 1
+    names = {name: record.method if alone else f"{record.method}, {name}" for name in found}
+    if record.method == "yardsticks":
+        names = {name: name for name in found}
+    return [replace(row_of(record), method=names[name], metrics=values) for name, values in found.items()]
+
+
+def _as_in_paper(method: str) -> str:
+    return "CellStream" if method in fits.PRESETS else method
+
+
+# --- the tables -------------------------------------------------------------------------------------------------------
+
+CONSISTENCY = (
+    Column("vc_paper", "VC"),
+    Column("tc_paper", "TC"),
+    Column("vc", "VC strict"),
+    Column("tc", "TC strict"),
+)
+KEPT = (
+    Column("trust", "trust"),
+    Column("direction", "direction"),
+    Column("r2", "R²"),
+    Column("match", "W₂ / floor", 2),
+    Column("mass", "mass error"),
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            "table1",
+            "Methods compared",
+            "VC and TC in the paper's form (the cell itself counts) and strict (it does not), always beside what the "
+            "embedding keeps of the cells. Of time points the worst one counts.",
+            3,
+            fits.compared,
+            (
+                *CONSISTENCY,
+                Column("tc_pca", "TC strict of PCA"),
+                Column("trust", "trust"),
+                Column("trust_pca", "trust of PCA"),
+                *KEPT[1:4],
+                Column("below_shift", "below shift", 2),
+                KEPT[4],
+                Column("branch_accuracy", "branch accuracy"),
+                Column("lineages", "lineage error"),
+            ),
+            ("vc_paper", "tc_paper", "trust", "direction"),
+            paper=lambda row: paper.TABLE1.get((row.data, _as_in_paper(row.method)), {}),
+            note="Results of more dimensions than two (CytoBridge) are judged in the plane of their principal "
+            "components.",
+        ),
+        Table(
+            "table2",
+            "Simulated populations: alignment with the true velocity",
+            "VA is the distance correlation between learned and true velocity in the embedding. The data of each seed "
+            "are simulated anew.",
+            6,
+            fits.simulated,
+            (Column("va", "VA"), Column("tc_paper", "TC"), Column("tc", "TC strict")),
+            ("va", "tc_paper"),
+            paper=lambda row: paper.TABLE2.get((float(row.setting.split()[-1]), _as_in_paper(row.method)), {}),
+            paper_digits=3,
+            over="σ_main",
+            note="The true velocity is pushed into the embedding by the encoder's Jacobian; where cells are looked up "
+            "(diffusion map) by a linear regression of the embedding on the features over each cell's nearest cells.",
+        ),
+        Table(
+            "table3",
+            "Ablations",
+            "Decoupled: the embedding stays as it is before the rounds, and the dynamics are learned on it. No growth: "
+            "every cell keeps its weight.",
+            3,
+            partial(fits.varied, "table3", fits.ABLATIONS),
+            (*CONSISTENCY, *KEPT),
+            ("vc_paper", "tc_paper", "trust"),
+            paper=lambda row: paper.TABLE3.get((row.data, row.setting), {}),
+        ),
+        Table(
+            "table4",
+            "Weights of the loss, changed one at a time",
+            "Everything else is as in the preset.",
+            3,
+            partial(fits.varied, "table4", fits.LAMBDAS),
+            (*CONSISTENCY, *KEPT),
+            ("vc_paper", "tc_paper", "trust"),
+            note=paper.WEIGHTS,
+        ),
+        Table(
+            "table5",
+            "Price of growth α, and radius r of the balls of VC and TC",
+            "The radius belongs to the metric: the fits of one α are the same.",
+            3,
+            partial(fits.varied, "table5", fits.ALPHAS),
+            CONSISTENCY,
+            ("vc_paper", "tc_paper"),
+            rows=by_radius,
+            note=paper.WEIGHTS,
+        ),
+        Table(
+            "holdout",
+            "A time point that was left out",
+            "W₂ in the input space between predicted and observed cells of the time point in the column, which the "
+            "model has not seen. All are compared in the same way: m points of the prediction against m of the "
+            "observed cells, and as the noise floor m others of these against them; m is half the observed cells, or "
+            "fewer where a neighbouring time point has fewer, and at most 2000. Means over five such splits.",
+            3,
+            fits.left_out,
+            (Column("w2", "W₂"), Column("spread", "spread / observed", 2)),
+            ("w2", "spread"),
+            rows=by_prediction,
+            by_setting=True,
+            note="Decoded: cells of the time point before, carried on and decoded. Residual: these cells in the input "
+            "space, plus what the decoder says of their way. Both sides: that, and from the time point after "
+            "backwards, mixed by closeness in time. Linear OT interpolation: along an exact plan between the "
+            "neighbours. Between finite samples W₂ is kind to clouds of too little spread, which in many dimensions "
+            "can fall below the noise floor: read it beside the spread.",
+        ),
+    )
+}
