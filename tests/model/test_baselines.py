@@ -374,8 +374,8 @@ def test_mioflows_networks_become_ours_exactly():
 
     field = theirs(3, FIELD_WIDTH, FIELD_WIDTH, 2, activation=nn.SiLU)
     mean, sd = torch.tensor([3.0, -1]), torch.tensor([0.5, 4])
-    fields = mioflow._fields(field, mean, sd, config)
-    velocity, growth = Velocity(config.networks), Growth(config.networks)
+    fields = mioflow._fields(field, mean, sd, config, 4)
+    velocity, growth = Velocity(config.networks, 4), Growth(config.networks, 4)
     for name, net in (("velocity.", velocity), ("growth.", growth)):
         net.load_state_dict({k.removeprefix(name): v for k, v in fields.items() if k.startswith(name)})
     expected = field(torch.cat([tau[:, None], (z - mean) / sd], 1)) * sd

@@ -34,9 +34,9 @@ def test_pairs_are_drawn_in_proportion_to_their_mass():
 
 
 def test_the_input_is_coupled_in_the_autoencoders_units(moving_cloud):
-    """A feature of large numbers does not decide alone who becomes whom."""
+    """With every feature at variance 1, one of large numbers does not decide alone who becomes whom."""
     x = moving_cloud.x * torch.tensor([1.0, 1.0, 1000.0, 1.0, 1.0]) + 7
-    state = State.initial(replace(moving_cloud, x=x), preset("best", held_out=0))
+    state = State.initial(replace(moving_cloud, x=x), preset("best", held_out=0, input_scaling="standardise"))
     standardised = (x / x.std(0)).numpy().astype(float)
     for i, (n, m) in enumerate([(40, 60), (60, 90)]):
         here, there = (np.flatnonzero(moving_cloud.index == k) for k in (i, i + 1))

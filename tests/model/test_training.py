@@ -238,6 +238,7 @@ def test_events_are_one_line_each(moving_cloud, tiny_config):
         assert events.from_line(line) == event
 
 
+@pytest.mark.slow
 def test_it_learns_what_was_planted(moving_cloud):
     """A cloud that drifts by (2, 1) and grows by half each step: mass within 5 %, match near the noise floor."""
     from cellstream.evaluation import evaluate
