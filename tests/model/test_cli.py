@@ -749,7 +749,7 @@ with socket.create_server(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGKILL"])
 def test_no_server_is_left_when_the_command_is_ended(tmp_path, name):
-    """With a stand-in for Panel, which takes seconds to start."""
+    """With a stand-in for Panel, which takes seconds to start. Tests may run under nohup, but the command does not."""
     (tmp_path / "panel").mkdir()
     (tmp_path / "panel" / "__init__.py").touch()
     (tmp_path / "panel" / "__main__.py").write_text(SERVER)
@@ -759,6 +759,7 @@ def test_no_server_is_left_when_the_command_is_ended(tmp_path, name):
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     try:
         until(lambda: answers(port))
