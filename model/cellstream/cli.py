@@ -94,11 +94,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
         say(sentence)
     labels = scverse.column(adata, snapshots, arguments.labels) if arguments.labels else None
     metrics = evaluation.evaluate(stream, snapshots, labels)
-    table = evaluation.per_feature(stream, snapshots)
+    table = None
     if stream.genes is not None and stream.genes.loadings is not None:
         table, totals = evaluation.per_gene(stream, snapshots, scverse.expression(adata, stream, snapshots, recipe))
         metrics |= totals | dict(r2_per_feature=evaluation.ends(table["r2"]))
     if genes:
+        if table is None:
+            table = evaluation.per_feature(stream, snapshots)
         with whole(genes) as path:
             table.to_csv(path)
     truth = scverse.simulated_velocity(adata, snapshots, recipe)

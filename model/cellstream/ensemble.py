@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cellstream.config import Config
+from cellstream.networks import within
 from cellstream.snapshots import Snapshots
 from cellstream.state import State
 
@@ -39,8 +40,7 @@ def member_config(config: Config, k: int) -> Config:
 def begin(state: State, k: int) -> State:
     """Member ``k`` before its training: the best model's embedding, a fresh velocity and growth, cells drawn anew."""
     member = State.initial(bootstrap(state, k), member_config(state.config, k))
-    best, prefix = state.best or state.weights(), "autoencoder."
-    member.autoencoder.load_state_dict({key[len(prefix) :]: w for key, w in best.items() if key.startswith(prefix)})
+    member.autoencoder.load_state_dict(within(state.best or state.weights(), "autoencoder."))
     return member
 
 

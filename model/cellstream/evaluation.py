@@ -169,6 +169,17 @@ def true_velocity(
     return np.concatenate(pushed).astype(np.float32)
 
 
+def in_plane(stream: CellStream, snapshots: Snapshots) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
+    """Cells and their velocities in the embedding; of more than two dimensions in its principal plane."""
+    t = snapshots.times.cpu().numpy().astype(np.float64)[snapshots.index.cpu().numpy()]
+    z = stream.encode(snapshots.x.cpu().numpy(), t)
+    v = stream.velocity(z, t)
+    if stream.latent_dim <= 2:
+        return z, v
+    axes = metrics.principal_axes(z)
+    return z @ axes, v @ axes
+
+
 def arrivals(
     stream: CellStream, snapshots: Snapshots, labels: Sequence | np.ndarray, since: str | None = None
 ) -> dict[str, Any]:

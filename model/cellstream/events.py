@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+Progress = Callable[[int, int], None]
+"""Called with the steps done and all steps, where nobody asks for more than a bar."""
 
 
 @dataclass(frozen=True)

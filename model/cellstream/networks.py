@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -17,6 +17,11 @@ from cellstream.lookup import Lookup
 Clouds = Sequence[Float[Tensor, "_ d"]]
 """Embedded cells, one entry per time point."""
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh, "softplus": nn.Softplus}
+
+
+def within(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries whose names begin with ``prefix``, without it."""
+    return {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def mlp(n_in: int, n_out: int, layers: int, width: int, activation: str) -> nn.Sequential:
@@ -202,11 +207,10 @@ class Growth(Dynamics):
         super().__init__(settings, times)
         s = settings
         self.learned = s.growth
-        self.net = mlp(1 + s.latent_dim, 1, s.growth_layers, s.growth_width, s.dynamics_activation)
+        layers = (s.growth_layers, s.growth_width, s.dynamics_activation)
+        self.net = mlp(1 + s.latent_dim, 1, *layers) if self.learned else nn.Sequential()
         moving = settings.frame == "moving" and self.learned
         self.log_mass = Course(times, 1) if moving else None
-        if not self.learned:
-            self.net = nn.Sequential()
 
     def follow(self, z: Clouds, tau: Float[Tensor, " T"], mass: Float[Tensor, " T"]) -> None:
         super().follow(z, tau, mass)

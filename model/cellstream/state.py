@@ -22,7 +22,7 @@ from cellstream.affinities import Affinities
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.held_out import held_out
-from cellstream.networks import Autoencoder, Growth, Magnification, Velocity
+from cellstream.networks import Autoencoder, Growth, Magnification, Velocity, within
 from cellstream.partners import Partners
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
@@ -203,8 +203,7 @@ class State:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"Expected a checkpoint in {path}, but could not read it ({error}).") from error
         for name, net in self.networks.items():
-            prefix = f"net/{name}."
-            net.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+            net.load_state_dict(within(tensors, f"net/{name}."))
         for name, optimiser in self.optimisers.items():
             entries: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors.items():
@@ -213,7 +212,7 @@ class State:
                     entries.setdefault(int(number), {})[part] = value
             optimiser.load_state_dict({**optimiser.state_dict(), "state": entries})
         device = self.snapshots.x.device
-        self.best = {k[5:]: v.to(device) for k, v in tensors.items() if k.startswith("best/")} or None
+        self.best = {k: v.to(device) for k, v in within(tensors, "best/").items()} or None
         members: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             if key.startswith("member/"):

@@ -23,7 +23,7 @@ from cellstream.errors import UserError
 from cellstream.gene_space import GeneSpace
 from cellstream.lookup import Lookup
 from cellstream.metrics import direction_spread
-from cellstream.networks import Autoencoder, Growth, Velocity
+from cellstream.networks import Autoencoder, Growth, Velocity, within
 from cellstream.snapshots import Snapshots
 from cellstream.time_labels import number_label
 
@@ -147,8 +147,7 @@ class CellStream:
         like = next(iter(weights.values()))
 
         def filled(net: Net, name: str) -> Net:
-            prefix = f"{name}."
-            part = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
+            part = within(weights, f"{name}.")
             net.to(like.device, like.dtype).load_state_dict({k: v.detach().clone() for k, v in part.items()})
             net.eval().requires_grad_(False)
             return net

@@ -18,7 +18,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from cellstream import evaluation, metrics
-from cellstream.baselines import METHODS, fitting, in_plane, mioflow, tigon, tigon_dynamics, veloviz
+from cellstream.baselines import METHODS, fitting, mioflow, tigon, tigon_dynamics, veloviz
 from cellstream.baselines.embeddings import EMBEDDINGS, principal
 from cellstream.baselines.mioflow import FIELD_WIDTH, HIDDEN
 from cellstream.config import Config
@@ -88,7 +88,7 @@ def test_a_result_like_any_other(name, ipsc, tmp_path):
     found = evaluation.glance(stream, snapshots, cells=60)
     if stream.latent_dim == 2:
         assert all(np.isfinite(found[key]) for key in ("vc", "tc", "trust", "r2"))
-    flat, v = in_plane(stream, snapshots)
+    flat, v = evaluation.in_plane(stream, snapshots)
     assert np.isfinite(metrics.consistency(flat, v, snapshots.index.numpy()).vc)
     assert all(np.isfinite(list(part.values())).all() for part in (*found["match"].values(), *found["mass"].values()))
     # a decoder that knew nothing would have 0
@@ -411,7 +411,7 @@ def test_cytobridge_is_in_the_input_space(simulated):
     z = stream.encode(x, t)
     np.testing.assert_allclose(pdist(z), pdist(x), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(stream.decode(z), x, atol=1e-5)
-    flat, v = in_plane(stream, snapshots)
+    flat, v = evaluation.in_plane(stream, snapshots)
     axes = PCA(2, random_state=0).fit(x)
     sign = np.sign((flat * axes.transform(x)).sum(0))
     np.testing.assert_allclose(flat * sign, axes.transform(x), atol=1e-3)

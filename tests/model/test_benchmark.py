@@ -341,7 +341,7 @@ def test_of_time_points_the_worst_one_counts(moving_cloud):
     assert found["arriving up"] + found["arriving down"] == pytest.approx(1)
     assert found["tc r=0.05"] == found["tc"]
     assert found["vc_paper r=0.05"] == found["vc_paper"]
-    z, v = measures.in_plane(stream, case)
+    z, v = evaluation.in_plane(stream, case.snapshots)
     assert found["tc r=0.1"] == metrics.consistency(z, v, moving_cloud.index.numpy(), 0.1).tc
 
 

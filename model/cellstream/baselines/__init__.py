@@ -12,17 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellstream.baselines.cytobridge import fit_cytobridge, in_plane
+from cellstream.baselines.cytobridge import fit_cytobridge
 from cellstream.baselines.embeddings import EMBEDDINGS
-from cellstream.baselines.fitting import Progress
 from cellstream.baselines.mioflow import fit_mioflow
 from cellstream.baselines.tigon_dynamics import fit_pca, tigon
 from cellstream.baselines.veloviz import fit_veloviz
 from cellstream.errors import UserError
+from cellstream.events import Progress
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
 
-__all__ = ["METHODS", "Method", "in_plane", "tigon"]
+__all__ = ["METHODS", "Method", "tigon"]
 
 Fit = Callable[[Snapshots, int, bool, Progress | None], CellStream]
 """``(snapshots, seed, quick, on_progress) -> result``."""

@@ -11,18 +11,16 @@ units of the cells' spread; fewer steps (150 + 250 of 128 cells, where they take
 rate of 1e-3 instead of 1e-4.
 
 The coordinates are all principal components, which are the input space turned: distances, and with them the method, are
-the same, decoding is exact, and the first two axes are the plane of PCA (:func:`in_plane`).
+the same, decoding is exact, and the first two axes are the plane of PCA.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from jaxtyping import Float
 
 from cellstream.baselines import embeddings, fitting
-from cellstream.baselines.fitting import Progress
 from cellstream.config import Config
+from cellstream.events import Progress
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
 
@@ -72,17 +70,6 @@ def fit_cytobridge(
         weights = state.velocity.state_dict(), state.growth.state_dict()
         before += steps
     return fitting.result(state, autoencoder, snapshots, config, "CytoBridge")
-
-
-def in_plane(stream: CellStream, snapshots: Snapshots) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2"]]:
-    """Places and velocities of the cells in the plane of the two leading principal components of the embedding, for
-    metrics that are defined in two dimensions. A two-dimensional embedding is only turned."""
-    from sklearn.decomposition import PCA
-
-    t = snapshots.times.cpu().numpy()[snapshots.index.cpu().numpy()]
-    z = stream.encode(snapshots.x.cpu().numpy(), t)
-    plane = PCA(2, random_state=0).fit(z)
-    return plane.transform(z), stream.velocity(z, t) @ plane.components_.T
 
 
 def _shifted(on_progress: Progress | None, before: int, total: int) -> Progress | None:

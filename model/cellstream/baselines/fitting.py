@@ -12,15 +12,13 @@ from torch import nn
 
 from cellstream.baselines.embeddings import linear
 from cellstream.config import Config
-from cellstream.events import Step
+from cellstream.events import Progress, Step
 from cellstream.networks import Autoencoder, Growth, Velocity
 from cellstream.snapshots import Snapshots
 from cellstream.state import State
 from cellstream.stream import CellStream
 from cellstream.training import train
 
-Progress = Callable[[int, int], None]
-"""Called with the steps done and all steps."""
 STEPS_PER_ROUND = 25
 """Between two judgements; the best model is kept."""
 

@@ -21,9 +21,9 @@ import torch
 from torch import nn
 
 from cellstream.baselines import embeddings, fitting
-from cellstream.baselines.fitting import Progress
 from cellstream.config import Config
 from cellstream.errors import UserError
+from cellstream.events import Progress
 from cellstream.networks import Autoencoder, Growth, Velocity
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream

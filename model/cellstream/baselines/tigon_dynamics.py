@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from cellstream.baselines import embeddings, fitting
-from cellstream.baselines.fitting import Progress
 from cellstream.config import Config
+from cellstream.events import Progress
 from cellstream.networks import Autoencoder
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream

@@ -21,9 +21,9 @@ from scipy import sparse
 from scipy.spatial.distance import cdist
 
 from cellstream.baselines import fitting
-from cellstream.baselines.fitting import Progress
 from cellstream.baselines.tigon_dynamics import fit_pca, tigon
 from cellstream.errors import UserError
+from cellstream.events import Progress
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
 

@@ -9,9 +9,10 @@ from typing import Any
 from cellstream.benchmark import cases, holdout, measures, methods, paper
 from cellstream.benchmark.cases import Case
 from cellstream.benchmark.measures import Measure
-from cellstream.benchmark.methods import Method, Progress
+from cellstream.benchmark.methods import Method
 from cellstream.benchmark.records import Job
 from cellstream.errors import UserError
+from cellstream.events import Progress
 
 PRESETS = ("CellStream best", "CellStream paper")
 """Ours: the preset to use, and the paper's networks and losses."""

@@ -54,22 +54,10 @@ def alignment(stream: CellStream, case: Case) -> dict[str, Any]:
     """VA against the true velocity, and TC in both forms."""
     require_finite(stream, case)
     assert case.velocity is not None
-    z, v = in_plane(stream, case)
+    z, v = evaluation.in_plane(stream, case.snapshots)
     found = metrics.consistency(z, v, case.snapshots.index.cpu().numpy())
     va = evaluation.alignment(stream, case.snapshots, case.velocity)
     return dict(va=va, tc_paper=found.tc_paper, tc=found.tc, vc_paper=found.vc_paper, vc=found.vc)
-
-
-def in_plane(stream: CellStream, case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Cells and velocities in the embedding, of more than two dimensions in its principal plane."""
-    s = case.snapshots
-    t = s.times.cpu().numpy().astype(np.float64)[s.index.cpu().numpy()]
-    z = stream.encode(s.x.cpu().numpy(), t)
-    v = stream.velocity(z, t)
-    if stream.latent_dim <= 2:
-        return z, v
-    axes = metrics.principal_axes(z)
-    return z @ axes, v @ axes
 
 
 def require_finite(stream: CellStream, case: Case) -> None:
@@ -78,12 +66,14 @@ def require_finite(stream: CellStream, case: Case) -> None:
     first = s.cells(0).cpu().numpy()
     times = s.times.cpu().numpy().astype(np.float64)
     flow = stream.push(stream.encode(s.x.cpu().numpy()[first], times[0]), times[0], times)
-    if not all(np.isfinite(part).all() for part in (*in_plane(stream, case), flow.z, np.exp(flow.log_w))):
+    if not all(
+        np.isfinite(part).all() for part in (*evaluation.in_plane(stream, case.snapshots), flow.z, np.exp(flow.log_w))
+    ):
         raise Lost
 
 
 def _at_radii(stream: CellStream, case: Case) -> dict[str, float]:
-    z, v = in_plane(stream, case)
+    z, v = evaluation.in_plane(stream, case.snapshots)
     found = {r: metrics.consistency(z, v, case.snapshots.index.cpu().numpy(), r) for r in RADII}
     names = ("vc_paper", "tc_paper", "vc", "tc")
     return {f"{name} r={r:g}": getattr(balls, name) for r, balls in found.items() for name in names}

@@ -11,15 +11,12 @@ from typing import Any
 from cellstream import __version__
 from cellstream.config import Config
 from cellstream.errors import UserError
-from cellstream.events import Step
+from cellstream.events import Progress, Step
 from cellstream.presets import preset
 from cellstream.snapshots import Snapshots
 from cellstream.state import State
 from cellstream.stream import CellStream
 from cellstream.training import train
-
-Progress = Callable[[int, int], None]
-"""Called with the steps done and all steps."""
 
 QUICK: dict[str, Any] = dict(
     start_steps=20,

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from cellstream import __version__
-from cellstream.benchmark.methods import Progress
 from cellstream.errors import Diverged, UserError
+from cellstream.events import Progress
 from cellstream.files import whole
 from cellstream.terminal import as_json
 
