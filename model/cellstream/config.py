@@ -167,6 +167,15 @@ class Weights:
         bounds=(0, None),
         advanced=False,
     )
+    lambda_between: float = setting(
+        0.0,
+        "Reconstruct between the time points too: where the way of a cell to its partner lies in the embedding, the "
+        "decoder shall return what lies between the two in the input, so that moving cells decode to cells (ours, 0 in "
+        "the paper).",
+        label="Decode between times",
+        symbol="λ_Btw",
+        bounds=(0, None),
+    )
     lambda_steps: float = setting(
         0.1,
         "While the embedding is shaped: even steps between cells that are coupled in the input (ours).",

@@ -2,11 +2,11 @@
 
 Keys: ``vc_paper, tc_paper, vc, tc, lonely`` (:func:`metrics.consistency`), ``tc_pca`` (the ``tc`` of plain PCA: the
 encoder is told the time; PCA is not), ``trust, trust_pca`` (:func:`metrics.trust_within` of the embedding and of PCA),
-``direction``, ``r2`` (:func:`metrics.r2`, on cells that training has not seen, where there are such: ``r2_unseen`` says
-whether, ``r2_cells`` on how many), ``r2_pca`` (of PCA, fitted to the other cells), ``r2_per_feature`` (of at most
-:data:`LISTED` features, best and worst), and per time point ``match`` and ``mass``. Where lineage
-labels are given, ``branch_accuracy`` (:func:`metrics.label_accuracy`) and ``arrivals`` (:func:`arrivals`). PCA has as
-many dimensions as the embedding.
+``direction, direction_constant`` (:func:`metrics.direction`), ``r2`` (:func:`metrics.r2`, on cells that training has
+not seen, where there are such: ``r2_unseen`` says whether, ``r2_cells`` on how many), ``r2_pca`` (of PCA, fitted to the
+other cells), ``r2_per_feature`` (of at most :data:`LISTED` features, best and worst), and per time point ``match`` and
+``mass``. Where lineage labels are given, ``branch_accuracy`` (:func:`metrics.label_accuracy`) and ``arrivals``
+(:func:`arrivals`). PCA has as many dimensions as the embedding.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def evaluate(
     """
     s = _Arrays(stream, snapshots, plane=plane)
     found = metrics.consistency(s.z, s.v, s.index)
-    masses = _mass(s)
+    direction = metrics.direction(s.z, s.v, s.index)
     return dict(
         vc_paper=found.vc_paper,
         tc_paper=found.tc_paper,
@@ -59,14 +59,15 @@ def evaluate(
         lonely=found.lonely,
         trust=metrics.trust_within(s.x, s.z, s.index),
         trust_pca=metrics.trust_within(s.x, s.pca, s.index),
-        direction=metrics.direction(s.z, s.v, s.index),
+        direction=direction.learned,
+        direction_constant=direction.constant,
         r2=_r2(s),
         r2_pca=_r2_pca(s),
         r2_per_feature=ends(per_feature(stream, snapshots, s)["r2"]),
         r2_cells=int(s.unseen.sum()) or len(s.x),
         r2_unseen=bool(s.unseen.any()),
         match={label: {**_match(s, i), "input": _match_input(s, i)} for i, label in s.later},
-        mass=masses,
+        mass=_mass(s),
         **({} if labels is None else _lineages(s, labels, since)),
     )
 

@@ -199,22 +199,37 @@ def halves(y: np.ndarray, seed: int = 0) -> float:
     return w2(y[order[:half]], y[order[half : 2 * half]])
 
 
+@dataclass(frozen=True)
+class Direction:
+    """Mean cosines with the cells' displacements; see :func:`direction`."""
+
+    learned: float
+    constant: float
+    """Of the best field that is the same everywhere and always."""
+
+
 def direction(
     z: Float[np.ndarray, "n d"], velocity: Float[np.ndarray, "n d"], index: Int[np.ndarray, " n"], most: int = 2000
-) -> float:
+) -> Direction:
     """Mean cosine between a cell's velocity and its displacement to where an exact coupling with the next time point
-    sends it (the barycentre of its partners)."""
+    sends it (the barycentre of its partners); and the largest that a constant field can have.
+
+    For a unit vector c the mean of ⟨c, e⟩ over the displacements' directions e is ⟨c, ⟨e⟩⟩, at most |⟨e⟩|.
+    """
     rng = np.random.default_rng(0)
-    cosines = []
+    cosines, directions = [], []
     for i in np.unique(index)[:-1]:
         here, there = (np.flatnonzero(index == j) for j in (i, i + 1))
         here, there = (rng.choice(c, most, replace=False) if len(c) > most else c for c in (here, there))
         a, b = z[here].astype(np.float64), z[there].astype(np.float64)
         plan = ot.emd(np.full(len(a), 1 / len(a)), np.full(len(b), 1 / len(b)), ot.dist(a, b), numItermax=1_000_000)
-        step, v = plan @ b * len(a) - a, velocity[here]
-        length = np.linalg.norm(step, axis=1) * np.linalg.norm(v, axis=1)
-        cosines.append((step * v).sum(1)[length > 0] / length[length > 0])
-    return float(np.concatenate(cosines).mean())
+        step, v = plan @ b * len(a) - a, velocity[here].astype(np.float64)
+        steps, speeds = np.linalg.norm(step, axis=1), np.linalg.norm(v, axis=1)
+        moving = (steps > 0) & (speeds > 0)
+        cosines.append((step * v).sum(1)[moving] / (steps * speeds)[moving])
+        directions.append(step[steps > 0] / steps[steps > 0, None])
+    constant = np.linalg.norm(np.concatenate(directions).mean(0))
+    return Direction(float(np.concatenate(cosines).mean()), float(constant))
 
 
 def direction_spread(velocities: Float[np.ndarray, "k n d"]) -> Float[np.ndarray, " n"]:

@@ -1,6 +1,6 @@
 """The losses of the paper as pure functions, and the one place where they are weighed.
 
-L = λ_AE L_AE + λ_WFR L_WFR + λ_Match L_Match (+ λ_Nbr L_Nbr, ours),   L_Match = λ_Mass L_Mass + λ_OT L_OT
+L = λ_AE L_AE + λ_WFR L_WFR + λ_Match L_Match (+ λ_Nbr L_Nbr + λ_Btw L_Btw, ours),   L_Match = λ_Mass L_Mass + λ_OT L_OT
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def total(terms: Mapping[str, Tensor], weights: Weights) -> Float[Tensor, ""]:
         "mass": weights.lambda_match * weights.lambda_mass,
         "ot": weights.lambda_match * weights.lambda_ot,
         "neighbours": weights.lambda_neighbours,
+        "between": weights.lambda_between,
         "steps": weights.lambda_steps,
         "separation": weights.lambda_separation,
     }

@@ -53,6 +53,7 @@ _OURS: dict[str, Any] = dict(
     growth_layers=2,
     growth_width=32,
     lambda_neighbours=10.0,
+    lambda_between=10.0,
     lambda_steps=0.02,
     start_steps=200,
     start_rate=5e-3,

@@ -144,6 +144,11 @@ class State:
         cells = [at[_some(len(at), size, generator).to(at.device)] for at in self.seen]
         return Batch(key, cells, [tau[i].expand(len(c)) for i, c in enumerate(cells)], [s.x[c] for c in cells])
 
+    def draw_pairs(self, key: int) -> tuple[Int64[Tensor, "i b"], Int64[Tensor, "i b"]]:
+        """Positions of coupled cells of neighbouring time points, half as many pairs for each interval as a batch has
+        cells of a time point: they are two cells each. The same for the same ``key`` and seed."""
+        return self.partners.draw(max(self.config.schedule.batch_size // 2, 1), self.generator(key, PAIRS))
+
     @cached_property
     def seen(self) -> list[Int64[Tensor, " _"]]:
         """Positions of the cells of each time point that training may see."""

@@ -67,7 +67,7 @@ def table_of(metrics: dict[str, Any]) -> str:
         ("VC", f"{m['vc']:.3f}", f"velocity consistency (in the paper's form {m['vc_paper']:.3f}){_of_those(m)}"),
         ("TC", f"{m['tc']:.3f}", f"time consistency (in the paper's form {m['tc_paper']:.3f}{_beside(m, 'tc', ', ')})"),
         ("trust", f"{m['trust']:.3f}", f"neighbours kept within time points{_beside(m, 'trust')}"),
-        ("direction", f"{m['direction']:.3f}", "cosine of velocity and optimal coupling"),
+        ("direction", f"{m['direction']:.3f}", f"cosine of velocity and optimal coupling{_of_constant(m)}"),
         ("R²", f"{m['r2']:.3f}", f"features that the decoder returns{_beside(m, 'r2')}{seen}"),
         *_genes(m),
         *([("VA", f"{m['va']:.3f}", "distance correlation with the true velocity")] if "va" in m else []),
@@ -88,6 +88,12 @@ def _arrivals(arrivals: dict[str, Any]) -> str:
     head = (f"lineage at {arrivals['to']}", f"share arriving from {arrivals['from']}", "observed")
     rows = [(name, f"{s['predicted']:.3f}", f"{s['observed']:.3f}") for name, s in arrivals["lineages"].items()]
     return columns([head, *rows]) + "\n"
+
+
+def _of_constant(m: dict[str, Any]) -> str:
+    """The best that one direction for all cells can do; unknown of a run of an earlier version."""
+    value = m.get("direction_constant")
+    return "" if value is None else f" (a constant field {value:.3f})"
 
 
 def _beside(m: dict[str, Any], key: str, before: str = "") -> str:

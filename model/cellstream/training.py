@@ -23,7 +23,7 @@ from cellstream.config import Config
 from cellstream.dynamics import Path, integrate
 from cellstream.errors import Diverged
 from cellstream.events import Event, Finished, Round, Stage, Step
-from cellstream.state import PAIRS, PLACES, Batch, State
+from cellstream.state import PLACES, Batch, State
 from cellstream.transport import Plan
 
 EVALUATION_CELLS = 512
@@ -166,15 +166,13 @@ def embedding_step(state: State, k: int) -> Losses:
     """Shape the embedding before there are dynamics: what it has to keep, even steps between coupled cells, and time
     points apart as far as the user wishes (ours)."""
     s, weights = state.config.schedule, state.config.weights
-    batch = state.draw(state.step, s.batch_size)
-    # half as many pairs as cells: they are two cells each
-    before, after = state.partners.draw(max(s.batch_size // 2, 1), state.generator(state.step, PAIRS))
+    batch, pairs = state.draw(state.step, s.batch_size), state.draw_pairs(state.step)
     gaps = state.snapshots.tau.diff()
     apart = TOUCHING * max(state.config.networks.time_separation, 0.05)
 
     def losses() -> Losses:
         z = batch.encode(state.autoencoder)
-        here, there = (state.encode(cells.flatten()).unflatten(0, cells.shape) for cells in (before, after))
+        here, there = (state.encode(cells.flatten()).unflatten(0, cells.shape) for cells in pairs)
         return embedding_losses(state, batch, z) | dict(
             steps=objective.uneven_steps(here, there, gaps),
             separation=torch.relu(1 - objective.separation(z) / apart).square().mean(),
@@ -264,7 +262,29 @@ def embedding_losses(state: State, batch: Batch, z: Sequence[Float[Tensor, "_ d"
             for part, own, cells in zip(z, batch.cells, state.near(batch), strict=True)
         ]
         kept["neighbours"] = torch.stack(terms).mean()
+    if state.config.weights.lambda_between:
+        kept["between"] = reconstruction_between(state, batch.key)
     return kept
+
+
+def reconstruction_between(state: State, key: int) -> Float[Tensor, ""]:
+    """L_Btw: the decoder on places between the time points, which particles pass and no cell shows (ours).
+
+    Where the way from a cell to its partner lies in the embedding, a share u along it, the decoder shall return what
+    lies at the same share between the two in (t, x): displacement interpolation, on both sides.
+    """
+    before, after = (cells.flatten() for cells in state.draw_pairs(key))
+    u = torch.rand(len(before), 1, generator=state.generator(key, PLACES)).to(state.snapshots.x)
+    s = state.snapshots
+    tau, x, z = (
+        torch.lerp(here, there, u)
+        for here, there in (
+            (s.tau[s.index[before], None], s.tau[s.index[after], None]),
+            (s.x[before], s.x[after]),
+            (state.encode(before), state.encode(after)),
+        )
+    )
+    return objective.reconstruction(state.autoencoder, tau.squeeze(1), x, z)
 
 
 def dynamics_losses(state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan]) -> Losses:

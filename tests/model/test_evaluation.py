@@ -67,14 +67,18 @@ def test_every_entry_is_by_the_book(stream, moving_cloud):
     shares = [same[i][near[i]].mean() for i in np.flatnonzero(near.any(1))]
     assert found["tc_pca"] == pytest.approx(np.mean(shares))
 
-    cosines = []
+    cosines, ways = [], []
     for i in (0, 1):
         a, b = z[at[i]].astype(float), z[at[i + 1]].astype(float)
         plan = ot.emd(ot.unif(len(a)), ot.unif(len(b)), ot.dist(a, b))
         for j in range(len(a)):
             step, vj = plan[j] @ b / plan[j].sum() - a[j], v[at[i]][j]
-            cosines.append(step @ vj / np.linalg.norm(step) / np.linalg.norm(vj))
+            ways.append(step / np.linalg.norm(step))
+            cosines.append(ways[-1] @ vj / np.linalg.norm(vj))
     assert found["direction"] == pytest.approx(np.mean(cosines), abs=1e-5)
+    angles = np.linspace(0, 2 * np.pi, 100_000)
+    constant = np.stack([np.cos(angles), np.sin(angles)]).T @ np.mean(ways, 0)
+    assert found["direction_constant"] == pytest.approx(constant.max(), abs=1e-5)
 
     flow = stream.push(z[at[0]], 0, [0, 1, 3])
     corner, side = z.min(0), np.ptp(z, axis=0).max()

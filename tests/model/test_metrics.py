@@ -144,8 +144,21 @@ def test_direction_of_the_true_displacement_is_one():
     a = rng.normal(size=(50, 2)) * 0.1
     z, index = np.concatenate([a, a + [5, 1]]), np.repeat([0, 1], 50)
     v = np.tile([5.0, 1.0], (100, 1))
-    assert metrics.direction(z, v, index) == pytest.approx(1)
-    assert metrics.direction(z, -v, index) == pytest.approx(-1)
+    assert metrics.direction(z, v, index).learned == pytest.approx(1)
+    assert metrics.direction(z, -v, index).learned == pytest.approx(-1)
+    assert metrics.direction(z, -v, index).constant == pytest.approx(1)
+
+
+def test_a_constant_field_does_no_better_than_the_angle_between_lineages_lets_it():
+    """Halves that part by 120°: the best constant field goes between them, at 60° to both."""
+    rng = np.random.default_rng(0)
+    start = np.concatenate([rng.normal(size=(50, 2)) * 0.1, rng.normal(size=(50, 2)) * 0.1 + [0, 9]])
+    way = np.repeat([[np.cos(np.pi / 3), -np.sin(np.pi / 3)], [np.cos(np.pi / 3), np.sin(np.pi / 3)]], 50, axis=0)
+    z, index = np.concatenate([start, start + 4 * way]), np.repeat([0, 1], 100)
+    found = metrics.direction(z, np.concatenate([way, way]), index)
+    assert found.learned == pytest.approx(1)
+    assert found.constant == pytest.approx(0.5)
+    assert metrics.direction(z, np.tile([2.0, 0.0], (200, 1)), index).learned == pytest.approx(0.5)
 
 
 def test_velocity_alignment_is_distance_correlation():

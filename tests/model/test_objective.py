@@ -142,11 +142,11 @@ def test_a_tail_counts_for_separation():
 def test_total_is_the_papers_sum():
     """And ours: every term with its own weight, and terms that are not given cost nothing."""
     weights = Weights(lambda_ae=2, lambda_wfr=3, lambda_match=5, lambda_ot=7, lambda_mass=11, lambda_neighbours=13)
-    weights = replace(weights, lambda_steps=17, lambda_separation=19)
-    given = dict(ae=1.0, wfr=10.0, mass=100.0, ot=1000.0, neighbours=1e4, steps=1e5, separation=1e6)
+    weights = replace(weights, lambda_between=23, lambda_steps=17, lambda_separation=19)
+    given = dict(ae=1.0, wfr=10.0, mass=100.0, ot=1000.0, neighbours=1e4, steps=1e5, separation=1e6, between=1e7)
     terms = {k: torch.tensor(v, dtype=torch.float64) for k, v in given.items()}
     papers = 2 + 30 + 5 * (7 * 1000 + 11 * 100)
-    assert objective.total(terms, weights).item() == papers + 13e4 + 17e5 + 19e6
-    for ours in ("neighbours", "steps", "separation"):
+    assert objective.total(terms, weights).item() == papers + 13e4 + 17e5 + 19e6 + 23e7
+    for ours in ("neighbours", "between", "steps", "separation"):
         del terms[ours]
     assert objective.total(terms, weights).item() == papers

@@ -14,7 +14,7 @@ import torch
 from cellstream import events, objective, training
 from cellstream.presets import preset
 from cellstream.snapshots import Snapshots
-from cellstream.state import PAIRS, Batch, State
+from cellstream.state import PAIRS, PLACES, Batch, State
 from cellstream.training import TOUCHING
 from tests.conftest import TINY
 
@@ -25,7 +25,15 @@ def ours(**changes):
     """Our preset's networks, time and frame as in the paper, in double precision, every weight different from one."""
     weights = dict(lambda_ae=2, lambda_wfr=3, lambda_match=5, lambda_ot=7, lambda_mass=0.5, lambda_neighbours=11)
     papers = dict(time_input="joined", frame="still", input_scaling="standardise")
-    defaults = {**TINY, **weights, **papers, "lambda_steps": 13, "lambda_separation": 17, "alpha": ALPHA}
+    defaults = {
+        **TINY,
+        **weights,
+        **papers,
+        "lambda_between": 19,
+        "lambda_steps": 13,
+        "lambda_separation": 17,
+        "alpha": ALPHA,
+    }
     return preset(
         "best", **{**defaults, "precision": "float64", "updates_per_batch": 1, "clip": 1e6, "held_out": 0, **changes}
     )
@@ -89,7 +97,8 @@ def whole_loss(state: State, batch: Batch) -> float:
     d = training.dynamics_losses(state, z, [])
     dynamics = w.lambda_wfr * d["wfr"] + w.lambda_match * (w.lambda_mass * d["mass"] + w.lambda_ot * d["ot"])
     kept = training.embedding_losses(state, batch, z)
-    return (dynamics + w.lambda_ae * kept["ae"] + w.lambda_neighbours * kept["neighbours"]).item()
+    kept = w.lambda_ae * kept["ae"] + w.lambda_neighbours * kept["neighbours"] + w.lambda_between * kept["between"]
+    return (dynamics + kept).item()
 
 
 def test_autoencoder_step_goes_down_the_whole_loss(moving_cloud):
@@ -276,12 +285,47 @@ def test_shaping_weighs_steps_and_separation_by_their_formulas(moving_cloud):
     assert apart > 0
     found = {name: value.item() for name, value in training.embedding_step(state, 0).items()}
     assert (found["steps"], found["separation"]) == pytest.approx((steps, apart))
-    assert found["total"] == pytest.approx(2 * found["ae"] + 11 * found["neighbours"] + 13 * steps + 17 * apart)
+    kept = 2 * found["ae"] + 11 * found["neighbours"] + 19 * found["between"]
+    assert found["total"] == pytest.approx(kept + 13 * steps + 17 * apart)
+
+
+def test_between_time_points_the_decoder_returns_the_interpolated_cell(moving_cloud):
+    """Mean squared error at (1−u) z_a + u z_b against (1−u) (t_a, x_a) + u (t_b, x_b), in the autoencoder's units."""
+    uneven = replace(moving_cloud, even=False)  # the networks' times are 0, 2/3, 2
+    state = State.initial(uneven, ours(time_separation=1.5))
+    s, net, key = state.snapshots, state.autoencoder, 3
+    known = (torch.cat(side).tolist() for side in (state.partners.sources, state.partners.targets))
+    drawn = list(zip(*(side.flatten().tolist() for side in state.draw_pairs(key)), strict=True))
+    assert set(drawn) <= set(zip(*known, strict=True))
+    assert all(s.index[j] == s.index[i] + 1 for i, j in drawn)
+    u = torch.rand(len(drawn), 1, generator=state.generator(key, PLACES)).double().numpy().ravel()
+    assert (u.min(), u.max(), u.mean()) == (
+        pytest.approx(0, abs=0.1),
+        pytest.approx(1, abs=0.1),
+        pytest.approx(0.5, abs=0.1),
+    )
+    x, tau = s.x.numpy(), s.tau[s.index].numpy()
+    z = net.encode(torch.tensor(tau), s.x).detach().numpy()
+    squares = []
+    for (i, j), share in zip(drawn, u, strict=True):
+        mixed = lambda values: (1 - share) * values[i] + share * values[j]  # noqa: B023, E731
+        features = (mixed(x) - x.mean(0)) / x.std(0, ddof=1)
+        back = net.decoder(torch.tensor(mixed(z))).detach().numpy()
+        squares.append((back - np.concatenate([[(mixed(tau) - 1) * 1.5], features])) ** 2)
+    assert training.reconstruction_between(state, key).item() == pytest.approx(np.mean(squares), rel=1e-5)
+
+
+def test_nothing_is_drawn_between_time_points_where_it_weighs_nothing(moving_cloud):
+    state = State.initial(moving_cloud, ours(lambda_between=0))
+    batch = state.draw(0, 20)
+    assert training.embedding_losses(state, batch, batch.encode(state.autoencoder)).keys() == {"ae", "neighbours"}
+    assert "partners" not in vars(state)
 
 
 @pytest.mark.parametrize("term", ["steps", "separation"])
 def test_shaping_goes_down_each_of_its_terms(moving_cloud, term):
-    others = dict.fromkeys(("lambda_ae", "lambda_neighbours", "lambda_steps", "lambda_separation"), 0)
+    others = dict.fromkeys(("ae", "neighbours", "between", "steps", "separation"), 0)
+    others = {f"lambda_{name}": weight for name, weight in others.items()}
     config = ours(**{**others, f"lambda_{term}": 1, "time_separation": 3, "batch_size": 90})
     state, values = State.initial(moving_cloud, config), []
     for _ in range(30):
