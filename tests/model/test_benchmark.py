@@ -291,6 +291,9 @@ def test_every_table_can_be_made(command, name, tmp_path):
     if name == "table5":
         assert len(shown) == 9
         assert len({row["setting"] for row in shown}) == 9
+    if name == "dimensions":
+        assert [row["setting"] for row in shown] == ["d = 2", "d = 5"]  # there are six features
+        assert all(float(row["R²"]) < 1 for row in shown)
     if name == "holdout":
         assert list(shown[0]) == ["prediction", "1", "mean"]
         assert [row["prediction"] for row in shown] == [
@@ -332,6 +335,10 @@ def test_of_time_points_the_worst_one_counts(moving_cloud):
     found, whole = measures.everything(stream, case), evaluation.evaluate(stream, moving_cloud, lineages, "0")
     points = whole["match"].values()
     assert found["match"] == pytest.approx(max(p["w2"] / p["floor"] for p in points))
+    for yardstick in ("stays", "shift"):
+        assert found[f"match_{yardstick}"] == pytest.approx(max(p[yardstick] / p["floor"] for p in points))
+    for label, p in whole["match"].items():
+        assert found[f"w2_input {label}"] == p["input"]["w2"]
     assert found["below_shift"] == float(all(p["w2"] < p["shift"] for p in points))
     assert found["mass"] == pytest.approx(
         max(abs(m["predicted"] - m["observed"]) / m["observed"] for m in whole["mass"].values())

@@ -6,4 +6,4 @@ measures   a result -> numbers                                fits       what ea
 plans      their layout; paper, its own numbers               report, figure   .csv, .md, .png and .svg
 """
 
-NAMES = ("table1", "table2", "table3", "table4", "table5", "holdout")
+NAMES = ("table1", "table2", "table3", "table4", "table5", "dimensions", "holdout")

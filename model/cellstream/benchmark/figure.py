@@ -98,26 +98,28 @@ def _draw_dots(
 
 
 def _lines(summary: Summary, title: str) -> Figure:
-    table, data = summary.table, summary.data[0]
+    table = summary.table
     figure = Figure(figsize=(3.2 * len(table.drawn) + 1.9, 3.4), layout="constrained")
     (axes,) = figure.subplots(1, len(table.drawn), squeeze=False)
-    settings = summary.names("setting", data)
+    series = [(data, method) for data in summary.data for method in summary.names("method", data)]
     for ax, key in zip(axes, table.drawn, strict=True):
-        for k, method in enumerate(summary.names("method", data)):
+        for k, (data, method) in enumerate(series):
             colour = PALETTE[k % len(PALETTE)]
-            found = [(float(s.split()[-1]), summary.value(data, method, s, key)) for s in settings]
+            name = method if len(summary.data) == 1 else f"{data}, {method}"
+            settings = [(float(s.split()[-1]), s) for s in summary.names("setting", data)]
+            found = [(x, summary.value(data, method, s, key)) for x, s in settings]
             points = [(x, value.mean, 0 if math.isnan(value.sd) else value.sd) for x, value in found if value]
             if points:
                 x, mean, sd = zip(*points, strict=True)
                 ax.errorbar(
-                    x, mean, yerr=sd, fmt="-o", color=colour, markersize=4, capsize=2, linewidth=1.3, label=method
+                    x, mean, yerr=sd, fmt="-o", color=colour, markersize=4, capsize=2, linewidth=1.3, label=name
                 )
-            told = [(float(s.split()[-1]), summary.reference(data, method, s, key)) for s in settings]
+            told = [(x, summary.reference(data, method, s, key)) for x, s in settings]
             told = [(x, y) for x, y in told if y is not None]
             # both presets stand beside the paper's one CellStream, which is drawn once
             if told and not (method.startswith("CellStream") and k):
                 x, y = zip(*told, strict=True)
-                label = "" if points else f"{method}, the paper's"
+                label = "" if points else f"{name}, the paper's"
                 ax.plot(x, y, "--D", color=colour, markersize=4, markerfacecolor="none", linewidth=0.8, label=label)
         _style(ax)
         ax.set_xlabel(table.over)

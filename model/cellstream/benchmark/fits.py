@@ -106,6 +106,25 @@ LAMBDAS: dict[str, dict[str, Any]] = {
 ALPHAS: dict[str, dict[str, Any]] = {f"α = {alpha:g}": dict(alpha=alpha) for alpha in (0.8, 1.0, 1.2)}
 
 
+DIMENSIONS = (2, 5, 10)
+
+
+def dimensions(options: Options, seeds: int) -> list[Job]:
+    """CellStream with embeddings of more dimensions; of more than the features none is taken."""
+    entries = [
+        (d, methods.ours(name, options.quick, latent_dim=d))
+        for name in methods.chosen(PRESETS, options.methods or PRESETS[:1])
+        for d in DIMENSIONS
+    ]
+    return [
+        fit_job("dimensions", case, method, f"d = {d}", seed, measures.everything)
+        for case in data_of(options)
+        for d, method in entries
+        if d <= case.snapshots.x.shape[1]
+        for seed in range(seeds)
+    ]
+
+
 def left_out(options: Options, seeds: int) -> list[Job]:
     """Every interior time point of every data set left out in turn."""
     every = ("CellStream best d=2", "CellStream best d=10", "TIGON + PCA d=10")

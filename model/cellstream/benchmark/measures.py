@@ -31,18 +31,22 @@ Measure = Callable[[CellStream, Case], dict[str, Any]]
 def everything(stream: CellStream, case: Case) -> dict[str, Any]:
     """The metrics of :func:`cellstream.evaluation.evaluate`; of time points the worst one counts.
 
-    ``match`` is W_2 in the embedding as a multiple of the noise floor, ``below_shift`` says whether it is below "all
-    cells move alike" at every time point, ``mass`` is the relative error.
+    ``match`` is W_2 in the embedding as a multiple of the noise floor, ``match_stays`` and ``match_shift`` are the same
+    of "nothing moves" and "all cells move alike"; ``below_shift`` says whether W_2 is below the latter's at every time
+    point; ``w2_input LABEL`` is W_2 in the input space; ``mass`` is the relative error.
     """
     require_finite(stream, case)
     found = evaluation.evaluate(stream, case.snapshots, case.lineages, case.since, plane=True)
     points = list(found["match"].values())
     flat = {k: v for k, v in found.items() if isinstance(v, float)} | dict(
         match=max(p["w2"] / p["floor"] for p in points),
+        match_stays=max(p["stays"] / p["floor"] for p in points),
+        match_shift=max(p["shift"] / p["floor"] for p in points),
         match_input=max(p["input"]["w2"] / p["input"]["floor"] for p in points),
         below_shift=float(all(p["w2"] < p["shift"] for p in points)),
         mass=max(abs(p["predicted"] / p["observed"] - 1) for p in found["mass"].values()),
     )
+    flat |= {f"w2_input {label}": p["input"]["w2"] for label, p in found["match"].items()}
     if found.get("arrivals"):
         flat["lineages"] = found["arrivals"]["difference"]
         for name, share in found["arrivals"]["lineages"].items():

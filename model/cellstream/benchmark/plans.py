@@ -129,6 +129,8 @@ TABLES: dict[str, Table] = {
                 KEPT[1],
                 Column("direction_constant", "direction, constant field"),
                 *KEPT[2:4],
+                Column("match_shift", "of shift", 2),
+                Column("match_stays", "of standing still", 2),
                 Column("below_shift", "below shift", 2),
                 KEPT[4],
                 Column("branch_accuracy", "branch accuracy"),
@@ -185,6 +187,26 @@ TABLES: dict[str, Table] = {
             ("vc_paper", "tc_paper"),
             rows=by_radius,
             note=paper.WEIGHTS,
+        ),
+        Table(
+            "dimensions",
+            "More dimensions than two",
+            "What the decoder returns, beside principal components of the same number, on cells that training has not "
+            "seen; and W₂ of the decoded particles in the input space, as a multiple of the noise floor.",
+            3,
+            fits.dimensions,
+            (
+                Column("r2", "R²"),
+                Column("r2_pca", "R² of PCA"),
+                Column("match_input", "W₂ / floor, input", 2),
+                *CONSISTENCY[2:],
+                *KEPT[:2],
+                KEPT[4],
+            ),
+            ("r2", "r2_pca", "match_input"),
+            over="d",
+            note="VC, TC, trust and direction are those of the plane of the two leading principal components of the "
+            "embedding.",
         ),
         Table(
             "holdout",
