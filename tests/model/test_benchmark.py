@@ -303,6 +303,7 @@ def test_every_table_can_be_made(command, name, tmp_path):
             "CellStream best d=2, decoded",
             "CellStream best d=2, residual",
             "CellStream best d=2, residual, both sides",
+            "CellStream best d=2, residual, both sides, coupled",
             "TIGON + PCA",
         ]
 
@@ -414,7 +415,7 @@ def test_interpolation_between_a_cloud_and_its_shift_is_the_shift_in_part():
     rng = np.random.default_rng(0)
     a, shift = cloud(rng, 60, 0, 0), np.array([8.0, -3.0])
     b = rng.permutation(a) + shift
-    points, weights = holdout.interpolated(a, b, 0.25)
+    points, weights = holdout.interpolated(holdout.even(a), holdout.even(b), 0.25)
     np.testing.assert_allclose(points[np.lexsort(points.T)], (a + shift / 4)[np.lexsort((a + shift / 4).T)], atol=1e-9)
     np.testing.assert_allclose(weights, 1 / 60)
 
@@ -423,7 +424,7 @@ def test_interpolation_is_a_geodesic():
     """W_2(a, between) = s W_2(a, b) and W_2(between, b) = (1 − s) W_2(a, b), by POT."""
     rng = np.random.default_rng(1)
     a, b = cloud(rng, 40, 0, 0), 2 * cloud(rng, 70, 3, 1)
-    points, weights = holdout.interpolated(a, b, 0.3)
+    points, weights = holdout.interpolated(holdout.even(a), holdout.even(b), 0.3)
     w2 = lambda p, x, q, y: math.sqrt(ot.emd2(p, q, ot.dist(x, y)))  # noqa: E731
     whole = w2(ot.unif(40), a, ot.unif(70), b)
     assert w2(ot.unif(40), a, weights, points) == pytest.approx(0.3 * whole, rel=1e-6)
@@ -472,6 +473,34 @@ def test_predictions_of_a_steady_flow_are_its_flow():
     points, weights = found["residual, both sides"]
     np.testing.assert_allclose(points, np.concatenate([forward, back]), atol=1e-4)
     np.testing.assert_allclose(weights, np.repeat([0.75 / 50, 0.25 / 80], [50, 80]), rtol=1e-5)
+
+
+def test_both_sides_coupled_are_the_flow_where_it_is_right_and_linear_where_nothing_moves():
+    """Of a shift by (8, 4), all of which the model knows, or nothing: the true cells after a quarter, in both cases."""
+    rng = np.random.default_rng(0)
+    a = cloud(rng, 50, 0, 0)
+    case = three(a, cloud(rng, 60, 2, 1), rng.permutation(a) + [8, 4])
+    for step in ((8.0, 4.0), (0.0, 0.0)):
+        clouds = holdout.predictions(steady(case.without(1), step, 0.7), holdout.Gap(case, 1))
+        points, weights = clouds["residual, both sides, coupled"]
+        order, expected = np.lexsort(points.T), a + [2, 1]
+        np.testing.assert_allclose(points[order], expected[np.lexsort(expected.T)], atol=1e-4)
+        np.testing.assert_allclose(weights, 1 / 50, rtol=1e-5)
+
+
+def test_half_of_the_way_known_is_half_of_the_way_taken_on_faith():
+    """A model that knows the first axis only, between clouds of other shapes: it is carried there, and the second axis
+    is displacement interpolation, by POT."""
+    rng = np.random.default_rng(0)
+    a, c = cloud(rng, 40, 0, 0), cloud(rng, 40, 8, 5) * [1, 2]
+    case = three(a, cloud(rng, 60, 2, 1), c)
+    found = holdout.predictions(steady(case.without(1), (8.0, 0.0), 0.0), holdout.Gap(case, 1))
+    points, weights = found["residual, both sides, coupled"]
+    forward, back = a + [2, 0], c - [6, 0]
+    plan = ot.emd(ot.unif(40), ot.unif(40), ot.dist(forward, back))
+    expected = 0.75 * forward + 0.25 * back[plan.argmax(1)]
+    np.testing.assert_allclose(points[np.lexsort(points.T)], expected[np.lexsort(expected.T)], atol=1e-4)
+    np.testing.assert_allclose(weights, 1 / 40, rtol=1e-5)
 
 
 def test_the_residual_is_what_the_decoder_cannot_say():

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import ot
-from jaxtyping import Float
 
 from cellstream import metrics
 from cellstream.benchmark.cases import Case
@@ -63,16 +62,16 @@ class Gap:
 def yardsticks(gap: Gap) -> dict[str, Cloud]:
     """What needs no training."""
     return {
-        "linear OT interpolation": interpolated(gap.before, gap.after, gap.share),
+        "linear OT interpolation": interpolated(even(gap.before), even(gap.after), gap.share),
         "previous time point": even(gap.before),
     }
 
 
-def interpolated(a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "m p"], share: float) -> Cloud:
+def interpolated(a: Cloud, b: Cloud, share: float) -> Cloud:
     """Displacement interpolation (McCann 1997) along an exact optimal plan P: (1 − s) a_i + s b_j of mass P_ij."""
-    plan = ot.emd(ot.unif(len(a)), ot.unif(len(b)), ot.dist(a, b), numItermax=1_000_000)
+    plan = ot.emd(a[1], b[1], ot.dist(a[0], b[0]), numItermax=1_000_000)
     here, there = plan.nonzero()
-    return (1 - share) * a[here] + share * b[there], plan[here, there]
+    return (1 - share) * a[0][here] + share * b[0][there], plan[here, there]
 
 
 def predictions(stream: CellStream, gap: Gap) -> dict[str, Cloud]:
@@ -81,7 +80,9 @@ def predictions(stream: CellStream, gap: Gap) -> dict[str, Cloud]:
     ``decoded``: particles from the cells of the time point before, decoded. ``residual``: these cells in the input
     space plus what the decoder says of their way, x + dec(z(t)) − dec(z(t₀)), so that what two dimensions cannot hold
     is kept. ``both sides``: that from the time point before and, backwards, from the one after, mixed by closeness in
-    time.
+    time. ``both sides, coupled``: these two clouds, which are of one time, coupled and interpolated: the model says how
+    cells move as far as it sees them, and the coupling the rest. Of a model that moves nothing it is linear OT
+    interpolation.
     """
     decoded, forward = _carried(stream, gap.before, gap.start, gap.time)
     _, backward = _carried(stream, gap.after, gap.end, gap.time)
@@ -90,6 +91,7 @@ def predictions(stream: CellStream, gap: Gap) -> dict[str, Cloud]:
         "decoded": decoded,
         "residual": forward,
         "residual, both sides": (np.concatenate([forward[0], backward[0]]), mixed),
+        "residual, both sides, coupled": interpolated(forward, backward, gap.share),
     }
 
 

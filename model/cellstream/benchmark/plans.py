@@ -223,9 +223,10 @@ TABLES: dict[str, Table] = {
             by_setting=True,
             note="Decoded: cells of the time point before, carried on and decoded. Residual: these cells in the input "
             "space, plus what the decoder says of their way. Both sides: that, and from the time point after "
-            "backwards, mixed by closeness in time. Linear OT interpolation: along an exact plan between the "
-            "neighbours. Between finite samples W₂ is kind to clouds of too little spread, which in many dimensions "
-            "can fall below the noise floor: read it beside the spread.",
+            "backwards, mixed by closeness in time; coupled: interpolated along an exact plan between these two. "
+            "Linear OT interpolation: along an exact plan between the neighbours. Between finite samples W₂ is kind to "
+            "clouds of too little spread, which in many dimensions can fall below the noise floor: read it beside the "
+            "spread.",
         ),
     )
 }
