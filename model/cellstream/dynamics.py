@@ -55,7 +55,7 @@ def integrate(
     """Carry particles from ``times[0]`` through all ``times`` (increasing, or decreasing to go back).
 
     ``length`` is the unit of length in which the action measures movement. Differentiable through the solver's steps.
-    z, log w and the action travel in one tensor of shape (n, d + 2).
+    z, log w and the action travel in one tensor of shape (n, d + 2). Fields may jump at any of ``times``.
     """
 
     def rate(t: Tensor, state: Tensor) -> Tensor:
@@ -77,10 +77,11 @@ def integrate(
 
 def _solver(times: Tensor, settings: Integration) -> dict:
     if settings.method not in FIXED_STEP:
-        return dict(rtol=settings.rtol, atol=settings.atol)
+        return dict(rtol=settings.rtol, atol=settings.atol, options=dict(jump_t=times[1:-1]))
     # every measured time lies on the grid, so nothing is interpolated
     n = settings.steps_per_interval
     parts = torch.arange(n, device=times.device, dtype=times.dtype) / n
     grid = (times[:-1, None] + (times[1:] - times[:-1])[:, None] * parts).flatten()
     grid = torch.cat([grid, times[-1:]])
-    return dict(options=dict(grid_constructor=lambda func, y0, t: grid))
+    # a step's first and last stage look just inside it, where a field that jumps at its ends is still its own
+    return dict(options=dict(grid_constructor=lambda func, y0, t: grid, perturb=True))

@@ -33,6 +33,7 @@ def member_config(config: Config, k: int) -> Config:
         embedding_steps=0,
         autoencoder_steps=0,
         lambda_neighbours=0,
+        lambda_between=0,
         held_out=0,  # the cells held out are not among those drawn
     )
 

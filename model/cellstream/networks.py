@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import torch
 from jaxtyping import Float
-from scipy.interpolate import PchipInterpolator
 from torch import Tensor, nn
 
 from cellstream import config
@@ -114,36 +113,30 @@ class Autoencoder(nn.Module):
 
 
 class Course(nn.Module):
-    """A smooth curve in time through one point per time point: monotone cubic interpolation, which does not overshoot
-    (Fritsch & Carlson 1980; Fritsch & Butland 1984, as scipy's PchipInterpolator)."""
+    """A path through one point per time point, at an even pace from each to the next, as optimal transport moves a
+    population as a whole. Its rate jumps at the time points; there it is that of the interval which begins.
+    """
 
     tau: Tensor
     value: Tensor
-    slope: Tensor
 
     def __init__(self, times: int, d: int):
         super().__init__()
         self.register_buffer("tau", torch.arange(float(times)))
         self.register_buffer("value", torch.zeros(times, d))
-        self.register_buffer("slope", torch.zeros(times, d))
 
     @torch.no_grad()
     def set(self, tau: Float[Tensor, " T"], value: Float[Tensor, "T d"]) -> None:
-        """Lead the curve through ``value`` at the times ``tau``."""
-        curve = PchipInterpolator(tau.cpu().numpy(), value.double().cpu().numpy())
+        """Lead the path through ``value`` at the times ``tau``."""
         self.tau.copy_(tau)
         self.value.copy_(value)
-        self.slope.copy_(torch.from_numpy(curve.derivative()(tau.cpu().numpy())))
 
     def forward(self, tau: Float[Tensor, ...]) -> tuple[Float[Tensor, "... d"], Float[Tensor, "... d"]]:
         """Place and rate at ``tau``, which is one number or one per particle."""
         i = torch.searchsorted(self.tau, tau.detach(), right=True).clamp(1, len(self.tau) - 1)
-        gap = (self.tau[i] - self.tau[i - 1])[..., None]
-        s = (tau - self.tau[i - 1])[..., None] / gap
-        a, b, ma, mb = self.value[i - 1], self.value[i], self.slope[i - 1] * gap, self.slope[i] * gap
-        # Hermite's basis: the cubic through a and b with slopes ma and mb
-        c2, c3 = 3 * (b - a) - 2 * ma - mb, ma + mb - 2 * (b - a)
-        return a + s * (ma + s * (c2 + s * c3)), (ma + s * (2 * c2 + 3 * s * c3)) / gap
+        start, a, b = self.tau[i - 1], self.value[i - 1], self.value[i]
+        rate = (b - a) / (self.tau[i] - start)[..., None]
+        return a + (tau - start)[..., None] * rate, rate
 
 
 class Dynamics(nn.Module):

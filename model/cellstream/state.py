@@ -138,10 +138,15 @@ class State:
         return torch.Generator().manual_seed(self.config.compute.seed * 1_000_003 + key + use * 2_654_435_769)
 
     def draw(self, key: int, size: int) -> Batch:
-        """At most ``size`` cells of each time point without replacement; the same for the same ``key`` and seed."""
+        """At most ``size`` cells of each time point without replacement; the same for the same ``key`` and seed.
+
+        One from each of ``size`` groups of cells that are alike (stratified sampling): every kind of cell comes in its
+        own proportion. Were they drawn one by one, a lineage would have a few percent more or fewer cells in each
+        batch, and matching would learn to hedge (branching data: W_2 1.4 instead of 1.0 × floor).
+        """
         generator = self.generator(key, CELLS)
         s, tau = self.snapshots, self.snapshots.tau
-        cells = [at[_some(len(at), size, generator).to(at.device)] for at in self.seen]
+        cells = [at[_one_of_each(len(at), size, generator).to(at.device)] for at in self.ordered]
         return Batch(key, cells, [tau[i].expand(len(c)) for i, c in enumerate(cells)], [s.x[c] for c in cells])
 
     def draw_pairs(self, key: int) -> tuple[Int64[Tensor, "i b"], Int64[Tensor, "i b"]]:
@@ -154,6 +159,11 @@ class State:
         """Positions of the cells of each time point that training may see."""
         seen = ~held_out(self.snapshots, self.config)
         return [cells[seen[cells]] for cells in map(self.snapshots.cells, range(len(self.snapshots.times)))]
+
+    @cached_property
+    def ordered(self) -> list[Int64[Tensor, " _"]]:
+        """The same cells in an order in which neighbours are alike."""
+        return [at[_bisected(self.autoencoder.features(self.snapshots.x[at]))] for at in self.seen]
 
     @cached_property
     def kept(self) -> list[Int64[Tensor, " _"]]:
@@ -272,3 +282,30 @@ def _some(n: int, size: int, generator: torch.Generator) -> Int64[Tensor, " b"]:
     # few repeats in so large a draw: unique ones of a slightly larger draw, in random order
     drawn = torch.randint(n, (size + size // 4 + 16,), generator=generator).unique()
     return drawn[torch.randperm(len(drawn), generator=generator)[:size]]
+
+
+def _bisected(x: Float[Tensor, "n p"], groups: int = 1024) -> Int64[Tensor, " n"]:
+    """An order in which neighbours are alike: cut in half along the feature of largest variance, and each half again,
+    down to two cells, or to about ``groups`` groups where there are more."""
+    most, parts = max(len(x) // groups, 2), []
+    halves = [torch.arange(len(x), device=x.device)]
+    while halves:
+        part = halves.pop()
+        if len(part) <= most:
+            parts.append(part)
+            continue
+        widest = x[part].var(0).argmax()
+        part = part[x[part, widest].argsort(stable=True)]
+        middle = len(part) // 2
+        halves += [part[middle:], part[:middle]]
+    return torch.cat(parts)
+
+
+def _one_of_each(n: int, size: int, generator: torch.Generator) -> Int64[Tensor, " b"]:
+    """One of each of ``size`` equal runs of ``0 .. n-1``, which begin anywhere, so that every number is as likely; all
+    in random order where ``n`` is no larger."""
+    if n <= size:
+        return torch.randperm(n, generator=generator)
+    begin, places = torch.rand(2, size, generator=generator, dtype=torch.float64)
+    edges = (torch.arange(size + 1, dtype=torch.float64) * (n / size) + begin[0] * n).long()
+    return (edges[:-1] + (places * edges.diff()).long()) % n

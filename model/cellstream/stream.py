@@ -264,7 +264,13 @@ class CellStream:
         log_w0 = np.zeros(len(z0)) if log_w is None else np.asarray(log_w)
         if len(stops) == 1:
             return Flow(times, z0[None].cpu().numpy(), log_w0[None].astype(np.float32))
-        tau = torch.as_tensor(self.clock.to_tau(stops), device=like.device, dtype=like.dtype)
+        asked = self.clock.to_tau(stops)
+        # through the measured times too, where a moving frame changes its pace
+        passed = [t for t in self.clock.tau if min(asked[0], asked[-1]) < t < max(asked[0], asked[-1])]
+        stations = np.unique(np.concatenate([asked, passed]))
+        stations = stations if asked[-1] > asked[0] else stations[::-1]
+        at = torch.from_numpy(np.isin(stations, asked).nonzero()[0][-len(times) :])
+        tau = torch.as_tensor(stations.copy(), device=like.device, dtype=like.dtype)
         with torch.no_grad():
             path = integrate(
                 self.velocity_net,
@@ -277,8 +283,8 @@ class CellStream:
             )
         return Flow(
             times,
-            path.z[-len(times) :].cpu().numpy().astype(np.float32),
-            path.log_w[-len(times) :].cpu().numpy().astype(np.float32),
+            path.z[at].cpu().numpy().astype(np.float32),
+            path.log_w[at].cpu().numpy().astype(np.float32),
         )
 
     # keeping it

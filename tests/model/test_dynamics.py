@@ -87,6 +87,23 @@ def test_backward_undoes_forward():
     torch.testing.assert_close(back.log_w[-1], torch.zeros(2, dtype=torch.float64), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_fields_may_jump_at_the_times(method, back):
+    """v = (k, -k) and g = k / 10 in interval k = 1, 2, 3: exact to any method, if no step looks past its ends."""
+    times = torch.tensor([0.0, 0.5, 2.0, 2.25], dtype=torch.float64)
+    pace = lambda t: torch.searchsorted(times, t, right=True).clamp(1, 3)  # noqa: E731
+    velocity = lambda t, z: pace(t) * torch.tensor([1.0, -1.0], dtype=torch.float64).expand_as(z)  # noqa: E731
+    growth = lambda t, z: (pace(t) / 10).expand(len(z)).double()  # noqa: E731
+    way = torch.tensor([0, 0.5, 3.5, 4.25], dtype=torch.float64)
+    coarse = Integration(method=method, steps_per_interval=2, rtol=1e-6, atol=1e-7)
+    asked, way = (times.flip(0), way.flip(0) - way[-1]) if back else (times, way)
+    path = integrate(velocity, growth, Z, torch.zeros(2, dtype=torch.float64), asked, 1.0, coarse)
+    step = torch.stack([way, -way], 1)[:, None]
+    torch.testing.assert_close(path.z, Z + step, atol=1e-5, rtol=0)
+    torch.testing.assert_close(path.log_w, (way / 10)[:, None].expand(4, 2), atol=1e-5, rtol=0)
+
+
 def test_fixed_steps_meet_every_time_exactly():
     """Uneven gaps: the same number of steps falls into each, so a constant field is exact at every time."""
     times = torch.tensor([0.0, 0.1, 5.0], dtype=torch.float64)

@@ -50,6 +50,28 @@ def test_time_is_the_datas_own(stream):
     np.testing.assert_allclose(stream.clock.to_tau([0, 1, 2, 3]), [0, 1, 1.5, 2])
 
 
+def test_a_moving_frame_is_followed_through_time_points_that_nobody_asked_for(moving_cloud, tiny_config):
+    """Networks that say nothing: cells move with the means and weigh with the masses, asked at time points or not."""
+    config = tiny_config.with_settings(frame="moving")
+    state = State.initial(moving_cloud, config)
+    means = torch.tensor([[0.0, 0.0], [2.0, 1.0], [1.0, 7.0]])
+    with torch.no_grad():
+        for field in (state.velocity, state.growth):
+            for part in field.net.parameters():
+                part.zero_()
+            field.follow([m.expand(2, 2) for m in means], moving_cloud.tau, moving_cloud.mass)
+    stream, z = state.result(), np.array([[5.0, 5.0]], np.float32)
+    tau = lambda t: np.interp(t, [0, 1, 3], [0, 1, 2])  # noqa: E731
+    place = lambda t: np.stack([np.interp(tau(t), range(3), means[:, k]) for k in range(2)], -1)  # noqa: E731
+    log_mass = lambda t: np.interp(tau(t), range(3), np.log([1, 1.5, 2.25]))  # noqa: E731
+    for start, times in ((0, [3]), (0, [0, 2]), (0.5, [0.75, 2, 3]), (3, [0]), (3, [3, 2, 0.25])):
+        flow = (stream.push if times[-1] > start else stream.pull)(z, start, times)
+        t = np.array(times, float)
+        np.testing.assert_array_equal(flow.times, t)
+        np.testing.assert_allclose(flow.z[:, 0], z + place(t) - place(start), atol=1e-4)
+        np.testing.assert_allclose(flow.log_w[:, 0], log_mass(t) - log_mass(start), atol=1e-4)
+
+
 def test_real_times_change_the_unit_of_rates(moving_cloud, tiny_config):
     """The same weights under real times: rates are per day, and a day is 2/3 of the networks' unit."""
     even = State.initial(moving_cloud, tiny_config).result()

@@ -13,6 +13,7 @@ from cellstream import events, objective, training
 from cellstream.config import Config
 from cellstream.errors import Diverged
 from cellstream.presets import preset
+from cellstream.snapshots import Snapshots
 from cellstream.state import PrincipalComponents, State
 from cellstream.stream import CellStream
 from cellstream.training import train
@@ -208,6 +209,52 @@ def test_batches_hold_each_time_point_without_repeats(moving_cloud, tiny_config)
     at_once = state.autoencoder.encode(moving_cloud.index[torch.cat(batch.cells)].float(), torch.cat(batch.x))
     torch.testing.assert_close(torch.cat(batch.encode(state.autoencoder)), at_once)
     torch.testing.assert_close(state.encode(torch.cat(batch.cells)), at_once)
+
+
+def test_every_kind_of_cell_comes_in_its_proportion(tiny_config):
+    """Three islands of 61, 29 and 10 %: of 100 cells drawn at most five more or fewer of each (drawn one by one: 15,
+    and a standard deviation of 5 where there are 61); and no cell is drawn more often than others."""
+    rng = np.random.default_rng(0)
+    kinds = np.repeat([0, 1, 2], [610, 290, 100])
+    x = rng.normal(size=(1000, 5)) + np.array([[0, 0], [30, 0], [0, 40]])[kinds] @ np.eye(2, 5)
+    order = rng.permutation(1000)
+    kinds, x = torch.tensor(kinds[order]).repeat(2), torch.tensor(x[order], dtype=torch.float32).repeat(2, 1)
+    cells = Snapshots(x, torch.arange(2).repeat_interleave(1000), torch.arange(2.0), torch.ones(2), ("0", "1"))
+    state = State.initial(cells, tiny_config.with_settings(held_out=0))
+    batches = [state.draw(k, 100).cells[0] for k in range(400)]
+    shares = torch.stack([torch.bincount(kinds[batch], minlength=3) for batch in batches])
+    assert (shares - torch.tensor([61, 29, 10])).abs().max() <= 5
+    assert shares.double().std(0).max() < 2
+    times = torch.bincount(torch.cat(batches), minlength=1000)[:1000].double()
+    assert times.mean() == 40
+    assert times.var() < 40 * 1.2
+    for kind, expected in enumerate((0.61, 0.29, 0.10)):
+        assert shares[:, kind].double().mean().item() == pytest.approx(100 * expected, abs=0.15)
+    assert len({tuple(sorted(batch.tolist())) for batch in batches}) == 400
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 300, 5000])
+def test_the_order_of_alike_cells_holds_each_once(n):
+    """Neighbours in it lie nearer together than cells do; all cells may be one and the same."""
+    from cellstream.state import _bisected
+
+    x = torch.randn(n, 3, generator=torch.Generator().manual_seed(0))
+    order = _bisected(x)
+    assert order.sort().values.tolist() == list(range(n))
+    assert _bisected(torch.zeros(n, 3)).sort().values.tolist() == list(range(n))
+    if n >= 300:
+        apart = x[order].diff(dim=0).norm(dim=1).mean()
+        assert apart < 0.6 * x.diff(dim=0).norm(dim=1).mean()
+
+
+@pytest.mark.parametrize(("n", "size"), [(100, 99), (100, 67), (1000, 100), (5, 5), (5, 9)])
+def test_one_of_each_run_is_never_the_same_twice(n, size):
+    from cellstream.state import _one_of_each
+
+    draws = [_one_of_each(n, size, torch.Generator().manual_seed(k)) for k in range(3000)]
+    assert all(len(draw.unique()) == min(n, size) and 0 <= draw.min() <= draw.max() < n for draw in draws)
+    counts = torch.bincount(torch.cat(draws), minlength=n).double()
+    assert (counts - 3000 * min(1, size / n)).abs().max() < 5.5 * (3000 * min(1, size / n)) ** 0.5
 
 
 def test_uses_of_random_numbers_within_a_step_are_independent(moving_cloud, tiny_config):
