@@ -5,13 +5,13 @@ encoder is told the time; PCA is not), ``trust, trust_pca`` (:func:`metrics.trus
 ``direction, direction_constant`` (:func:`metrics.direction`), ``r2`` (:func:`metrics.r2`, on cells that training has
 not seen, where there are such: ``r2_unseen`` says whether, ``r2_cells`` on how many), ``r2_pca`` (of PCA, fitted to the
 other cells), ``r2_per_feature`` (of at most :data:`LISTED` features, best and worst), and per time point ``match`` and
-``mass``. Where lineage labels are given, ``branch_accuracy`` (:func:`metrics.label_accuracy`) and ``arrivals``
-(:func:`arrivals`). PCA has as many dimensions as the embedding.
+``mass``. Where lineage labels are given, ``branch_accuracy, branch_accuracy_pca`` (:func:`metrics.label_accuracy`),
+``arrivals`` (:func:`arrivals`) and ``fidelity`` (:func:`fidelity`). PCA has as many dimensions as the embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ from jaxtyping import Float
 from cellstream import metrics
 from cellstream.errors import UserError
 from cellstream.held_out import unseen
+from cellstream.metrics import Cloud
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CHUNK, CellStream
 
@@ -32,6 +33,8 @@ LISTED = 50
 """Features whose R² is kept with a result."""
 ROWS = 2048
 """Cells of all genes that are held at once."""
+COMPARED = 600
+"""Points of a cloud, at most, that are compared with as many observed cells."""
 
 
 def evaluate(
@@ -199,10 +202,39 @@ def arrivals(
     return _arrivals(_Arrays(stream, snapshots), np.asarray(labels, dtype=object), since)
 
 
+def fidelity(stream: CellStream, snapshots: Snapshots, labels: Sequence | np.ndarray) -> dict[str, dict[str, float]]:
+    """Of the cells of each time point that have a label of the last one, the share that the model carries to cells of
+    their own label (:func:`metrics.landed`): lineages that have parted should not mix again.
+
+    Returns:
+        ``{time point: {"of": labelled cells, "kept": share}}``, without time points that have none.
+    """
+    return _fidelity(_Arrays(stream, snapshots), np.asarray(labels, dtype=object))
+
+
 def _lineages(s: _Arrays, labels: Sequence | np.ndarray, since: str | None) -> dict[str, Any]:
     labels = np.asarray(labels, dtype=object)
     reached = _arrivals(s, labels, since)
-    return dict(branch_accuracy=metrics.label_accuracy(s.z, labels), arrivals=reached)
+    return dict(
+        branch_accuracy=metrics.label_accuracy(s.z, labels),
+        branch_accuracy_pca=metrics.label_accuracy(s.pca, labels),
+        arrivals=reached,
+        fidelity=_fidelity(s, labels),
+    )
+
+
+def _fidelity(s: _Arrays, labels: np.ndarray) -> dict[str, dict[str, float]]:
+    last = len(s.labels) - 1
+    ends = labels[s.index == last]
+    known = set(ends[metrics.labelled(ends)].astype(str))
+    found = {}
+    for i, name in enumerate(s.labels[:last]):
+        committed = np.flatnonzero([at == i and str(label) in known for at, label in zip(s.index, labels, strict=True)])
+        if len(committed):
+            there = s.seen(s.stream.push(s.latent[committed], s.times[i], s.times[-1:]).z[0])
+            kept = metrics.landed(there, s.at(s.z, last), ends) == labels[committed].astype(str)
+            found[name] = dict(of=float(len(committed)), kept=float(kept.mean()))
+    return found
 
 
 def _arrivals(s: _Arrays, labels: np.ndarray, since: str | None) -> dict[str, Any]:
@@ -289,31 +321,31 @@ def _r2_pca(s: _Arrays) -> float:
     return metrics.r2(s.x[s.judged], s.back_pca)
 
 
-def _yardsticks(start: np.ndarray, observed: np.ndarray) -> dict[str, float]:
-    """W_2 of what needs no model: noise floor, "nothing moves", "all move alike"."""
-    return dict(
-        floor=metrics.halves(observed),
-        stays=metrics.w2(start, observed),
-        shift=metrics.w2(start + observed.mean(0) - start.mean(0), observed),
-    )
+def _yardsticks(start: np.ndarray, observed: np.ndarray) -> dict[str, Cloud]:
+    """What needs no model: "nothing moves", "all move alike"."""
+    shifted = start + observed.mean(0) - start.mean(0)
+    return dict(stays=metrics.even(start), shift=metrics.even(shifted))
+
+
+def _against(start: np.ndarray, observed: np.ndarray, clouds: Mapping[str, Cloud]) -> dict[str, float]:
+    """W_2 of the clouds, of the yardsticks and of the noise, between samples of one size; and ``w2_all``."""
+    m = min(len(observed) // 2, len(start), COMPARED)
+    found = metrics.compared(observed, {**clouds, **_yardsticks(start, observed)}, m)
+    points, weights = clouds["w2"]
+    return found | dict(w2_all=metrics.w2(points, observed, weights))
 
 
 def _match(s: _Arrays, i: int) -> dict[str, float]:
     """Predicted against observed cells of time point ``i`` in the unit-box embedding."""
-    observed, weights = s.box(s.at(s.z, i)), np.exp(s.flow.log_w[i].astype(np.float64))
-    return dict(
-        w2=metrics.w2(s.box(s.seen(s.flow.z[i])), observed, weights), **_yardsticks(s.box(s.at(s.z, 0)), observed)
-    )
+    predicted = s.box(s.seen(s.flow.z[i])), np.exp(s.flow.log_w[i].astype(np.float64))
+    return _against(s.box(s.at(s.z, 0)), s.box(s.at(s.z, i)), dict(w2=predicted))
 
 
 def _match_input(s: _Arrays, i: int) -> dict[str, float]:
-    """The same, decoded, in the input space; no decoder can be below ``autoencoder``."""
-    observed, weights = s.at(s.x, i), np.exp(s.flow.log_w[i].astype(np.float64))
-    return dict(
-        w2=metrics.w2(s.stream.decode(s.flow.z[i]), observed, weights),
-        **_yardsticks(s.at(s.x, 0), observed),
-        autoencoder=metrics.w2(s.stream.decode(s.at(s.latent, i)), observed),
-    )
+    """The same, decoded, in the input space; ``autoencoder`` is what decoding alone does to the observed cells."""
+    predicted = s.stream.decode(s.flow.z[i]), np.exp(s.flow.log_w[i].astype(np.float64))
+    back = metrics.even(s.stream.decode(s.at(s.latent, i)))
+    return _against(s.at(s.x, 0), s.at(s.x, i), dict(w2=predicted, autoencoder=back))
 
 
 def _mass(s: _Arrays) -> dict[str, dict[str, float]]:

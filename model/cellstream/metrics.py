@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +93,8 @@ def trustworthiness(
     """How far the ``k`` nearest neighbours in the embedding are neighbours in the input, 1 at best.
 
     Venna & Kaski, ICANN 2001; as ``sklearn.manifold.trustworthiness``, in rows of distances instead of a whole matrix.
-    More than ``most`` cells are sampled. NaN where there are too few cells (k must be below n / 2).
+    More than ``most`` cells are sampled. It is defined for k below n / 2; of fewer cells the largest such k is taken,
+    and NaN is returned where there is none.
     """
     if len(x) > most:
         chosen = np.random.default_rng(seed).choice(len(x), most, replace=False)
@@ -192,11 +193,35 @@ def w2(
     return float(np.sqrt(max(ot.emd2(a, b, cost, numItermax=1_000_000), 0)))
 
 
-def halves(y: np.ndarray, seed: int = 0) -> float:
-    """W_2 between two random halves of a cloud: the noise floor of a match."""
-    order = np.random.default_rng(seed).permutation(len(y))
-    half = len(y) // 2
-    return w2(y[order[:half]], y[order[half : 2 * half]])
+Cloud = tuple[np.ndarray, np.ndarray]
+"""Points (n, d) and their weights (n,)."""
+
+
+def even(points: Float[np.ndarray, "n d"]) -> Cloud:
+    """Points of equal weight, together of weight one."""
+    return points, np.full(len(points), 1 / len(points))
+
+
+def compared(
+    observed: Float[np.ndarray, "n d"], clouds: Mapping[str, Cloud], m: int, splits: int = 3, seed: int = 0
+) -> dict[str, float]:
+    """W_2 of each cloud to the observed points, and as ``floor`` that of observed points to each other.
+
+    W_2 between samples is the larger the smaller they are, so all are of one size: ``m`` points of each cloud
+    (:func:`resampled`), and ``m`` other observed ones, against the same ``m`` observed ones, in the mean over random
+    ``splits``. What cannot be told from the observed points has the floor's value. NaN where fewer than 2 m points
+    are observed.
+    """
+    if not 1 <= m <= len(observed) // 2:
+        return dict.fromkeys((*clouds, "floor"), float("nan"))
+    found = np.zeros((splits, len(clouds) + 1))
+    for row, split in zip(found, range(splits), strict=True):
+        order = np.random.default_rng((seed, split)).permutation(len(observed))
+        one, other = observed[order[:m]], observed[order[m : 2 * m]]
+        row[0] = w2(other, one)
+        # each with the same random numbers, so that what stands beside it makes no difference
+        row[1:] = [w2(resampled(*cloud, m, np.random.default_rng((seed, split, m))), one) for cloud in clouds.values()]
+    return dict(zip(("floor", *clouds), found.mean(0).tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -214,7 +239,8 @@ def direction(
     """Mean cosine between a cell's velocity and its displacement to where an exact coupling with the next time point
     sends it (the barycentre of its partners); and the largest that a constant field can have.
 
-    For a unit vector c the mean of ⟨c, e⟩ over the displacements' directions e is ⟨c, ⟨e⟩⟩, at most |⟨e⟩|.
+    For a unit vector c the mean of ⟨c, e⟩ over the displacements' directions e is ⟨c, ⟨e⟩⟩, at most |⟨e⟩|. A cell that
+    the field leaves at rest counts as 0.
     """
     rng = np.random.default_rng(0)
     cosines, directions = [], []
@@ -225,9 +251,9 @@ def direction(
         plan = ot.emd(np.full(len(a), 1 / len(a)), np.full(len(b), 1 / len(b)), ot.dist(a, b), numItermax=1_000_000)
         step, v = plan @ b * len(a) - a, velocity[here].astype(np.float64)
         steps, speeds = np.linalg.norm(step, axis=1), np.linalg.norm(v, axis=1)
-        moving = (steps > 0) & (speeds > 0)
-        cosines.append((step * v).sum(1)[moving] / (steps * speeds)[moving])
-        directions.append(step[steps > 0] / steps[steps > 0, None])
+        goes = steps > 0
+        cosines.append((step * v).sum(1)[goes] / np.where(speeds > 0, steps * speeds, 1)[goes])
+        directions.append(step[goes] / steps[goes, None])
     constant = np.linalg.norm(np.concatenate(directions).mean(0))
     return Direction(float(np.concatenate(cosines).mean()), float(constant))
 
@@ -282,6 +308,18 @@ def label_accuracy(z: Float[np.ndarray, "n d"], labels: Iterable, k: int = 15) -
     return float((votes(near, codes) == codes).mean())
 
 
+def landed(arrived: Float[np.ndarray, "n d"], z: Float[np.ndarray, "m d"], labels: Iterable, k: int = 15) -> np.ndarray:
+    """The label of each particle, (n,) of text: that of most of the ``k`` labelled cells nearest to it.
+
+    At least one cell must have a label.
+    """
+    labels = np.asarray(labels, dtype=object)
+    known = labelled(labels)
+    names, codes = np.unique(labels[known].astype(str), return_inverse=True)
+    near = cKDTree(z[known]).query(arrived, min(k, len(codes)))[1].reshape(len(arrived), -1)
+    return names[votes(near, codes)]
+
+
 def arrivals(
     arrived: Float[np.ndarray, "n d"],
     weights: Float[np.ndarray, " n"],
@@ -291,18 +329,19 @@ def arrivals(
 ) -> dict[str, dict[str, float]]:
     """For each label, the share of the mass of particles that arrives there, beside the share of the observed cells.
 
-    A particle arrives where most of the ``k`` labelled cells nearest to it belong. Empty where no cell has a label.
+    A particle arrives where :func:`landed` says. Empty where no cell has a label.
     """
     labels = np.asarray(labels, dtype=object)
-    known = labelled(labels)
-    names, codes = np.unique(labels[known].astype(str), return_inverse=True)
-    if not len(names):
+    observed = labels[labelled(labels)].astype(str)
+    if not len(observed):
         return {}
-    near = cKDTree(z[known]).query(arrived, min(k, len(codes)))[1].reshape(len(arrived), -1)
-    mass = np.asarray(weights, np.float64)
-    predicted = np.bincount(votes(near, codes), mass, len(names)) / mass.sum()
-    observed = np.bincount(codes, minlength=len(names)) / len(codes)
-    return {str(name): dict(predicted=float(predicted[i]), observed=float(observed[i])) for i, name in enumerate(names)}
+    places, mass = landed(arrived, z, labels, k), np.asarray(weights, np.float64)
+    return {
+        str(name): dict(
+            predicted=float(mass[places == name].sum() / mass.sum()), observed=float((observed == name).mean())
+        )
+        for name in np.unique(observed)
+    }
 
 
 def resampled(

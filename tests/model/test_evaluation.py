@@ -92,15 +92,16 @@ def test_every_entry_is_by_the_book(stream, moving_cloud):
         )
         for entry, put, seen in ((found["match"][label], box, z), (found["match"][label]["input"], stream.decode, x)):
             first, observed = (box(seen[at[k]]) if seen is z else seen[at[k]] for k in (0, i))
-            expected = dict(
-                w2=w2(put(flow.z[i]), observed, weights),
-                floor=metrics.halves(observed),
-                stays=w2(first, observed),
-                shift=w2(first - first.mean(0) + observed.mean(0), observed),
+            clouds = dict(
+                w2=(put(flow.z[i]), weights),
+                stays=metrics.even(first),
+                shift=metrics.even(first - first.mean(0) + observed.mean(0)),
             )
             if seen is x:
-                expected["autoencoder"] = w2(stream.decode(z[at[i]]), observed)
-            assert abs(w2(put(flow.z[i]), observed) / expected["w2"] - 1) > 1e-2  # the weights make a difference
+                clouds["autoencoder"] = metrics.even(stream.decode(z[at[i]]))
+            expected = metrics.compared(observed, clouds, min(len(observed) // 2, len(first)))
+            expected["w2_all"] = w2(put(flow.z[i]), observed, weights)
+            assert abs(w2(put(flow.z[i]), observed) / expected["w2_all"] - 1) > 1e-2  # the weights make a difference
             assert {k: entry[k] for k in expected} == pytest.approx(expected, rel=1e-4)
             assert entry.keys() - {"input"} == expected.keys()
 
@@ -318,6 +319,27 @@ def test_lineages_are_followed_by_the_model(stream, moving_cloud):
             evaluation.arrivals(stream, moving_cloud, labels, wrong)
     with pytest.raises(UserError, match="one lineage label per cell, 190 in all, but got 3"):
         evaluation.arrivals(stream, moving_cloud, ["a", "b", "c"])
+
+
+def test_fidelity_is_the_share_of_labelled_cells_that_stay_in_their_lineage(stream, moving_cloud):
+    """By scikit-learn's votes where the model carries them; kinds that the last time point lacks do not count."""
+    index = moving_cloud.index.numpy()
+    x, t = moving_cloud.x.numpy(), moving_cloud.times.numpy()[index]
+    labels = np.where(x[:, 1] > index, "up", "down").astype(object)
+    labels[index == 0] = "progenitor"
+    labels[(index == 1) & (x[:, 2] > 0)] = np.nan
+    z, last = stream.encode(x, t), index == 2
+    votes = KNeighborsClassifier(15).fit(z[last], labels[last].astype(str))
+    told = np.isin(labels.astype(str), ["up", "down"]) & (index == 1)
+    there = stream.push(z[told], 1.0, [3.0]).z[0]
+    found = evaluation.fidelity(stream, moving_cloud, labels)
+    assert found == {"1": dict(of=told.sum(), kept=pytest.approx((votes.predict(there) == labels[told]).mean()))}
+    assert 0.3 < found["1"]["kept"] < 1
+    everything = evaluation.evaluate(stream, moving_cloud, labels)
+    assert everything["fidelity"] == found
+    pca = PCA(2).fit_transform(x)
+    assert everything["branch_accuracy_pca"] == pytest.approx(metrics.label_accuracy(pca, labels), abs=0.01)
+    assert evaluation.fidelity(stream, moving_cloud, ["nan"] * 190) == {}
 
 
 def test_more_dimensions_are_judged_in_their_principal_plane(moving_cloud):

@@ -135,8 +135,28 @@ def test_w2_heeds_weights_where_it_takes_a_sample():
 def test_halves_share_no_point():
     """0, 1, 3 and 10 fall into {0, 1} and {3, 10}, W_2 = √45, or into one of the two other splits, W_2 = 5."""
     y = np.array([[0.0], [1.0], [3.0], [10.0]])
-    found = {round(metrics.halves(y, seed), 6) for seed in range(30)}
+    found = {round(metrics.compared(y, {}, 2, splits=1, seed=seed)["floor"], 6) for seed in range(30)}
     assert found == {round(45**0.5, 6), 5.0}
+    assert metrics.compared(y, {}, 2, splits=200)["floor"] == pytest.approx((45**0.5 + 2 * 5) / 3, abs=0.2)
+
+
+@pytest.mark.parametrize("n", [200, 5000])
+def test_what_is_of_the_observed_law_scores_as_the_noise_does(n):
+    """Whatever its number of points, and with weights; and a shift by s in the plane adds about s² to W_2²."""
+    rng = np.random.default_rng(0)
+    observed, cloud = rng.normal(size=(800, 2)), rng.normal(size=(n, 2))
+    twice = np.concatenate([cloud, cloud + [9, 0]]), np.repeat([1.0, 1e-12], n)
+    clouds = dict(same=metrics.even(cloud), weighted=twice, shifted=metrics.even(cloud + [3, 4]))
+    found = metrics.compared(observed, clouds, 200, splits=20)
+    assert found["same"] == pytest.approx(found["floor"], rel=0.1)
+    assert found["weighted"] == pytest.approx(found["floor"], rel=0.1)
+    assert found["shifted"] == pytest.approx(np.hypot(5, found["floor"]), rel=0.05)
+
+
+def test_where_there_are_no_two_samples_to_compare_there_is_no_number():
+    one = metrics.even(np.zeros((5, 2)))
+    assert all(np.isnan(value) for value in metrics.compared(np.zeros((3, 2)), dict(w2=one), 2).values())
+    assert all(np.isnan(value) for value in metrics.compared(np.zeros((1, 2)), dict(w2=one), 0).values())
 
 
 def test_direction_of_the_true_displacement_is_one():
