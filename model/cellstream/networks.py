@@ -33,9 +33,9 @@ def mlp(n_in: int, n_out: int, layers: int, width: int, activation: str) -> nn.S
 class TimeAdded(nn.Module):
     """``(t, x) -> h(x) + t u``: one map of the features for all times, and a direction ``u`` for time (ours).
 
-    How the map bends does not depend on the time, so that the same change of a cell looks the same at any time. A
-    network of ``(t, x)`` is free to turn and fold each time point by itself: on the paper's simulated populations the
-    velocities of such an embedding follow the true ones less well (VA 0.5 instead of 0.9 at σ 0.7).
+    How the map bends does not depend on the time, so that the same change of a cell looks the same at any time, and
+    time itself moves all cells alike. A network of ``(t, x)`` is free to turn and fold each time point by itself, and
+    what its embedding moves by is in part the turning.
     """
 
     def __init__(self, features: nn.Module, d: int):

@@ -220,7 +220,7 @@ def round_step(state: State, k: int) -> Losses:
             for group in state.optimisers[name].param_groups:
                 group["lr"] = rate * factor
     batch = state.draw(state.step, s.batch_size)
-    if in_round == s.autoencoder_steps:
+    if in_round == min(s.autoencoder_steps, per_round - 1):
         follow_cells(state)
     return (autoencoder_step if in_round < s.autoencoder_steps else dynamics_step)(state, batch)
 
