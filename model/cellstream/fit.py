@@ -20,7 +20,7 @@ from cellstream.errors import UserError
 from cellstream.files import beside, path_of, require_vacant, resuming, whole
 from cellstream.progress import follow, interrupts
 from cellstream.runs import Run, Status
-from cellstream.snapshots import Snapshots, from_anndata
+from cellstream.snapshots import Snapshots, cautions, from_anndata
 from cellstream.state import device_of
 from cellstream.times import UnclearTimes, as_label, guess_time_keys, looks_like_time_name
 
@@ -83,6 +83,10 @@ def fit(
     counts = snapshots.counts.tolist()
     cells = ", ".join(f"{label}: {n:,}" for label, n in zip(snapshots.labels, counts, strict=True))
     for sentence in (*reading.notes, *snapshots.report, f"Cells at the {len(counts)} time points: {cells}."):
+        say(sentence)
+    ones = ",".join("1" * len(counts))
+    give = f"give the true sizes, or 1 everywhere, as in --masses {ones}"
+    for sentence in cautions(snapshots, sizes=give, gaps="--real-times follows the real ones", masses=masses):
         say(sentence)
     recipe = dict(
         name=dataset or path.stem,

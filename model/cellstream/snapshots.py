@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+FEW = 50
+"""Cells at a time point below which what is learned there is called uncertain."""
+
+
 @dataclass(frozen=True)
 class Snapshots:
     """A time course of ``n`` cells with ``p`` features at ``T`` time points; the cells keep the order of the file."""
@@ -209,6 +213,32 @@ def from_anndata(
         fingerprint=fingerprint(adata.obs_names),
         genes=prepared.genes,
     )
+
+
+def cautions(snapshots: Snapshots, *, sizes: str, gaps: str, masses: Sequence[float] | None = None) -> list[str]:
+    """What a person should know before training: where population sizes come from, even steps, few cells.
+
+    ``sizes`` and ``gaps`` say how, at this door, true sizes are given and the real gaps followed; ``masses`` are the
+    sizes that were given.
+    """
+    said = []
+    if masses is None:
+        said.append(
+            "Population sizes are taken from the numbers of cells in the file, and growth is learned from them. Where "
+            f"those only say how many cells were sequenced, {sizes}."
+        )
+    between = snapshots.times.diff().tolist()
+    low, high = min(between), max(between)
+    if snapshots.even and high > 1.01 * low:  # 1 %: times may be rounded
+        unit = f" {snapshots.unit}" if snapshots.unit else ""
+        said.append(
+            f"The gaps between time points are from {low:.4g} to {high:.4g}{unit}, but count as even steps: speed and "
+            f"growth are per step; {gaps}."
+        )
+    few = [label for label, n in zip(snapshots.labels, snapshots.counts.tolist(), strict=True) if n < FEW]
+    if few:
+        said.append(f"Few cells at {', '.join(few)}: what is learned there is uncertain.")
+    return said
 
 
 def fingerprint(names: Iterable[str]) -> str:

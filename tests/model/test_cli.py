@@ -23,6 +23,7 @@ from cellstream import cli, evaluation, events, progress, serve
 from cellstream.config import Config, settings
 from cellstream.errors import UserError
 from cellstream.files import resuming
+from cellstream.fit import Outcome
 from cellstream.history import History
 from cellstream.presets import PRESETS, preset
 from cellstream.progress import Bar, Clock, part_ends
@@ -99,6 +100,23 @@ def test_fit_writes_a_result_and_says_what_it_did(fitted, data):
     recipe = json.loads(kept["recipe"])
     expected = dict(source=str(data), time_key="time", input="X", masses=[2, 3, 4], preset="paper", real_times=False)
     assert {key: recipe[key] for key in expected} == expected
+
+
+def test_fit_says_where_population_sizes_come_from_and_that_steps_are_even(fitted, tmp_path, command, monkeypatch):
+    outcome = Outcome(Status("cancelled"), None, None)
+    monkeypatch.setattr("cellstream.fit.train", lambda *words, **options: outcome)
+    adata = simulate("populations", n_cells=40)
+    adata.obs["time"] = adata.obs["time"].map({0: 0.0, 1: 2.0, 2: 12.0})
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    words = ["fit", tmp_path / "cells.h5ad", "--out", tmp_path / "r.h5ad", "--time-key", "time"]
+    _, _, said = command(*words, "--run-dir", tmp_path / "even")
+    assert "or 1 everywhere, as in --masses 1,1,1." in said
+    assert "from 2 to 10, but count as even steps" in said
+    assert "--real-times" in said
+    assert "Few cells at 0" in said
+    assert "sequenced" not in fitted[1].stderr
+    _, _, said = command(*words, "--run-dir", tmp_path / "real", "--real-times")
+    assert "even steps" not in said
 
 
 @pytest.mark.slow
