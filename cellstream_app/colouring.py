@@ -12,6 +12,7 @@ from anndata import AnnData
 from scipy.sparse import issparse
 
 from cellstream import scverse, times
+from cellstream.ensemble import AGREEMENT, SCATTERED
 from cellstream.errors import UserError
 from cellstream_app.plots import Categories, Values
 from cellstream_app.results import Result
@@ -40,8 +41,7 @@ SCATTER = (10.0, 70.0)
 of a direction."""
 DIRECTION_HELP = (
     "By how many degrees the arrows of {n} models, each trained on cells drawn anew, scatter around their mean. Beyond "
-    "about 45° do not believe an arrow. It is about the flow in this map, not about the map itself, and too small "
-    "where there are no cells."
+    f"about {SCATTERED:.0f}° do not believe an arrow. {AGREEMENT} It is too small where there are no cells."
 )
 GROWTH_HELP = (
     "By how much the growth rates of {n} models, each trained on cells drawn anew, differ (standard deviation). Where "
@@ -114,7 +114,7 @@ def colouring(result: Result, source: Source | None, key: str, gene: str = "") -
 def _uncertainty(result: Result, key: str) -> Colouring:
     n, limit = len(result.stream.members) + 1, result.growth_limit
     if key == DIRECTION_SPREAD:
-        values, (least, most) = result.scatter, SCATTER
+        values, (least, most) = result.uncertainty.scatter, SCATTER
         title, explained = "scatter of the direction, degrees", DIRECTION_HELP
     else:
         values, least, most = result.uncertainty.growth / np.float32(np.log(2)), limit / 10, limit

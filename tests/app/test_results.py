@@ -229,6 +229,7 @@ def test_uncertainty_is_offered_where_it_is_known_and_explained(unsure: Result, 
     assert direction.colour.limits[1] <= 70
     assert growth.colour.limits[1] <= colouring(unsure, None, GROWTH).colour.limits[1]
     assert "arrows of 3 models" in direction.legend
+    assert "it does not say that a fate is right" in direction.legend
     with pytest.raises(UserError, match="ensemble"):
         colouring(coloured[0], None, DIRECTION_SPREAD)
 

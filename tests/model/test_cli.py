@@ -201,6 +201,43 @@ def test_the_table_says_of_how_many_cells_it_speaks_where_most_are_alone(fitted)
     assert "nan" not in said
 
 
+def test_further_tables_are_shown_where_the_metrics_have_them(fitted):
+    metrics = json.loads(anndata.read_h5ad(fitted[0]).uns["cellstream"]["metrics"])
+    plain = table_of(metrics)
+    assert "the longer side of the embedding's bounding box" in plain
+    further = dict(
+        branch_accuracy=0.9961,
+        branch_accuracy_pca=0.9424,
+        fidelity={"day 2": dict(of=1234, kept=0.8125), "day 2.5": dict(of=56, kept=1.0)},
+        ensemble=dict(models=5, median=12.3, scattered=0.034),
+    )
+    lines = table_of(metrics | further).splitlines()
+    assert "branches   0.996  lineages told apart (plain PCA 0.942)" in lines
+    assert "day 2       1,234                 0.812" in lines
+    (said,) = (line for line in lines if "models scatter" in line)
+    assert said.startswith("The directions of 5 models scatter by 12° (median), by more than 45° at 3% of the cells. ")
+    assert said.endswith("it does not say that a fate is right.")
+    assert "models" not in plain
+
+
+def test_an_ensemble_is_measured_with_the_result(tmp_path, command):
+    adata = simulate("populations", n_cells=40)
+    snapshots = from_anndata(adata, "time")
+    state = State.initial(snapshots, preset("paper", **TINY, ensemble=2))
+    for _ in train(state):
+        pass
+    stream = state.result()
+    annotate(stream, adata, snapshots, dict(time_key="time"))
+    adata.write_h5ad(tmp_path / "result.h5ad")
+    code, said, err = command("evaluate", tmp_path / "result.h5ad", "--json")
+    assert code == 0, err
+    variance = adata.obs["cellstream_velocity_uncertainty"].to_numpy()
+    # √(−2 log R) = 45° where R = exp(−(π/4)² / 2)
+    share = (variance > 1 - np.exp(-((np.pi / 4) ** 2) / 2)).mean()
+    assert json.loads(said)["ensemble"]["models"] == 2
+    assert json.loads(said)["ensemble"]["scattered"] == pytest.approx(share, abs=0.01)
+
+
 def test_how_much_of_each_feature_comes_back_goes_to_a_table(fitted, tmp_path, command):
     path = tmp_path / "features.csv"
     code, said, err = command("evaluate", fitted[0], "--genes", path, "--json")

@@ -60,7 +60,8 @@ def test_what_is_to_be_known_before_training_is_said(adata):
     counted, gaps, few = said()
     assert counted.endswith("how many cells were sequenced, give them.")
     assert gaps == (
-        "The gaps between time points are from 2 to 5 d, but count as even steps: speed and growth are per step; say so."
+        "The gaps between time points are from 2 to 5 d, but count as even steps: "
+        "speed and growth are per step; say so."
     )
     assert few == "Few cells at day 0, day 2, day 7: what is learned there is uncertain."
     assert said(real_times=True, masses=[1, 1, 1]) == [few]
