@@ -14,10 +14,12 @@ from scipy.sparse import issparse
 from cellstream import scverse, times
 from cellstream.ensemble import AGREEMENT, SCATTERED
 from cellstream.errors import UserError
+from cellstream.metrics import labelled
 from cellstream_app.plots import Categories, Values
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
 from cellstream_app.style import (
+    MISSING,
     VALUE_PALETTE,
     category_colours,
     colour_bar_html,
@@ -138,10 +140,15 @@ def _column(result: Result, source: Source | None, key: str) -> Colouring:
     colours = category_colours(
         names, given if isinstance(given, Mapping) else list(given) if given is not None else None
     )
+    known = dict(zip(names, labelled(names), strict=True))
+    if given is None:  # a word for "not known" takes no colour from the others
+        colours = category_colours([name for name in names if known[name]])
+    colours = {name: colours[name] if known[name] else MISSING for name in names}
     codes = kinds.cat.codes.to_numpy()
     counts = {name: int(n) for name, n in zip(names, np.bincount(codes[codes >= 0], minlength=len(names)), strict=True)}
     used = {name: colours[name] for name in names if counts[name]}
-    return Colouring(Categories(codes, names, [colours[name] for name in names]), legend_html(used, counts))
+    below = tuple(i for i, name in enumerate(names) if not known[name])
+    return Colouring(Categories(codes, names, [colours[name] for name in names], below), legend_html(used, counts))
 
 
 def _is_number(column: pd.Series) -> bool:

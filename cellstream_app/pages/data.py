@@ -32,6 +32,7 @@ NO_UNIT = "no unit"
 TYPE_THEM = " Type the values into the table: double-click a cell of the column Value."
 TYPE_SIZES = "type the true sizes, or 1 everywhere, under Rel. size"
 FOLLOW_GAPS = f"choose '{REAL}' to follow the real ones"
+CHOOSE = "Choose a column …"
 PREPARING = "The data set is being prepared …"
 LATER = "Pictures appear once it is known when each cell was measured: see the message at the left."
 
@@ -223,7 +224,9 @@ class DataPage(pn.viewable.Viewer):
             obs = source.adata.obs
             guesses = {str(guess.key): guess.reason for guess in times.guess_time_keys(obs)}
             keys = [*guesses, *(str(key) for key in obs.columns if str(key) not in guesses)]
-            self.time_key.param.update(options=keys, value=reading.time_key or None)
+            # without an entry of its own for "none", a list that nothing was chosen from shows its first column
+            options = {key: key for key in keys} if reading.time_key else {CHOOSE: "", **{key: key for key in keys}}
+            self.time_key.param.update(options=options, value=reading.time_key)
             self.reason.object = ui.styled(_why(reading.time_key, guesses), muted=True)
             self.gaps.value = REAL if reading.real_times else EVEN
             self.input.param.update(options={_input_name(name): name for name in inputs(source.adata)})
@@ -272,8 +275,6 @@ def _input_name(name: str) -> str:
 
 
 def _why(key: str, guesses: dict[str, str]) -> str:
-    if not key:
-        return "No column looks like time: choose the one that holds it."
     return html.escape(f"Guessed: {guesses[key]}." if key in guesses else "")
 
 

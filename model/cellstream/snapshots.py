@@ -183,6 +183,7 @@ def from_anndata(
     """
     from cellstream.preprocess import prepare
     from cellstream.times import counted, read_times
+    from cellstream.twins import twins
 
     read = read_times(adata.obs, time_key, time_map)
     kept = np.flatnonzero(read.index >= 0)
@@ -194,6 +195,13 @@ def from_anndata(
         report.append(
             f"{counted(left, 'cell')} {'has no time and is' if left == 1 else 'have no time and are'} left out."
         )
+    index = read.index[kept]
+    copies = len(index) - sum(len(np.unique(twins(prepared.x[index == i]))) for i in range(len(read.values)))
+    if copies:
+        report.append(
+            f"{counted(copies, 'cell')} {'is a copy' if copies == 1 else 'are copies'} of another one of the same time "
+            "point, feature by feature: kept, but better removed before where it is the same cell twice."
+        )
     mass = np.asarray(masses if masses is not None else read.counts, dtype=np.float64)
     if len(mass) != len(read.values):
         raise UserError(f"Expected {len(read.values)} relative masses, one per time point, but got {len(mass)}.")
@@ -201,7 +209,7 @@ def from_anndata(
         raise UserError(f"Expected relative masses above zero, but got {mass.tolist()}.")
     return Snapshots(
         x=torch.from_numpy(np.ascontiguousarray(prepared.x, dtype=np.float32)),
-        index=torch.from_numpy(read.index[kept].astype(np.int64)),
+        index=torch.from_numpy(index.astype(np.int64)),
         times=torch.from_numpy(read.values.astype(np.float64)),
         mass=torch.from_numpy((mass / mass[0]).astype(np.float32)),
         labels=tuple(read.labels),
