@@ -167,8 +167,8 @@ def _require_variation(matrix: Matrix, input: str, report: list[str]) -> None:
     constant = high - low <= 1e-6 * np.maximum(np.abs(low), np.abs(high))
     if constant.all():
         raise UserError(
-            f"'{input}' has the same values in every cell, all features are constant: choose another input, or check "
-            "how the file was written."
+            f"In '{input}' all features are constant, every cell goes into training with the same values: choose "
+            "another input, or check how the file was written."
         )
     if constant.any():
         report.append(

@@ -72,7 +72,7 @@ def test_copies_of_a_cell_are_on_its_side(snapshots, seed):
 
 def test_where_copies_are_all_that_there_is_none_is_new(snapshots):
     x = snapshots.x.clone()
-    x[snapshots.cells(2)] = x[snapshots.cells(2)[0]]
+    x[snapshots.cells(2)] = snapshots.x[snapshots.cells(2)[0]]
     held = held_out(replace(snapshots, x=x), CONFIG)
     assert torch.bincount(snapshots.index[held], minlength=3).tolist() == [0, 4, 0]
 
