@@ -12,11 +12,14 @@ from anndata import AnnData
 from scipy.sparse import issparse
 
 from cellstream import scverse, times
+from cellstream.ensemble import AGREEMENT, SCATTERED
 from cellstream.errors import UserError
+from cellstream.metrics import labelled
 from cellstream_app.plots import Categories, Values
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
 from cellstream_app.style import (
+    MISSING,
     VALUE_PALETTE,
     category_colours,
     colour_bar_html,
@@ -40,8 +43,7 @@ SCATTER = (10.0, 70.0)
 of a direction."""
 DIRECTION_HELP = (
     "By how many degrees the arrows of {n} models, each trained on cells drawn anew, scatter around their mean. Beyond "
-    "about 45° do not believe an arrow. It is about the flow in this map, not about the map itself, and too small "
-    "where there are no cells."
+    f"about {SCATTERED:.0f}° do not believe an arrow. {AGREEMENT} It is too small where there are no cells."
 )
 GROWTH_HELP = (
     "By how much the growth rates of {n} models, each trained on cells drawn anew, differ (standard deviation). Where "
@@ -114,7 +116,7 @@ def colouring(result: Result, source: Source | None, key: str, gene: str = "") -
 def _uncertainty(result: Result, key: str) -> Colouring:
     n, limit = len(result.stream.members) + 1, result.growth_limit
     if key == DIRECTION_SPREAD:
-        values, (least, most) = result.scatter, SCATTER
+        values, (least, most) = result.uncertainty.scatter, SCATTER
         title, explained = "scatter of the direction, degrees", DIRECTION_HELP
     else:
         values, least, most = result.uncertainty.growth / np.float32(np.log(2)), limit / 10, limit
@@ -138,10 +140,15 @@ def _column(result: Result, source: Source | None, key: str) -> Colouring:
     colours = category_colours(
         names, given if isinstance(given, Mapping) else list(given) if given is not None else None
     )
+    known = dict(zip(names, labelled(names), strict=True))
+    if given is None:  # a word for "not known" takes no colour from the others
+        colours = category_colours([name for name in names if known[name]])
+    colours = {name: colours[name] if known[name] else MISSING for name in names}
     codes = kinds.cat.codes.to_numpy()
     counts = {name: int(n) for name, n in zip(names, np.bincount(codes[codes >= 0], minlength=len(names)), strict=True)}
     used = {name: colours[name] for name in names if counts[name]}
-    return Colouring(Categories(codes, names, [colours[name] for name in names]), legend_html(used, counts))
+    below = tuple(i for i, name in enumerate(names) if not known[name])
+    return Colouring(Categories(codes, names, [colours[name] for name in names], below), legend_html(used, counts))
 
 
 def _is_number(column: pd.Series) -> bool:

@@ -36,6 +36,13 @@ class Categories:
     codes: np.ndarray
     names: Sequence[str]
     colours: Sequence[str]
+    below: tuple[int, ...] = ()
+    """Codes that are drawn first, below the others, as cells without a category are."""
+
+    @property
+    def first(self) -> np.ndarray:
+        """Which cells are drawn first, (n,)."""
+        return (np.asarray(self.codes) < 0) | np.isin(self.codes, self.below)
 
 
 @dataclass(frozen=True)
@@ -173,11 +180,12 @@ def rgb(pixels: np.ndarray, view: View) -> hv.RGB:
 
 
 def _dots(cells: Cells) -> hv.Points:
-    """Cells as dots: high values on top; categories in random order, so that none hides the others."""
+    """Cells as dots: high values on top; categories in random order, so that none hides the others, on those below."""
     n, colour = len(cells.points), cells.colour
     if isinstance(colour, Categories):
         value = np.where(np.asarray(colour.codes) < 0, np.nan, colour.codes).astype(np.float32)
         order = np.random.default_rng(0).permutation(n)
+        order = order[np.argsort(~colour.first[order], kind="stable")]
         palette, limits = list(colour.colours) or [MISSING], (-0.5, max(len(colour.colours), 1) - 0.5)
         read = [colour.names[c] if c >= 0 else "–" for c in colour.codes]
     else:

@@ -95,12 +95,6 @@ class Result:
         return self.stream.uncertainty(self.z, self.t)
 
     @cached_property
-    def scatter(self) -> np.ndarray:
-        """Circular standard deviation √(−2 log R) of the direction at each cell, degrees up to 180, (n,)."""
-        resultant = np.maximum(1 - self.uncertainty.direction.astype(np.float64), 1e-9)
-        return np.degrees(np.sqrt(-2 * np.log(resultant))).clip(0, 180).astype(np.float32)
-
-    @cached_property
     def speed(self) -> np.ndarray:
         """Length of each cell's velocity, (n,)."""
         return np.linalg.norm(self.v, axis=1)

@@ -31,6 +31,7 @@ from cellstream_app.sources import Source, open_source
 PAGES = ("data", "train", "explore")
 SAMPLE = "sample"
 """The name in the address of the bundled run."""
+NO_TIME = "No column of this data set looks like time: choose the one that holds it."
 STATUS_SECONDS = 1.0
 """How often a run is asked whether its process still lives, even when it says nothing."""
 
@@ -109,7 +110,8 @@ class Session(param.Parameterized):
         snapshots, problem = None, ""
         try:
             if not reading.time_key:
-                raise UserError("No column of this data set looks like time: choose the one that holds it.")
+                one = times.one_time(source.adata.obs)
+                raise UserError(f"{one}, or choose the column that has them." if one else NO_TIME)
             snapshots = await asyncio.to_thread(read_snapshots, source, reading)
         except UserError as error:
             problem = str(error)

@@ -15,7 +15,7 @@ from bokeh.models import NumberFormatter
 from cellstream import metrics, times
 from cellstream.config import Config
 from cellstream.preprocess import inputs
-from cellstream.snapshots import Snapshots
+from cellstream.snapshots import cautions
 from cellstream_app import charts, plots, ui
 from cellstream_app.forms import Form
 from cellstream_app.imports import holds_result
@@ -30,10 +30,9 @@ PICTURE_SIZE = (460, 480)
 ROW_HEIGHT, MOST_ROWS = 36, 7
 NO_UNIT = "no unit"
 TYPE_THEM = " Type the values into the table: double-click a cell of the column Value."
-COUNTED = (
-    "Population sizes are taken from the numbers of cells in the file, and growth is learned from them. Where those "
-    "only say how many cells were sequenced, type the true sizes, or 1 everywhere, under Rel. size."
-)
+TYPE_SIZES = "type the true sizes, or 1 everywhere, under Rel. size"
+FOLLOW_GAPS = f"choose '{REAL}' to follow the real ones"
+CHOOSE = "Choose a column …"
 PREPARING = "The data set is being prepared …"
 LATER = "Pictures appear once it is known when each cell was measured: see the message at the left."
 
@@ -225,7 +224,9 @@ class DataPage(pn.viewable.Viewer):
             obs = source.adata.obs
             guesses = {str(guess.key): guess.reason for guess in times.guess_time_keys(obs)}
             keys = [*guesses, *(str(key) for key in obs.columns if str(key) not in guesses)]
-            self.time_key.param.update(options=keys, value=reading.time_key or None)
+            # without an entry of its own for "none", a list that nothing was chosen from shows its first column
+            options = {key: key for key in keys} if reading.time_key else {CHOOSE: "", **{key: key for key in keys}}
+            self.time_key.param.update(options=options, value=reading.time_key)
             self.reason.object = ui.styled(_why(reading.time_key, guesses), muted=True)
             self.gaps.value = REAL if reading.real_times else EVEN
             self.input.param.update(options={_input_name(name): name for name in inputs(source.adata)})
@@ -250,7 +251,9 @@ class DataPage(pn.viewable.Viewer):
         self._syncing = True
         self.unit.value = snapshots.unit if snapshots.unit in times.UNITS else ""
         self._syncing = False
-        self.report.object = ui.bullets([*snapshots.report, *_size_notes(snapshots, session.reading)])
+        masses = session.reading.masses
+        doubts = cautions(snapshots, sizes=TYPE_SIZES, gaps=FOLLOW_GAPS, masses=masses)
+        self.report.object = ui.bullets([*snapshots.report, *doubts])
         look = theme(session.dark)
         self.bars.object = charts.cells_per_time(snapshots.labels, snapshots.counts.tolist(), look)
         points = await asyncio.to_thread(metrics.principal_components, snapshots.x.numpy())
@@ -272,23 +275,12 @@ def _input_name(name: str) -> str:
 
 
 def _why(key: str, guesses: dict[str, str]) -> str:
-    if not key:
-        return "No column looks like time: choose the one that holds it."
     return html.escape(f"Guessed: {guesses[key]}." if key in guesses else "")
 
 
 def _listed(names: Any, most: int = 4) -> str:
     names = [str(name) for name in names]
     return ", ".join(names[:most]) + (f" +{len(names) - most}" if len(names) > most else "")
-
-
-def _size_notes(snapshots: Snapshots, reading: Reading) -> list[str]:
-    """What the numbers of cells mean, and where they are too few."""
-    few = [label for label, n in zip(snapshots.labels, snapshots.counts.tolist(), strict=True) if n < 50]
-    notes = [f"Few cells at {', '.join(few)}: what is learned there is uncertain."] if few else []
-    if reading.masses is None:
-        notes.insert(0, COUNTED)
-    return notes
 
 
 TABLE_STYLE = """

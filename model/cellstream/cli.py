@@ -26,6 +26,15 @@ CODES = {"finished": 0, "cancelled": 130, "failed": 1, "dead": 1}
 
 EXITS = "Exit codes: 0 done, 1 the training broke, 2 a mistake or a file that cannot be read or written, 130 stopped."
 
+GLOSSARY = """\
+VC         cells that lie together move alike; 1 at best, but any constant field scores 1: read it with direction
+TC         neighbours in the map are of the same time point; 1 at best, but time alone can buy it: read it with trust
+trust      neighbours in the map are neighbours in the data, within time points; 1 at best, plain PCA's at least
+direction  cosine between velocities and the way to the cells of the next time point; 1 at best
+W2         distance of predicted and observed cells, where 1 is the longer side of the map's bounding box; at best
+           about the noise floor, which is the distance between two halves of the observed cells
+More on each, and on the others: assets/benchmarks/README.md in the source of CellStream."""
+
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run a command and exit."""
@@ -86,7 +95,7 @@ def fit(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     genes = new_file(arguments.genes, arguments.overwrite, ".csv") if arguments.genes else None
-    from cellstream import evaluation, readers, scverse
+    from cellstream import ensemble, evaluation, readers, scverse
 
     adata = readers.open_file(arguments.result).adata
     stream, snapshots, recipe = scverse.read_result(adata)
@@ -94,6 +103,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         say(sentence)
     labels = scverse.column(adata, snapshots, arguments.labels) if arguments.labels else None
     metrics = evaluation.evaluate(stream, snapshots, labels)
+    if stream.members:
+        metrics["ensemble"] = ensemble.disagreement(stream, snapshots)
     table = None
     if stream.genes is not None and stream.genes.loadings is not None:
         table, totals = evaluation.per_gene(stream, snapshots, scverse.expression(adata, stream, snapshots, recipe))
@@ -307,6 +318,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", **wants_json)
 
     one = command("evaluate", evaluate, "Measure a result, each metric beside its yardsticks.")
+    one.epilog, one.formatter_class = f"{GLOSSARY}\n\n{EXITS}", argparse.RawDescriptionHelpFormatter
     one.add_argument("result", metavar="RESULT.h5ad")
     one.add_argument("--genes", metavar="FILE.csv", help="write how much of each gene the decoder returns")
     one.add_argument("--overwrite", action="store_true", help="replace FILE.csv where it exists")

@@ -19,9 +19,16 @@ from cellstream.config import Config
 from cellstream.networks import within
 from cellstream.snapshots import Snapshots
 from cellstream.state import State
+from cellstream.stream import CellStream
 
 MEMBER = ("velocity", "growth")
 """The networks that a member has of its own."""
+SCATTERED = 45.0
+"""Degrees of scatter from which a direction is not to be believed."""
+AGREEMENT = (
+    "Where the models agree, the dynamics are well determined given this map; it does not say that a fate is right."
+)
+"""What may be concluded from it, for a person."""
 
 
 def member_config(config: Config, k: int) -> Config:
@@ -57,3 +64,18 @@ def weights_of(member: State) -> dict[str, Tensor]:
     """What a trained member adds to the result: the weights of its velocity and growth."""
     best = member.best or member.weights()
     return {name: w for name, w in best.items() if name.partition(".")[0] in MEMBER}
+
+
+def disagreement(stream: CellStream, snapshots: Snapshots) -> dict[str, float]:
+    """How far the directions of an ensemble scatter at the cells, each at its own time (:attr:`Uncertainty.scatter`).
+
+    Returns:
+        ``models``, how many there are; ``median``, in degrees; ``scattered``, share of cells beyond :data:`SCATTERED`.
+
+    Raises:
+        UserError: there is no ensemble.
+    """
+    t = snapshots.times.cpu().numpy().astype(np.float64)[snapshots.index.cpu().numpy()]
+    scatter = stream.uncertainty(stream.encode(snapshots.x.cpu().numpy(), t), t).scatter
+    share = float((scatter > SCATTERED).mean())
+    return dict(models=len(stream.members) + 1, median=float(np.median(scatter)), scattered=share)

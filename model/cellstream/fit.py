@@ -20,9 +20,9 @@ from cellstream.errors import UserError
 from cellstream.files import beside, path_of, require_vacant, resuming, whole
 from cellstream.progress import follow, interrupts
 from cellstream.runs import Run, Status
-from cellstream.snapshots import Snapshots, from_anndata
+from cellstream.snapshots import Snapshots, cautions, from_anndata
 from cellstream.state import device_of
-from cellstream.times import UnclearTimes, as_label, guess_time_keys, looks_like_time_name
+from cellstream.times import UnclearTimes, guess_time_keys, one_time
 
 PLAUSIBLE = 0.5
 """Score from which a column counts as one that may hold the time."""
@@ -83,6 +83,10 @@ def fit(
     counts = snapshots.counts.tolist()
     cells = ", ".join(f"{label}: {n:,}" for label, n in zip(snapshots.labels, counts, strict=True))
     for sentence in (*reading.notes, *snapshots.report, f"Cells at the {len(counts)} time points: {cells}."):
+        say(sentence)
+    ones = ",".join("1" * len(counts))
+    give = f"give the true sizes, or 1 everywhere, as in --masses {ones}"
+    for sentence in cautions(snapshots, sizes=give, gaps="--real-times follows the real ones", masses=masses):
         say(sentence)
     recipe = dict(
         name=dataset or path.stem,
@@ -233,13 +237,8 @@ def guessed_time_key(adata: AnnData) -> str:
         raise UserError(
             f"Expected --time-key, the column with the time of each cell. Columns that may be it: {listed}."
         )
-    for name in filter(looks_like_time_name, adata.obs.columns[~adata.obs.columns.duplicated(keep=False)]):
-        held = adata.obs[name].dropna().unique()
-        if len(held) == 1:
-            raise UserError(
-                f"Column '{name}' holds one time only ('{as_label(held[0])}'), but at least two are needed: give a "
-                "file with cells of several times, or say with --time-key which other column has them."
-            )
+    if one := one_time(adata.obs):
+        raise UserError(f"{one}, or say with --time-key which other column has them.")
     there = ", ".join(f"'{name}'" for name in adata.obs.columns[:12]) or "none"
     raise UserError(
         f"Expected --time-key, the column with the time of each cell, and no column looks like it: {there}."

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from cellstream.config import Config
 from cellstream.networks import Autoencoder
 from cellstream.snapshots import Snapshots
+from cellstream.twins import twins
 
 FEWEST = 40
 """Time points of fewer cells are seen whole."""
@@ -23,14 +24,31 @@ SAME = 1e-4
 
 
 def held_out(snapshots: Snapshots, config: Config) -> Bool[Tensor, " n"]:
-    """Which cells are held out: the share ``schedule.held_out`` of each time point of at least :data:`FEWEST` cells."""
+    """Which cells are held out: the share ``schedule.held_out`` of each time point of at least :data:`FEWEST` cells.
+
+    Copies of a cell (:func:`cellstream.twins.twins`) share its side, so the share is not always reached: a cell whose
+    copy training has seen is not new.
+    """
     held = torch.zeros_like(snapshots.index, dtype=torch.bool)
     for i, n in enumerate(snapshots.counts.tolist()):
         if n >= FEWEST:
             order = np.random.default_rng((config.compute.seed, i, n)).permutation(n)
-            chosen = torch.from_numpy(order[: round(config.schedule.held_out * n)])
-            held[snapshots.cells(i)[chosen.to(held.device)]] = True
+            cells = snapshots.cells(i)
+            kin = twins(snapshots.x[cells].cpu().numpy())[order]
+            chosen = torch.from_numpy(order[_first(kin, round(config.schedule.held_out * n))])
+            held[cells[chosen.to(held.device)]] = True
     return held
+
+
+def _first(kin: Int[np.ndarray, " n"], most: int) -> Bool[np.ndarray, " n"]:
+    """The first cells in this order, whole ``kin`` only and at most so many; kin of more than that are passed over."""
+    _, first, of, sizes = np.unique(kin, return_index=True, return_inverse=True, return_counts=True)
+    taken, count = np.zeros(len(sizes), bool), 0
+    for k in np.argsort(first):
+        if count + sizes[k] <= most:
+            taken[k] = True
+            count += sizes[k]
+    return taken[of]
 
 
 def unseen(autoencoder: Autoencoder, snapshots: Snapshots, config: Config) -> Bool[Tensor, " n"]:

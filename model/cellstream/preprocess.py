@@ -79,9 +79,11 @@ def _expressed(adata: AnnData, input: str, settings: Preprocess, report: list[st
     _require_finite(matrix, features, input)
     if input.startswith("obsm:"):
         report.append(f"{input.removeprefix('obsm:')} is used as it is.")
+        _require_variation(matrix, input, report)
         return matrix, features
     matrix, features = _drop_zero_genes(matrix, features, input, report)
     matrix, logged = _normalised(matrix, _kind(matrix), input, settings, report)
+    _require_variation(matrix, input, report)
     return _variable(matrix, features, logged, settings.n_top_genes, report)
 
 
@@ -152,6 +154,27 @@ def _require_finite(matrix: Matrix, features: tuple[str, ...], input: str) -> No
         f"'{input}' holds {counted} values, in {len(columns):,} features ({names}): remove these features or cells, or "
         "fill in the values (for example with 0)."
     )
+
+
+def _require_variation(matrix: Matrix, input: str, report: list[str]) -> None:
+    """Some features may be constant, as single precision sees them, and are told; not all."""
+    if matrix.shape[0] == 1:
+        return
+    low, high = matrix.min(axis=0), matrix.max(axis=0)
+    if sparse.issparse(matrix):
+        low, high = low.toarray().ravel(), high.toarray().ravel()
+    low, high = low.astype(np.float64), high.astype(np.float64)
+    constant = high - low <= 1e-6 * np.maximum(np.abs(low), np.abs(high))
+    if constant.all():
+        raise UserError(
+            f"In '{input}' all features are constant, every cell goes into training with the same values: choose "
+            "another input, or check how the file was written."
+        )
+    if constant.any():
+        report.append(
+            f"Features that are the same in every cell, kept, but they tell nothing: {constant.sum():,} of "
+            f"{len(constant):,}."
+        )
 
 
 def _kind(matrix: Matrix) -> str:
@@ -271,9 +294,6 @@ def _components(matrix: Matrix, most: int, report: list[str]) -> tuple[np.ndarra
     k = min(most, matrix.shape[0] - 1, matrix.shape[1] - 1)
     if k < 1:
         raise UserError(f"There is {matrix.shape[0]} cell: expected at least two to find principal components.")
-    spread = matrix.max(axis=0) - matrix.min(axis=0)
-    if not (spread.count_nonzero() if sparse.issparse(spread) else spread.any()):
-        raise UserError("Every cell has the same values: expected differences between cells, so choose another input.")
     if not sparse.issparse(matrix):
         _require_memory(matrix.size * 4, "A copy for the principal components")
     work = AnnData(matrix.astype(np.float32, copy=False))

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+FEW = 50
+"""Cells at a time point below which what is learned there is called uncertain."""
+
+
 @dataclass(frozen=True)
 class Snapshots:
     """A time course of ``n`` cells with ``p`` features at ``T`` time points; the cells keep the order of the file."""
@@ -179,6 +183,7 @@ def from_anndata(
     """
     from cellstream.preprocess import prepare
     from cellstream.times import counted, read_times
+    from cellstream.twins import twins
 
     read = read_times(adata.obs, time_key, time_map)
     kept = np.flatnonzero(read.index >= 0)
@@ -190,6 +195,13 @@ def from_anndata(
         report.append(
             f"{counted(left, 'cell')} {'has no time and is' if left == 1 else 'have no time and are'} left out."
         )
+    index = read.index[kept]
+    copies = len(index) - sum(len(np.unique(twins(prepared.x[index == i]))) for i in range(len(read.values)))
+    if copies:
+        report.append(
+            f"{counted(copies, 'cell')} {'is a copy' if copies == 1 else 'are copies'} of another one of the same time "
+            "point, feature by feature: kept, but better removed before where it is the same cell twice."
+        )
     mass = np.asarray(masses if masses is not None else read.counts, dtype=np.float64)
     if len(mass) != len(read.values):
         raise UserError(f"Expected {len(read.values)} relative masses, one per time point, but got {len(mass)}.")
@@ -197,7 +209,7 @@ def from_anndata(
         raise UserError(f"Expected relative masses above zero, but got {mass.tolist()}.")
     return Snapshots(
         x=torch.from_numpy(np.ascontiguousarray(prepared.x, dtype=np.float32)),
-        index=torch.from_numpy(read.index[kept].astype(np.int64)),
+        index=torch.from_numpy(index.astype(np.int64)),
         times=torch.from_numpy(read.values.astype(np.float64)),
         mass=torch.from_numpy((mass / mass[0]).astype(np.float32)),
         labels=tuple(read.labels),
@@ -209,6 +221,32 @@ def from_anndata(
         fingerprint=fingerprint(adata.obs_names),
         genes=prepared.genes,
     )
+
+
+def cautions(snapshots: Snapshots, *, sizes: str, gaps: str, masses: Sequence[float] | None = None) -> list[str]:
+    """What a person should know before training: where population sizes come from, even steps, few cells.
+
+    ``sizes`` and ``gaps`` say how, at this door, true sizes are given and the real gaps followed; ``masses`` are the
+    sizes that were given.
+    """
+    said = []
+    if masses is None:
+        said.append(
+            "Population sizes are taken from the numbers of cells in the file, and growth is learned from them. Where "
+            f"those only say how many cells were sequenced, {sizes}."
+        )
+    between = snapshots.times.diff().tolist()
+    low, high = min(between), max(between)
+    if snapshots.even and high > 1.01 * low:  # 1 %: times may be rounded
+        unit = f" {snapshots.unit}" if snapshots.unit else ""
+        said.append(
+            f"The gaps between time points are from {low:.4g} to {high:.4g}{unit}, but count as even steps: speed and "
+            f"growth are per step; {gaps}."
+        )
+    few = [label for label, n in zip(snapshots.labels, snapshots.counts.tolist(), strict=True) if n < FEW]
+    if few:
+        said.append(f"Few cells at {', '.join(few)}: what is learned there is uncertain.")
+    return said
 
 
 def fingerprint(names: Iterable[str]) -> str:

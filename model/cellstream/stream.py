@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -104,6 +105,15 @@ class Uncertainty:
     :func:`cellstream.metrics.direction_spread`."""
     growth: Float[np.ndarray, " n"]
     """Standard deviation of the growth rates, per ``clock.rate_unit``."""
+
+    @cached_property
+    def scatter(self) -> Float[np.ndarray, " n"]:
+        """Circular standard deviation √(−2 log R) of the directions in degrees, R = 1 − ``direction``, at most 180.
+
+        Source: Mardia & Jupp, Directional Statistics, 2000, section 2.3.
+        """
+        resultant = np.maximum(1 - self.direction.astype(np.float64), 1e-9)
+        return np.degrees(np.sqrt(-2 * np.log(resultant))).clip(0, 180).astype(np.float32)
 
 
 @dataclass(frozen=True)

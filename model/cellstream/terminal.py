@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 LONELY = 0.1
 """Share of cells without neighbours from which it is told."""
+W2_UNIT = "W2 and its yardsticks: 1 is the longer side of the embedding's bounding box.\n"
 
 
 def say(sentence: str, out: TextIO | None = None) -> None:
@@ -63,6 +64,7 @@ def table_of(metrics: dict[str, Any]) -> str:
     """The metrics for a person, each beside what it is to be read with."""
     m = metrics
     seen = f", of {m['r2_cells']:,} cells that training has not seen" if m.get("r2_unseen") else ""
+    told_apart = f"lineages told apart{_beside(m, 'branch_accuracy')}"
     rows = [
         ("VC", f"{m['vc']:.3f}", f"velocity consistency (in the paper's form {m['vc_paper']:.3f}){_of_those(m)}"),
         ("TC", f"{m['tc']:.3f}", f"time consistency (in the paper's form {m['tc_paper']:.3f}{_beside(m, 'tc', ', ')})"),
@@ -71,23 +73,46 @@ def table_of(metrics: dict[str, Any]) -> str:
         ("R²", f"{m['r2']:.3f}", f"features that the decoder returns{_beside(m, 'r2')}{seen}"),
         *_genes(m),
         *([("VA", f"{m['va']:.3f}", "distance correlation with the true velocity")] if "va" in m else []),
-        *([("branches", f"{m['branch_accuracy']:.3f}", "lineages told apart")] if "branch_accuracy" in m else []),
+        *([("branches", f"{m['branch_accuracy']:.3f}", told_apart)] if "branch_accuracy" in m else []),
     ]
     match: list[tuple[str, ...]] = [("time point", "W2", "noise floor", "nothing moves", "mass", "observed")]
     for label, at in m["match"].items():
         mass = m["mass"][label]
         values = (at["w2"], at["floor"], at["stays"], mass["predicted"], mass["observed"])
         match.append((label, *(f"{value:.3f}" for value in values)))
-    return columns(rows) + "\n" + columns(match) + "\n" + _arrivals(m.get("arrivals") or {})
+    parts = [columns(rows), columns(match) + W2_UNIT, _arrivals(m), _fidelity(m), _ensemble(m)]
+    return "\n".join(part for part in parts if part)
 
 
-def _arrivals(arrivals: dict[str, Any]) -> str:
+def _arrivals(m: dict[str, Any]) -> str:
     """Where lineages were followed: which share of the cells goes where."""
+    arrivals = m.get("arrivals")
     if not arrivals:
         return ""
     head = (f"lineage at {arrivals['to']}", f"share arriving from {arrivals['from']}", "observed")
     rows = [(name, f"{s['predicted']:.3f}", f"{s['observed']:.3f}") for name, s in arrivals["lineages"].items()]
-    return columns([head, *rows]) + "\n"
+    return columns([head, *rows])
+
+
+def _fidelity(m: dict[str, Any]) -> str:
+    """Where cells have a lineage before the last time point: how many of them arrive in it."""
+    if not m.get("fidelity"):
+        return ""
+    rows = [(label, f"{at['of']:,}", f"{at['kept']:.3f}") for label, at in m["fidelity"].items()]
+    return columns([("time point", "cells with a lineage", "share arriving in it"), *rows])
+
+
+def _ensemble(m: dict[str, Any]) -> str:
+    """Where an ensemble was trained: how far its directions scatter, and what that says."""
+    if not m.get("ensemble"):
+        return ""
+    from cellstream.ensemble import AGREEMENT, SCATTERED  # whose torch the command line's help does not wait for
+
+    at = m["ensemble"]
+    return (
+        f"The directions of {at['models']} models scatter by {at['median']:.0f}° (median), by more than "
+        f"{SCATTERED:.0f}° at {at['scattered']:.0%} of the cells. {AGREEMENT}\n"
+    )
 
 
 def _of_constant(m: dict[str, Any]) -> str:

@@ -56,6 +56,7 @@ __all__ = [
     "looks_like_label_name",
     "looks_like_time_name",
     "number_label",
+    "one_time",
     "parse_time",
     "read_time_map",
     "read_times",
@@ -280,6 +281,18 @@ def _guess_time(obs: pd.DataFrame, key: str) -> Guess | None:
         return Guess(key, 0.3 if grouped else 0.4, f"its labels read as times: {spans}")
     score = 0.7 + 0.2 * bool(times.unit) + 0.05 * spoken + 0.05 * (words_of(key) <= TIME_NAMES)
     return Guess(key, round(score, 2), spans)
+
+
+def one_time(obs: pd.DataFrame) -> str:
+    """Where a column that is called like time holds one time only: the beginning of a sentence that says so."""
+    for key in filter(looks_like_time_name, obs.columns[~obs.columns.duplicated(keep=False)]):
+        held = obs[key].dropna().unique()
+        if len(held) == 1:
+            return (
+                f"Column '{key}' holds one time only ('{as_label(held[0])}'), but at least two are needed: give a file "
+                "with cells of several times"
+            )
+    return ""
 
 
 def guess_label_keys(obs: pd.DataFrame) -> list[Guess]:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from cellstream import evaluation, events
 from cellstream.card import Card
+from cellstream.ensemble import disagreement
 from cellstream.errors import UserError, is_memory
 from cellstream.events import Event
 from cellstream.files import whole
@@ -127,6 +128,8 @@ class Worker:
         reason, measured = event.reason, {}
         try:
             measured = evaluation.evaluate(stream, state.snapshots)
+            if stream.members:
+                measured["ensemble"] = disagreement(stream, state.snapshots)
         except Exception as error:  # a training is worth more than its measures
             (self.folder / "metrics.json").unlink(missing_ok=True)
             reason = f"{reason} The result is kept, but it could not be measured ({type(error).__name__}: {error})."

@@ -83,6 +83,15 @@ def test_high_values_lie_on_top_and_missing_ones_below() -> None:
     assert (dots["glyph"].fill_color.transform.low, dots["glyph"].fill_color.transform.high) == (-1.0, 5.0)
 
 
+def test_cells_of_no_known_kind_lie_below() -> None:
+    codes = np.tile([0, 1, -1, 2], 25)
+    colour = plots.Categories(codes, ["a", "unknown", "b"], ["#ff0000", style.MISSING, "#00ff00"], below=(1,))
+    (dots,) = drawn(plots.embedding(plots.Cells(np.zeros((100, 2)), colour)))
+    assert set(codes[dots["cell"][:50]]) == {-1, 1}
+    assert set(codes[dots["cell"][50:]]) == {0, 2}
+    assert set(dots["read"][:50]) == {"–", "unknown"}
+
+
 def many(colour_of: np.ndarray) -> np.ndarray:
     """More cells than are drawn as dots: group 0 near (-0.5, -0.5), group 1 near (0.5, 0.5)."""
     rng = np.random.default_rng(0)

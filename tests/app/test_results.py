@@ -39,6 +39,7 @@ from cellstream_app.parts.saving import target, write_result
 from cellstream_app.parts.stage import spread_out
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
+from cellstream_app.style import CATEGORY_PALETTE, MISSING
 from tests.conftest import TINY
 
 
@@ -179,6 +180,21 @@ def test_labels_keep_the_file_s_rows_and_colours(coloured: tuple[Result, Source]
     assert dict(zip(found.names, found.colours, strict=True)) == {"y": "#123456", "<b>x</b>": "#abcdef"}
 
 
+@pytest.mark.parametrize("given", [None, ["#ff0000", "#00ff00", "#ff00ff"]])
+def test_labels_that_say_nothing_are_grey_and_below(coloured: tuple[Result, Source], given: list | None):
+    result, source = coloured
+    n = source.adata.n_obs
+    source.adata.obs["fate"] = pd.Categorical(
+        np.array(["Not assigned", "b", "a"])[np.arange(n) % 3], categories=["Not assigned", "b", "a"]
+    )
+    if given:
+        source.adata.uns["fate_colors"] = given
+    found = colouring(result, source, "obs:fate")
+    assert found.colour.below == (0,)
+    assert list(found.colour.colours) == [MISSING, *(given[1:] if given else CATEGORY_PALETTE[:2])]
+    assert "Not assigned" in found.legend
+
+
 def test_a_gene_is_logged_as_scanpy_does_it(coloured: tuple[Result, Source]):
     import scanpy as sc
 
@@ -229,6 +245,7 @@ def test_uncertainty_is_offered_where_it_is_known_and_explained(unsure: Result, 
     assert direction.colour.limits[1] <= 70
     assert growth.colour.limits[1] <= colouring(unsure, None, GROWTH).colour.limits[1]
     assert "arrows of 3 models" in direction.legend
+    assert "it does not say that a fate is right" in direction.legend
     with pytest.raises(UserError, match="ensemble"):
         colouring(coloured[0], None, DIRECTION_SPREAD)
 

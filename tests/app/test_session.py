@@ -180,6 +180,18 @@ def test_relative_sizes_are_those_of_the_user_or_a_sentence(file: Path):
             with_sizes(session.reading, table)
 
 
+def test_one_time_only_is_told_as_the_command_line_tells_it(tmp_path: Path):
+    path = tmp_path / "one.h5ad"
+    cells(["day 3"], [30]).write_h5ad(path)
+    session = opened(path)
+    assert session.reading.time_key == ""
+    assert session.snapshots is None
+    assert session.problem == (
+        "Column 'day' holds one time only ('day 3'), but at least two are needed: give a file with cells of several "
+        "times, or choose the column that has them."
+    )
+
+
 # runs
 
 

@@ -23,6 +23,7 @@ from cellstream import cli, evaluation, events, progress, serve
 from cellstream.config import Config, settings
 from cellstream.errors import UserError
 from cellstream.files import resuming
+from cellstream.fit import Outcome
 from cellstream.history import History
 from cellstream.presets import PRESETS, preset
 from cellstream.progress import Bar, Clock, part_ends
@@ -99,6 +100,23 @@ def test_fit_writes_a_result_and_says_what_it_did(fitted, data):
     recipe = json.loads(kept["recipe"])
     expected = dict(source=str(data), time_key="time", input="X", masses=[2, 3, 4], preset="paper", real_times=False)
     assert {key: recipe[key] for key in expected} == expected
+
+
+def test_fit_says_where_population_sizes_come_from_and_that_steps_are_even(fitted, tmp_path, command, monkeypatch):
+    outcome = Outcome(Status("cancelled"), None, None)
+    monkeypatch.setattr("cellstream.fit.train", lambda *words, **options: outcome)
+    adata = simulate("populations", n_cells=40)
+    adata.obs["time"] = adata.obs["time"].map({0: 0.0, 1: 2.0, 2: 12.0})
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    words = ["fit", tmp_path / "cells.h5ad", "--out", tmp_path / "r.h5ad", "--time-key", "time"]
+    _, _, said = command(*words, "--run-dir", tmp_path / "even")
+    assert "or 1 everywhere, as in --masses 1,1,1." in said
+    assert "from 2 to 10, but count as even steps" in said
+    assert "--real-times" in said
+    assert "Few cells at 0" in said
+    assert "sequenced" not in fitted[1].stderr
+    _, _, said = command(*words, "--run-dir", tmp_path / "real", "--real-times")
+    assert "even steps" not in said
 
 
 @pytest.mark.slow
@@ -181,6 +199,43 @@ def test_the_table_says_of_how_many_cells_it_speaks_where_most_are_alone(fitted)
     said = table_of(metrics | dict(lonely=0.93, tc_pca=float("nan")))
     assert "of the 7% of the cells that have neighbours" in said
     assert "nan" not in said
+
+
+def test_further_tables_are_shown_where_the_metrics_have_them(fitted):
+    metrics = json.loads(anndata.read_h5ad(fitted[0]).uns["cellstream"]["metrics"])
+    plain = table_of(metrics)
+    assert "the longer side of the embedding's bounding box" in plain
+    further = dict(
+        branch_accuracy=0.9961,
+        branch_accuracy_pca=0.9424,
+        fidelity={"day 2": dict(of=1234, kept=0.8125), "day 2.5": dict(of=56, kept=1.0)},
+        ensemble=dict(models=5, median=12.3, scattered=0.034),
+    )
+    lines = table_of(metrics | further).splitlines()
+    assert "branches   0.996  lineages told apart (plain PCA 0.942)" in lines
+    assert "day 2       1,234                 0.812" in lines
+    (said,) = (line for line in lines if "models scatter" in line)
+    assert said.startswith("The directions of 5 models scatter by 12° (median), by more than 45° at 3% of the cells. ")
+    assert said.endswith("it does not say that a fate is right.")
+    assert "models" not in plain
+
+
+def test_an_ensemble_is_measured_with_the_result(tmp_path, command):
+    adata = simulate("populations", n_cells=40)
+    snapshots = from_anndata(adata, "time")
+    state = State.initial(snapshots, preset("paper", **TINY, ensemble=2))
+    for _ in train(state):
+        pass
+    stream = state.result()
+    annotate(stream, adata, snapshots, dict(time_key="time"))
+    adata.write_h5ad(tmp_path / "result.h5ad")
+    code, said, err = command("evaluate", tmp_path / "result.h5ad", "--json")
+    assert code == 0, err
+    variance = adata.obs["cellstream_velocity_uncertainty"].to_numpy()
+    # √(−2 log R) = 45° where R = exp(−(π/4)² / 2)
+    share = (variance > 1 - np.exp(-((np.pi / 4) ** 2) / 2)).mean()
+    assert json.loads(said)["ensemble"]["models"] == 2
+    assert json.loads(said)["ensemble"]["scattered"] == pytest.approx(share, abs=0.01)
 
 
 def test_how_much_of_each_feature_comes_back_goes_to_a_table(fitted, tmp_path, command):

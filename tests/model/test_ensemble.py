@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import circvar
+from scipy.stats import circstd, circvar
 
 from cellstream import ensemble, events, metrics, training
 from cellstream.errors import UserError
@@ -17,7 +17,7 @@ from cellstream.runs import Run
 from cellstream.simulate import simulate
 from cellstream.snapshots import Snapshots, from_anndata
 from cellstream.state import State
-from cellstream.stream import CellStream
+from cellstream.stream import CellStream, Uncertainty
 from cellstream.training import train
 from cellstream.worker import work
 from tests.conftest import TINY
@@ -99,6 +99,29 @@ def test_the_uncertainty_is_that_of_the_members_in_the_data_s_time(moving_cloud)
     np.testing.assert_allclose(found.direction, circvar(np.arctan2(v[..., 1], v[..., 0]), axis=0), atol=1e-5)
     np.testing.assert_allclose(found.growth, g.std(0, ddof=1), rtol=1e-3, atol=1e-6)
     assert found.direction.min() > 0
+
+
+def test_the_scatter_in_degrees_is_scipys():
+    v = np.random.default_rng(0).normal(size=(5, 200, 2)) + np.linspace(0, 5, 200)[:, None]
+    scatter = Uncertainty(metrics.direction_spread(v), np.zeros(200, np.float32)).scatter
+    expected = np.degrees(circstd(np.arctan2(v[..., 1], v[..., 0]), axis=0))
+    np.testing.assert_allclose(scatter, expected.clip(max=180), rtol=1e-3, atol=0.05)
+    # equal directions, and opposite ones, whose mean has no direction
+    assert Uncertainty(np.float32([0, 1]), np.float32([0, 0])).scatter.tolist() == [0, 180]
+
+
+def test_the_disagreement_is_that_of_the_directions_at_the_cells_own_times(moving_cloud):
+    stream = trained(moving_cloud).result()
+    tau = moving_cloud.index.float()
+    z = stream.autoencoder.encode(tau, moving_cloud.x)
+    v = np.stack(
+        [net(tau, z).numpy(force=True) for net in (stream.velocity_net, *(m.velocity_net for m in stream.members))]
+    )
+    scatter = np.degrees(circstd(np.arctan2(v[..., 1], v[..., 0]), axis=0))
+    found = ensemble.disagreement(stream, moving_cloud)
+    assert found["models"] == 3
+    assert found["median"] == pytest.approx(np.median(scatter), abs=0.1)
+    assert found["scattered"] == pytest.approx((scatter > 45).mean(), abs=0.01)
 
 
 def test_members_like_the_model_agree_to_the_last_bit(moving_cloud):

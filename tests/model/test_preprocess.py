@@ -130,6 +130,7 @@ def test_values_that_are_no_logarithms_are_chosen_by_variance(sparse):
 @given(st.integers(1, 6), st.integers(2, 8), st.integers(1, 5), st.integers(0, 50))
 def test_tiny_sets_give_the_number_of_genes_asked_for(n, genes, most, seed):
     x = counts(n, genes, seed) + 1
+    x[:, 0] += 100 * np.arange(n)  # so that no two cells have the same shares
     prepared = prepare(data(x), settings=Preprocess(n_top_genes=most))
     assert prepared.x.shape == (n, min(most, genes))
     assert np.isfinite(prepared.x).all()
@@ -283,6 +284,10 @@ BAD = {
     "zero, sparse": (data(scipy.sparse.csr_matrix((3, 2))), "X", ["zero everywhere"]),
     "one cell": (data(np.arange(300.0)[None]), "X", ["1 cell"]),
     "all the same": (data(np.ones((5, 300)) * 0.5), "X", ["the same values"]),
+    "all the same, few": (data(np.full((5, 3), 0.5)), "X", ["the same values", "all features are constant"]),
+    "all the same counts": (data(scipy.sparse.csr_matrix(np.ones((5, 3)))), "X", ["all features are constant"]),
+    "the same shares of each cell": (data(np.outer([1, 2, 7], [3, 1, 5])), "X", ["all features are constant"]),
+    "all the same, obsm": (data(np.eye(3), obsm={"E": np.ones((3, 2))}), "obsm:E", ["all features are constant"]),
     "complex": (data(np.ones((3, 2), dtype=complex)), "X", ["complex128"]),
     "text": (data(np.ones((2, 2)), obsm={"E": TEXT}), "obsm:E", ["numbers only"]),
     "no columns": (data(np.ones((2, 2)), obsm={"E": np.ones((2, 0))}), "obsm:E", ["shape (2, 0)"]),
@@ -294,6 +299,17 @@ def test_bad_input_gets_one_sentence(case):
     adata, input, words = BAD[case]
     with one_sentence(*words):
         prepare(adata, input)
+
+
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_matrix])
+def test_some_constant_features_are_told(form):
+    x = np.random.default_rng(0).random((20, 6)).astype(np.float32)
+    x[:, 2], x[:, 4] = 0.7, 1.1
+    adata = data(form(x))
+    prepared = prepare(adata)
+    assert prepared.x.shape == (20, 6)
+    assert "Features that are the same in every cell, kept, but they tell nothing: 2 of 6." in prepared.report
+    assert "tell nothing" not in " ".join(prepare(data(form(x[:, [0, 1, 3, 5]]))).report)
 
 
 def test_more_than_memory_is_refused_before_it_is_made(monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cellstream.errors import UserError
-from cellstream.snapshots import Snapshots, fingerprint, from_anndata
+from cellstream.snapshots import Snapshots, cautions, fingerprint, from_anndata
 
 
 @pytest.fixture
@@ -48,6 +48,26 @@ def test_masses_can_be_given(adata):
 def test_bad_masses_get_a_sentence(adata, masses, says):
     with pytest.raises(UserError, match=says):
         from_anndata(adata, "day", masses=masses)
+
+
+def test_what_is_to_be_known_before_training_is_said(adata):
+    """Cells at days 0, 2, 7: 10, 30, 20."""
+
+    def said(**arguments):
+        masses = arguments.get("masses")
+        return cautions(from_anndata(adata, "day", **arguments), sizes="give them", gaps="say so", masses=masses)
+
+    counted, gaps, few = said()
+    assert counted.endswith("how many cells were sequenced, give them.")
+    assert gaps == (
+        "The gaps between time points are from 2 to 5 d, but count as even steps: "
+        "speed and growth are per step; say so."
+    )
+    assert few == "Few cells at day 0, day 2, day 7: what is learned there is uncertain."
+    assert said(real_times=True, masses=[1, 1, 1]) == [few]
+    assert said(time_map={"day 0": 0, "day 2": 1, "day 7": 2.001}, masses=[1, 1, 1]) == [few]
+    adata = ad.concat([adata, adata, adata], index_unique="-")
+    assert said(real_times=True, masses=[1, 1, 1]) == [few.replace(", day 2, day 7", "")]
 
 
 def test_an_obsm_is_read_as_it_is(adata):
