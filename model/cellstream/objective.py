@@ -1,7 +1,9 @@
 """The losses of the paper as pure functions, and the one place where they are weighed.
 
-L = λ_AE L_AE + λ_WFR L_WFR + λ_Match L_Match (+ λ_Nbr L_Nbr + λ_Btw L_Btw, ours),   L_Match = λ_Mass L_Mass + λ_OT L_OT;
-while the embedding is shaped, before there are dynamics, λ_Step L_Step + λ_Sep L_Sep in place of L_WFR and L_Match (ours).
+L = λ_AE L_AE + λ_WFR L_WFR + λ_Match L_Match (+ λ_Nbr L_Nbr + λ_Btw L_Btw, ours),  L_Match = λ_Mass L_Mass + λ_OT L_OT.
+
+Before there are dynamics, while the embedding is shaped, λ_Step L_Step + λ_Sep L_Sep take the place of L_WFR and L_Match
+(ours).
 """
 
 from __future__ import annotations
