@@ -2,8 +2,8 @@
 
 L = λ_AE L_AE + λ_WFR L_WFR + λ_Match L_Match (+ λ_Nbr L_Nbr + λ_Btw L_Btw, ours),  L_Match = λ_Mass L_Mass + λ_OT L_OT.
 
-Before there are dynamics, while the embedding is shaped, λ_Step L_Step + λ_Sep L_Sep take the place of L_WFR and L_Match
-(ours).
+Before there are dynamics, while the embedding is shaped, λ_Step L_Step + λ_Sep L_Sep stand in place of L_WFR and
+L_Match (ours).
 """
 
 from __future__ import annotations
