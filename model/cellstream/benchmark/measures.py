@@ -38,10 +38,8 @@ def everything(stream: CellStream, case: Case) -> dict[str, Any]:
     require_finite(stream, case, z, v)
     found = evaluation.evaluate(stream, case.snapshots, case.lineages, case.since, plane=True)
     points = found["match"].values()
-    flat: dict[str, float | None] = {
-        key: value for key, value in found.items() if isinstance(value, float) and key != "r2"
-    }
-    flat["r2_new" if found["r2_unseen"] else "r2_seen"] = found["r2"]
+    flat: dict[str, float | None] = {key: value for key, value in found.items() if isinstance(value, float)}
+    flat["r2_new" if found["r2_unseen"] else "r2_seen"] = flat.pop("r2")
     worst = worst_match(points)
     flat |= dict(match=worst["w2"], match_stays=worst["stays"], match_shift=worst["shift"])
     flat["match_input"] = worst_match(p["input"] for p in points)["w2"]
