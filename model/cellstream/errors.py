@@ -18,10 +18,18 @@ class UserError(ValueError):
 class Diverged(UserError):
     """Training left the numbers. The best model before it is kept; the same run would only get there once more."""
 
+    def __init__(
+        self,
+        sentence: str = "The loss is no longer a number, and going on with the same settings would end here again: "
+        "start a new run with lower learning rates (autoencoder_rate, dynamics_rate), finer steps or another solver "
+        "(steps_per_interval, method), or smaller loss weights; the model of the best round, if one had ended, is "
+        "kept.",
+    ) -> None:
+        super().__init__(sentence)
+
+
+class Lost(Diverged):
+    """The fields of a fit carry cells out of the numbers."""
+
     def __init__(self) -> None:
-        super().__init__(
-            "The loss is no longer a number, and going on with the same settings would end here again: start a new run "
-            "with lower learning rates (autoencoder_rate, dynamics_rate), finer steps or another solver "
-            "(steps_per_interval, method), or smaller loss weights; the model of the best round, if one had ended, is "
-            "kept."
-        )
+        super().__init__("The fitted fields carry cells to where positions or masses are no longer numbers.")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
 import math
+import shutil
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,17 +16,19 @@ import numpy as np
 import ot
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
-from cellstream import cli, metrics
-from cellstream.benchmark import NAMES, cases, holdout, measures, methods, paper, report
+from cellstream import cli, evaluation, metrics
+from cellstream.benchmark import NAMES, cases, fits, holdout, measures, methods, paper, report, sources
 from cellstream.benchmark.cases import Case
+from cellstream.benchmark.methods import Entry
 from cellstream.benchmark.plans import TABLES
-from cellstream.benchmark.records import Record
+from cellstream.benchmark.records import Folder, Job, Record, made
 from cellstream.errors import Diverged, UserError
 from cellstream.presets import preset
 from cellstream.progress import Tally
 from cellstream.simulate import populations
-from cellstream.snapshots import Snapshots
+from cellstream.snapshots import Snapshots, from_anndata
 from cellstream.state import State
 from cellstream.stream import CellStream
 
@@ -37,17 +42,23 @@ class Baseline:
     def fit(self, snapshots, seed=0, quick=False, embedding=None, on_progress=None) -> CellStream:
         if self.diverges:
             raise Diverged
-        return methods.ours("CellStream paper", quick).fit(snapshots, seed, on_progress)
+        return methods.ours("paper", quick).fit(snapshots, seed, on_progress)
 
 
 REGISTRY = {b.name: b for b in (Baseline("TIGON + PCA"), Baseline("TIGON + diffusion map"), Baseline("MIOFlow", True))}
 
 
+tigon_in_components = methods.tigon_in_components
+
+
 @pytest.fixture(autouse=True)
 def tiny_registry(monkeypatch):
     monkeypatch.setattr(methods, "registry", lambda: REGISTRY)
-    monkeypatch.setattr(methods, "_baselines_code", lambda: "tiny")
-    monkeypatch.setattr(methods, "tigon_in_components", lambda quick: methods.baseline("TIGON + PCA", quick))
+
+    def shallow(quick: bool, d: int) -> Entry:
+        return replace(methods.baseline("TIGON + PCA", quick), name=f"TIGON + PCA d={d}", d=d)
+
+    monkeypatch.setattr(methods, "tigon_in_components", shallow)
 
 
 @pytest.fixture
@@ -87,7 +98,11 @@ def command(cells, tmp_path, capsys):
 
 
 def kept(folder: Path) -> dict[str, dict]:
-    return {path.name: json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*.json"))}
+    """Records by their names, less the hash at the end."""
+    read = {path: json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*.json"))}
+    found = {path.stem.rpartition("-")[0]: record for path, record in read.items()}
+    assert len(found) == len(read)
+    return found
 
 
 def grids(page: str) -> list[list[dict[str, str]]]:
@@ -116,11 +131,98 @@ def test_a_second_call_fits_nothing(command, fitted, tmp_path):
     assert [path.read_bytes() for path in made[:2]] == before
     # one that is missing, and one that was cut off by a crash of another program, are made again
     first, second, *_ = sorted((tmp_path / "out" / "runs").iterdir())
+    whole = first.read_bytes()
+    shutil.rmtree(tmp_path / "out" / "fits")
     first.unlink()
     second.write_text(second.read_text()[:100])
     command("table3", "--methods", "CellStream paper", "--seeds", "2")
     assert len(fitted) == 2
-    assert first.exists()
+    assert json.loads(first.read_bytes())["metrics"] == json.loads(whole)["metrics"]
+
+
+def test_a_measure_that_has_changed_measures_the_kept_models(command, fitted, tmp_path, monkeypatch):
+    words = ("table3", "--methods", "CellStream paper")
+    command(*words)
+    before = kept(tmp_path / "out")
+    page = (tmp_path / "out" / "table3-quick.csv").read_bytes()
+    fitted.clear()
+    monkeypatch.setattr(measures, "VERSION", measures.VERSION + 1)
+    command(*words)
+    assert fitted == []
+    after = kept(tmp_path / "out")
+    assert (tmp_path / "out" / "table3-quick.csv").read_bytes() == page
+    for name, record in before.items():
+        assert after[name]["hash"] != record["hash"]
+        assert (after[name]["seconds"], after[name]["metrics"]) == (record["seconds"], record["metrics"])
+    # a model that was cut off is fitted again
+    model = min((tmp_path / "out" / "fits").glob("*.safetensors"))
+    model.write_bytes(model.read_bytes()[:1000])
+    monkeypatch.setattr(measures, "VERSION", measures.VERSION + 1)
+    command(*words)
+    assert len(fitted) == 1
+
+
+def test_other_code_is_fitted_anew_and_other_comments_are_not(command, fitted, tmp_path, monkeypatch):
+    words = ("table3", "--methods", "CellStream paper")
+    command(*words)
+    before = kept(tmp_path / "out")
+    fitted.clear()
+    monkeypatch.setattr(sources, "word", lambda files: "other")
+    command(*words)
+    assert len(fitted) == 3
+    after = kept(tmp_path / "out")
+    assert after.keys() == before.keys()  # in the place of those before
+    assert all(before[name]["hash"] != after[name]["hash"] for name in before)
+
+
+def test_the_meaning_of_code_is_what_it_does():
+    code = 'RATE = 1\n"""Of learning."""\ndef f(x):\n    """Double."""\n    return 2 * x\n'
+    same = "RATE = 1  # slow\n\n\ndef f(x):\n    return (2 * x)\n"
+    assert sources.meaning(code) == sources.meaning(same)
+    assert len({sources.meaning(code.replace("2", n)) for n in "123"}) == 3
+    assert sources.meaning('f("a")') != sources.meaning('f("b")')
+
+
+def test_the_code_of_a_fit_is_all_that_training_imports():
+    """Of the package; less what a fit's identity holds by itself (settings, data), and what comes after the fit."""
+    seen, to_read = set(), ["training"]
+    aside = {"config", "setting", "errors", "events", "snapshots", "stream", "ensemble"}
+    while to_read:
+        name = to_read.pop()
+        if name in seen | aside:
+            continue
+        seen.add(name)
+        for node in ast.walk(ast.parse((sources.PACKAGE / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "cellstream":
+                to_read += [name.name for name in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cellstream."):
+                to_read.append(node.module.split(".")[1])
+    assert {f"{name}.py" for name in seen} == set(sources.TRAINING)
+    assert {path.name for path in (sources.PACKAGE / "baselines").glob("*.py")} == {
+        Path(name).name for name in sources.BASELINES
+    }
+    ours, theirs = methods.ours("best"), methods.baseline("MIOFlow")
+    assert ours.identity["code"] == sources.word(sources.TRAINING) != theirs.identity["code"]
+
+
+def test_names_of_files_do_not_collide():
+    jobs = [
+        Job("table1", data, "m", seed, dict(data=digest), "measure", dict)
+        for data, digest in (("EMT", "a"), ("emt", "a"), ("数据", "a"), ("细胞", "a"), ("emt", "b"))
+        for seed in (0, 1)
+    ]
+    assert len({job.name for job in jobs}) == 10
+    assert all(name.isascii() and name == name.lower() for name in (job.name for job in jobs))
+
+
+def test_what_is_no_number_is_none_from_the_first_run_on(tmp_path):
+    job = Job(
+        "table1", "emt", "m", 0, {}, "measure", lambda _: dict(vc=math.nan, tc=math.inf, trust=0.5, direction=None)
+    )
+    folder = Folder(tmp_path)
+    record = folder.keep(job, made(job, folder, print))
+    assert record.metrics == dict(vc=None, tc=None, trust=0.5, direction=None)
+    assert Folder(tmp_path).find(job) == record
 
 
 def test_changed_settings_or_data_are_fitted_anew(command, fitted, cells, tmp_path, monkeypatch):
@@ -149,9 +251,9 @@ def test_tables_share_their_fits(command, fitted, tmp_path):
     command("table5", "--methods", "CellStream paper")
     assert len(fitted) == 2  # α = 0.8 and 1.2; α = 1 is the preset's own
     found = kept(tmp_path / "out")
-    one = found["table5_quick-cells-cellstream_paper-1-0.json"]
+    one = found["table5_quick-cells-cellstream_paper-1-0"]
     assert (one["table"], one["setting"]) == ("table5-quick", "α = 1")
-    assert one["metrics"] == found["table4_quick-cells-cellstream_paper-as_in_the_preset-0.json"]["metrics"]
+    assert one["metrics"] == found["table4_quick-cells-cellstream_paper-as_in_the_preset-0"]["metrics"]
 
 
 def test_a_record_says_what_it_was_made_with(command, tmp_path):
@@ -194,7 +296,7 @@ def test_a_fit_that_diverges_is_recorded_with_its_sentence(command, tmp_path):
     assert said.count(sentence) == 2
     found = kept(tmp_path / "out")
     assert len(found) == 4
-    bad = found["table1_quick-cells-mioflow-default-1.json"]
+    bad = found["table1_quick-cells-mioflow-default-1"]
     assert (bad["failed"], bad["metrics"], bad["diverged"]) == (sentence, {}, True)
     page = (tmp_path / "out" / "table1-quick.md").read_text()
     assert "not to be quoted" in page
@@ -237,23 +339,23 @@ def test_fields_that_are_no_numbers_count_as_diverged(moving_cloud):
 
 
 def record(method: str, seed: int, failed: str = "", **values: float | None) -> Record:
-    return Record(
-        "table1", "ipsc", method, "", seed, f"{method}{seed}", 1.0, values, failed, date="2026-01-01", commit="abc"
-    )
+    told = paper.TABLE1["ipsc", method]
+    made = dict(date="2026-01-01", commit="abc", measured="abc", paper=told)
+    return Record("table1", "ipsc", method, "", seed, f"{method}{seed}", 1.0, values, failed, **made)
 
 
 def test_tables_hold_means_and_deviations_of_the_records():
     rng = np.random.default_rng(0)
     vc, tc = rng.uniform(size=(2, 4))
-    made = [record("MIOFlow", i, vc_paper=vc[i], tc_paper=tc[i], r2=0.5 if i else None) for i in range(4)]
+    made = [record("MIOFlow", i, vc_paper=vc[i], tc_paper=tc[i], r2_seen=0.5 if i else None) for i in range(4)]
     made += [record("VeloViz", 0, vc_paper=0.25), record("VeloViz", 1, "It broke.")]
     summary = report.Summary(TABLES["table1"], made)
-    one, other = grids(report.page("table1", summary, quick=False))[0]
-    assert one["VC"] == f"{vc.mean():.3f} ± {np.std(vc, ddof=1):.3f}"
-    assert one["TC"] == f"{tc.mean():.3f} ± {np.std(tc, ddof=1):.3f}"
-    assert one["R²"] == "0.500 ± 0.000 (3 of 4)"
-    assert (one["VC, paper"], one["TC, paper"]) == ("0.98", "0.92")
-    assert (other["VC"], other["VC, paper"], other["TC"]) == ("0.250 (1 of 2)", "0.41", "–")
+    one, other = grids(report.page("table1", summary, quick=False))[1]
+    assert one["VC ↑"] == f"{vc.mean():.3f} ± {np.std(vc, ddof=1):.3f}"
+    assert one["TC ↑"] == f"{tc.mean():.3f} ± {np.std(tc, ddof=1):.3f}"
+    assert one["R², cells seen ↑"] == "0.500 ± 0.000 (3 of 4)"
+    assert (one["paper's VC"], one["paper's TC"]) == ("0.98", "0.92")
+    assert (other["VC ↑"], other["paper's VC"], other["TC ↑"]) == ("0.250 (1 of 2)", "0.41", "–")
     rows = list(csv.DictReader(io.StringIO(report.long("table1", summary))))
     assert [float(row["value"]) for row in rows if row["method"] == "MIOFlow" and row["metric"] == "vc_paper"] == list(
         vc
@@ -264,19 +366,26 @@ def test_tables_hold_means_and_deviations_of_the_records():
 def test_the_tables_numbers_are_those_of_the_records(command, tmp_path):
     command("table1", "--methods", "CellStream paper", "--seeds", "3")
     values = [r["metrics"] for r in kept(tmp_path / "out").values()]
-    (row,) = grids((tmp_path / "out" / "table1-quick.md").read_text())[0]
-    shown = dict(VC="vc_paper", TC="tc_paper", direction="direction", trust="trust") | {"mass error": "mass"}
+    (row,), (detail,) = grids((tmp_path / "out" / "table1-quick.md").read_text())
+    assert len(row) <= 12
+    row |= detail
+    shown = {"VC ↑": "vc_paper", "TC strict ↑": "tc", "direction ↑": "direction", "mass error ↓": "mass"}
+    shown |= {"R², cells seen ↑": "r2_seen", "R² of PCA ↑": "r2_pca"}  # this preset holds none out
     for title, key in shown.items():
         numbers = [v[key] for v in values]
         assert row[title] == f"{np.mean(numbers):.3f} ± {np.std(numbers, ddof=1):.3f}"
-    assert row["below shift"].split()[0] == f"{np.mean([v['below_shift'] for v in values]):.2f}"
+    assert row["below shift ↑"].split()[0] == f"{np.mean([v['below_shift'] for v in values]):.2f}"
+    assert "R², new cells ↑" not in row
+    assert not any("paper's" in title for title in row)  # these are no data of the paper's
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_table_can_be_made(command, name, tmp_path):
     chosen = {"table2": ("CellStream paper", "MIOFlow"), "holdout": ("CellStream best d=2", "TIGON + PCA d=10")}
     asked = chosen.get(name, ("CellStream paper",))
-    source = dict(data=None) if name == "table2" else {}
+    wide = tmp_path / "wide.h5ad"
+    populations(n_cells=40, n_genes=11).write_h5ad(wide)
+    source = dict(table2=dict(data=None), holdout=dict(data=wide)).get(name, {})
     code, _, wrong = command(name, "--methods", ",".join(asked), **source)
     assert code == 0, wrong
     assert (tmp_path / "out" / f"{name}-quick.png").read_bytes().startswith(b"\x89PNG")
@@ -286,26 +395,36 @@ def test_every_table_can_be_made(command, name, tmp_path):
     shown = grids(page)[0]
     if name == "table2":
         assert [row["setting"] for row in shown[::2]] == [f"σ = {s:g}" for s in paper.SIGMAS]
-        assert [row["VA, paper"] for row in shown[::2]] == ["0.740", "0.735", "0.726", "0.717", "0.741"]
-        assert all(0 < float(row["VA"]) <= 1 for row in shown[::2])
+        assert [row["paper's VA"] for row in shown[::2]] == ["0.740", "0.735", "0.726", "0.717", "0.741"]
+        assert all(0 < float(row["VA ↑"]) <= 1 for row in shown[::2])
     if name == "table5":
         assert len(shown) == 9
         assert len({row["setting"] for row in shown}) == 9
     if name == "dimensions":
         assert [row["setting"] for row in shown] == ["d = 2", "d = 5"]  # there are six features
-        assert all(float(row["R²"]) < 1 for row in shown)
+        assert all(float(row["R², cells seen ↑"]) < 1 for row in shown)
     if name == "holdout":
         assert list(shown[0]) == ["prediction", "1", "mean"]
         assert [row["prediction"] for row in shown] == [
             "noise floor",
             "linear OT interpolation",
             "previous time point",
-            "CellStream best d=2, decoded",
-            "CellStream best d=2, residual",
-            "CellStream best d=2, residual, both sides",
-            "CellStream best d=2, residual, both sides, coupled",
-            "TIGON + PCA",
+            *(f"{model}, {name}" for model in asked for name in SAID),
         ]
+
+
+SAID = ("decoded", "residual", "residual, both sides", "residual, both sides, coupled")
+
+
+def test_a_failed_fit_counts_in_every_prediction():
+    told = {f"w2 {name}": float(k) for k, name in enumerate(SAID, 1)}
+    rows = dict(date="", commit="")
+    made = [Record("holdout", "emt", "M", "1", seed, str(seed), 1.0, told, **rows) for seed in (0, 1)]
+    made.append(Record("holdout", "emt", "M", "1", 2, "2", 1.0, {}, "It broke.", **rows))
+    page = report.page("holdout", report.Summary(TABLES["holdout"], made), quick=False)
+    shown = {row["prediction"]: row["1"] for row in grids(page)[0]}
+    assert shown == {f"M, {name}": f"{k}.000 ± 0.000 (2 of 3)" for k, name in enumerate(SAID, 1)}
+    assert page.count("It broke.") == 1
 
 
 def test_the_papers_numbers_are_in_their_places():
@@ -316,11 +435,22 @@ def test_the_papers_numbers_are_in_their_places():
     assert tuple(TABLES) == NAMES
 
 
+def test_the_papers_numbers_stand_beside_its_own_data_only(cells, tmp_path):
+    (tmp_path / "emt.h5ad").write_bytes(cells.read_bytes())
+    for source, name, paper_vc in (
+        ("ipsc", "ipsc", 0.97),
+        (str(tmp_path / "emt.h5ad"), "emt (file)", None),
+        (f"{cells}", "cells", None),
+    ):
+        (job,) = fits.compared(fits.Options((source,), ("CellStream best",)), 1)
+        assert (job.data, job.paper.get("vc_paper")) == (name, paper_vc)
+
+
 def test_without_growth_the_mass_error_is_that_of_a_mass_of_one(command, tmp_path):
     command("table3", "--methods", "CellStream paper")
     found = kept(tmp_path / "out")
     observed = (54 + 20) / 40  # of 40 cells, 20 grow to 54 and 20 stay
-    mass = found["table3_quick-cells-cellstream_paper-no_growth-0.json"]["metrics"]["mass"]
+    mass = found["table3_quick-cells-cellstream_paper-no_growth-0"]["metrics"]["mass"]
     assert mass == pytest.approx(1 - 1 / observed, abs=1e-6)
 
 
@@ -328,16 +458,13 @@ def test_without_growth_the_mass_error_is_that_of_a_mass_of_one(command, tmp_pat
 
 
 def test_of_time_points_the_worst_one_counts(moving_cloud):
-    from cellstream import evaluation
-
     stream = State.initial(moving_cloud, preset("paper")).result()
     lineages = np.where(moving_cloud.x[:, 1].numpy() > 1, "up", "down")
     case = Case("cloud", moving_cloud, lineages, "0")
     found, whole = measures.everything(stream, case), evaluation.evaluate(stream, moving_cloud, lineages, "0")
     points = whole["match"].values()
     assert found["match"] == pytest.approx(max(p["w2"] / p["floor"] for p in points))
-    for yardstick in ("stays", "shift"):
-        assert found[f"match_{yardstick}"] == pytest.approx(max(p[yardstick] / p["floor"] for p in points))
+    assert found["r2_seen"] == whole["r2"]
     for label, p in whole["match"].items():
         assert found[f"w2_input {label}"] == p["input"]["w2"]
     assert found["below_shift"] == float(all(p["w2"] < p["shift"] for p in points))
@@ -353,11 +480,137 @@ def test_of_time_points_the_worst_one_counts(moving_cloud):
     assert found["tc r=0.1"] == metrics.consistency(z, v, moving_cloud.index.numpy(), 0.1).tc
 
 
+def test_yardsticks_are_those_of_the_worst_time_point():
+    one = dict(w2=3.0, stays=9.0, shift=8.0, floor=2.0)
+    other = dict(w2=2.0, stays=1.0, shift=0.5, floor=1.0)
+    assert measures.worst_match([one, other]) == dict(w2=2.0, stays=1.0, shift=0.5)
+    for floor in (0.0, math.nan):
+        assert measures.worst_match([one, dict(other, floor=floor)]) == dict(w2=None, stays=None, shift=None)
+
+
+def test_cells_that_are_all_alike_are_no_error(moving_cloud):
+    x = moving_cloud.x.clone()
+    x[moving_cloud.cells(1)] = x[moving_cloud.cells(1)][:1]
+    alike = replace(moving_cloud, x=x)
+    found = measures.everything(State.initial(alike, preset("paper")).result(), Case("cloud", alike))
+    assert found["match"] is found["match_input"] is None
+    assert found["mass"] >= 0
+
+
+def test_more_dimensions_are_judged_in_their_plane(moving_cloud):
+    """Principal components by scikit-learn; VC is the same in any turn of the plane, and its box in mirror images."""
+    stream = State.initial(moving_cloud, preset("best", latent_dim=3)).result()
+    t = moving_cloud.times.numpy()[moving_cloud.index.numpy()]
+    z = stream.encode(moving_cloud.x.numpy(), t)
+    axes = PCA(2).fit(z).components_.T
+    index = moving_cloud.index.numpy()
+    flat = metrics.consistency((z @ axes).astype(np.float32), stream.velocity(z, t) @ axes, index)
+    found = measures.everything(stream, Case("cloud", moving_cloud))
+    assert found["vc"] == pytest.approx(flat.vc, abs=1e-3)
+    assert found["tc"] == pytest.approx(flat.tc, abs=1e-3)
+    x = moving_cloud.x.numpy()
+    for key, plane, more in (
+        ("trust", z @ axes, z),
+        ("trust_pca", PCA(2).fit_transform(x), PCA(3).fit_transform(x)),
+    ):
+        expected, other = (metrics.trust_within(x, part.astype(np.float32), index) for part in (plane, more))
+        assert found[key] == pytest.approx(expected, abs=1e-4)
+        assert abs(found[key] - other) > 0.01  # or nothing would have been seen
+
+
+def test_cells_that_training_has_not_seen_are_told_apart(moving_cloud):
+    settings = dict(held_out=0.2, start_steps=2, embedding_steps=0, warm_steps=0, rounds=1)
+    state = State.initial(moving_cloud, preset("best", **settings, autoencoder_steps=1, dynamics_steps=1))
+    found = measures.everything(state.result(), Case("cloud", moving_cloud))
+    assert "r2_new" in found
+    assert not {"r2", "r2_seen"} & found.keys()
+
+
+class Spy:
+    """An entry that keeps the snapshots which it is given, by data and seed."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Snapshots, int]] = []
+
+    def entry(self) -> Entry:
+        return Entry("spy", {}, self.fit)
+
+    def fit(self, snapshots: Snapshots, seed: int, on_progress: Callable) -> CellStream:
+        self.given.append((snapshots, seed))
+        return State.initial(snapshots, preset("paper")).result()
+
+
+def test_a_held_out_time_point_is_not_in_the_training(monkeypatch, moving_cloud):
+    spy = Spy()
+    monkeypatch.setattr(fits, "data_of", lambda options: [Case("cloud", moving_cloud)])
+    monkeypatch.setattr(fits, "HELD_OUT", {"spy": lambda quick: spy.entry()})
+    jobs = [job for job in fits.left_out(fits.Options(), 2) if job.fit]
+    assert [(job.setting, job.seed) for job in jobs] == [("1", 0), ("1", 1)]
+    for job in jobs:
+        job.fit(print)
+    hidden = {tuple(row) for row in moving_cloud.x[moving_cloud.index == 1].tolist()}
+    for (snapshots, seed), job in zip(spy.given, jobs, strict=True):
+        assert seed == job.seed
+        assert snapshots.labels == ("0", "3")
+        assert torch.equal(snapshots.x, moving_cloud.x[moving_cloud.index != 1])
+        assert not hidden & {tuple(row) for row in snapshots.x.tolist()}
+
+
+def test_simulated_data_are_those_of_the_row_and_its_seed(monkeypatch):
+    spy = Spy()
+    monkeypatch.setattr(fits, "entry_of", lambda name, quick: spy.entry())
+    for job in fits.simulated(fits.Options(methods=("CellStream best",)), 2):
+        job.fit(print)
+        snapshots, seed = spy.given[-1]
+        assert seed == job.seed
+        assert job.value == float(job.setting.removeprefix("σ = "))
+        np.testing.assert_array_equal(snapshots.x.numpy(), populations(job.value, seed=job.seed).X)
+
+
+def test_tigon_takes_as_many_components_as_its_name_says():
+    snapshots = from_anndata(populations(n_cells=40, n_genes=12), "time")
+    entry = tigon_in_components(quick=True)
+    stream = entry.fit(snapshots, 0, lambda done, total: None)
+    assert (entry.name, entry.d, stream.latent_dim, stream.method) == ("TIGON + PCA d=10", 10, 10, "TIGON + PCA d=10")
+    expected = PCA(10).fit_transform(snapshots.x.numpy())
+    z = stream.encode(snapshots.x.numpy(), snapshots.times.numpy()[snapshots.index.numpy()])
+    np.testing.assert_allclose(np.abs(z), np.abs(expected), atol=1e-4)
+
+
+@pytest.mark.parametrize("table", [fits.LAMBDAS, fits.ALPHAS])
+def test_settings_are_what_their_labels_say(table):
+    symbols = dict(λ_AE="lambda_ae", λ_Match="lambda_match", λ_WFR="lambda_wfr", λ_OT="lambda_ot", λ_Mass="lambda_mass")
+    for label, changes in table.items():
+        symbol, _, number = label.partition(" = ")
+        expected = {(symbols | {"α": "alpha"})[symbol]: float(number)} if number else {}
+        assert changes == expected
+        parts = methods.ours("best", **changes).identity["config"].values()
+        assert all(any(part.get(key) == value for part in parts) for key, value in expected.items())
+
+
+def test_data_of_too_few_features_are_left_out_of_more_dimensions(command, tmp_path):
+    code, _, wrong = command("holdout")
+    assert code == 0, wrong
+    shown = [row["prediction"] for row in grids((tmp_path / "out" / "holdout-quick.md").read_text())[0]]
+    assert "CellStream best d=2, decoded" in shown
+    assert not any("d=10" in name for name in shown)
+
+
+def test_one_feature_is_enough_for_two_dimensions_and_not_for_comparing_them(command, tmp_path):
+    one = tmp_path / "one.h5ad"
+    populations(n_cells=40)[:, :1].copy().write_h5ad(one)
+    assert command("holdout", data=one)[0] == 0
+    code, _, said = command("dimensions", data=one)
+    assert code == 2
+    assert "at least 2 features" in said
+    assert said.count("\n") == 1
+
+
 def test_settings_of_a_quick_fit_stay_those_of_the_ablation():
-    config = methods.ours("CellStream best", quick=True, autoencoder_steps=0).identity["config"]
+    config = methods.ours("best", quick=True, autoencoder_steps=0).identity["config"]
     assert config["schedule"]["autoencoder_steps"] == 0
     assert config["schedule"]["dynamics_steps"] == methods.QUICK["dynamics_steps"]
-    assert methods.ours("CellStream paper", quick=True).identity["config"]["schedule"]["embedding_steps"] == 0
+    assert methods.ours("paper", quick=True).identity["config"]["schedule"]["embedding_steps"] == 0
 
 
 def test_a_case_changes_its_digest_with_what_is_in_it(moving_cloud):
@@ -519,6 +772,15 @@ def test_the_residual_is_what_the_decoder_cannot_say():
     observed = case.snapshots.x[50:110].numpy()
     spread = np.sqrt(found["decoded"][0].var(0).sum() / observed.var(0).sum())
     assert scores["spread decoded"] == pytest.approx(spread, rel=1e-5)
+
+
+def test_cells_that_are_all_alike_have_no_spread():
+    rng = np.random.default_rng(0)
+    case = three(cloud(rng, 20, 0, 0), np.full((20, 2), 1e3), cloud(rng, 20, 2, 0))
+    gap = holdout.Gap(case, 1)
+    found = gap.score(holdout.yardsticks(gap), 0)
+    assert found["spread previous time point"] is None
+    assert found["w2 noise floor"] == 0
 
 
 def test_clouds_are_compared_alike():

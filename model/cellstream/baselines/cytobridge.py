@@ -7,8 +7,8 @@ authors' public configuration: v and g with two hidden layers of 400, SiLU; a fi
 
 What is not theirs, so that all methods meet the cells in the same way: our L_OT, L_Mass and action, by exact transport
 instead of Sinkhorn divergences; particles are carried through all time points, not from each to the next; distances in
-units of the cells' spread; fewer steps (150 + 250 of 128 cells, where they take 500 + 500 through every interval) at a
-rate of 1e-3 instead of 1e-4.
+units of the cells' spread; as many steps (500 + 500, each of which goes through every interval, of 128 cells) at a rate
+of 1e-3 instead of 1e-4.
 
 The coordinates are all principal components, which are the input space turned: distances, and with them the method, are
 the same, decoding is exact, and the first two axes are the plane of PCA.
@@ -24,8 +24,8 @@ from cellstream.events import Progress
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
 
-STEPS, QUICK_STEPS = (150, 250), (5, 10)
-"""Steps of the two stages."""
+STEPS, QUICK_STEPS = (500, 500), (5, 10)
+"""Steps of the two stages, as many as the authors'; and of quick ones."""
 MOST_COMPONENTS = 100
 """Of inputs of more features the leading principal components are taken, as the authors do themselves."""
 

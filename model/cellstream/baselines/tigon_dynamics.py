@@ -25,8 +25,8 @@ from cellstream.networks import Autoencoder
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
 
-STEPS, QUICK_STEPS = 1000, 25
-"""Steps of a fit (TIGON: 5000), and of a quick one, which is not to be quoted."""
+STEPS, QUICK_STEPS = 5000, 25
+"""Steps of a fit, as many as TIGON's, and of a quick one, which is not to be quoted."""
 DECODER_STEPS, QUICK_DECODER_STEPS = 1000, 150
 WEIGHT_DECAY = 0.01
 

@@ -1,9 +1,10 @@
 """The paper's tables, and a held-out time point, made anew by one command: ``cellstream benchmark NAME``.
 
 cases      the data, by name, from a file, or simulated       holdout   a time point left out, predicted
-methods    CellStream and the baselines as one kind of thing  records   one JSON file per fit, so that work goes on
-measures   a result -> numbers                                fits       what each table is made of
-plans      their layout; paper, its own numbers               report, figure   .csv, .md, .png and .svg
+methods    CellStream and the baselines as one kind of thing  records   one JSON file and model per fit: work goes on
+sources    a word for the code that decides a fit             fits       what each table is made of
+measures   a result -> numbers                                report, figure   .csv, .md, .png and .svg
+plans      their layout; paper, its own numbers
 """
 
 NAMES = ("table1", "table2", "table3", "table4", "table5", "dimensions", "holdout")

@@ -32,6 +32,8 @@ class Case:
     """Label of the time point from which lineages are followed."""
     velocity: np.ndarray | None = None
     """True velocity of each cell in the features, (n, p)."""
+    dataset: str = ""
+    """The named data set that this is, as the paper uses it; empty for anything else."""
 
     @property
     def digest(self) -> str:
@@ -87,16 +89,19 @@ def load(source: str, time_key: str | None = None, lineages: str | None = None) 
         place, input = source, "X"
     path, dataset = fit.located(place)
     adata = readers.open_file(path).adata
-    since = None
+    since, as_used = None, ""
     if dataset:
-        time_key = time_key or datasets.DATASETS[dataset].time_key
+        own_key = datasets.DATASETS[dataset].time_key
+        time_key = time_key or own_key
+        as_used = dataset if (input, time_key) == ("X", own_key) else ""
         known, since = LINEAGES.get(dataset, (None, None)) if lineages is None else (lineages, None)
     else:
         known = lineages
     snapshots = from_anndata(adata, time_key or fit.guessed_time_key(adata), input=input)
     labels = scverse.column(adata, snapshots, known) if known else None
-    name = dataset or path.stem
-    return Case(name if input == "X" else f"{name}@{input}", snapshots, labels, since)
+    # a file may be called like a data set and is not one
+    name = dataset or (f"{path.stem} (file)" if path.stem.lower() in datasets.DATASETS else path.stem)
+    return Case(name if input == "X" else f"{name}@{input}", snapshots, labels, since, dataset=as_used)
 
 
 def populations(sigma: float, seed: int) -> Case:

@@ -33,6 +33,8 @@ def benchmark(name: str, out: str | Path, options: Options) -> list[Path]:
     seeds = options.seeds or (1 if options.quick else table.seeds)
     called = f"{name}-quick" if options.quick else name
     jobs = [replace(job, table=called) for job in table.jobs(options, seeds)]
+    if not jobs:
+        raise UserError(f"There is nothing to fit for {name} with these data and methods: choose others.")
     return report.write(table, called, followed(jobs, Folder(folder)), folder, options.quick)
 
 

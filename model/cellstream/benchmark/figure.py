@@ -28,7 +28,7 @@ def drawn(summary: Summary, title: str) -> Figure:
 def _dots(summary: Summary, title: str) -> Figure:
     table = summary.table
     sides = [_names(summary, data) for data in summary.data]
-    tall = [0.3 * len(names) * max(1, 0.5 * len(series)) + 0.7 for names, series in sides]
+    tall = [0.3 * len(names) * max(1, 0.5 * len(series)) + 0.7 for names, series, _ in sides]
     figure = Figure(figsize=(2.6 + 2.2 * len(table.drawn) + 1.6, sum(tall) + 0.8), layout="constrained")
     grid = figure.subplots(
         len(summary.data),
@@ -39,11 +39,12 @@ def _dots(summary: Summary, title: str) -> Figure:
         sharex=False if table.by_setting else "col",
         sharey="row",
     )
-    for axes, data, (names, series) in zip(grid, summary.data, sides, strict=True):
+    for axes, data, (names, series, by_method) in zip(grid, summary.data, sides, strict=True):
         for ax, key in zip(axes, table.drawn, strict=True):
             for k, one in enumerate(series):
                 place = (k - (len(series) - 1) / 2) * min(0.7 / len(series), 0.25)
-                _draw_dots(ax, summary, data, names, one, key, place, PALETTE[k % len(PALETTE)])
+                pairs = [(name, one) if by_method else (one, name) for name in names]
+                _draw_dots(ax, summary, [(data, *pair) for pair in pairs], key, place, one, PALETTE[k % len(PALETTE)])
             _style(ax)
             ax.tick_params(labelbottom=True)
             ax.set_xlabel(_title(summary, key))
@@ -70,29 +71,27 @@ def _roomy(ax: Axes, start: float | None) -> None:
     ax.locator_params(axis="x", nbins=4)
 
 
-def _names(summary: Summary, data: str) -> tuple[list[str], list[str]]:
-    """What stands on the vertical axis, and what has colours."""
+def _names(summary: Summary, data: str) -> tuple[list[str], list[str], bool]:
+    """What stands on the vertical axis, what has colours, and whether methods are the former."""
     methods, settings = summary.names("method", data), summary.names("setting", data)
     if summary.table.by_setting or settings == [""]:
-        return methods, settings
-    return settings, methods
+        return methods, settings, True
+    return settings, methods, False
 
 
 def _draw_dots(
-    ax: Axes, summary: Summary, data: str, names: list[str], one: str, key: str, place: float, colour: str
+    ax: Axes, summary: Summary, groups: list[tuple[str, str, str]], key: str, place: float, label: str, colour: str
 ) -> None:
-    by_method = _names(summary, data)[0] == summary.names("method", data)
-    label = one
-    for i, name in enumerate(names):
-        method, setting = (name, one) if by_method else (one, name)
-        value = summary.value(data, method, setting, key)
+    """A metric of one series; ``groups`` are its (data, method, setting) from the top down."""
+    for i, group in enumerate(groups):
+        value = summary.value(*group, key)
         if value is not None:
             sd = None if math.isnan(value.sd) else value.sd
             ax.errorbar(
                 value.mean, i + place, xerr=sd, fmt="o", color=colour, markersize=5, capsize=2, linewidth=1, label=label
             )
             label = ""  # a series is named once
-        reference = summary.reference(data, method, setting, key)
+        reference = summary.reference(*group, key)
         if reference is not None:
             ax.plot(reference, i + place, "D", markersize=5, markerfacecolor="none", markeredgecolor=MUTED)
 
@@ -103,10 +102,11 @@ def _lines(summary: Summary, title: str) -> Figure:
     (axes,) = figure.subplots(1, len(table.drawn), squeeze=False)
     series = [(data, method) for data in summary.data for method in summary.names("method", data)]
     for ax, key in zip(axes, table.drawn, strict=True):
+        references = set()
         for k, (data, method) in enumerate(series):
             colour = PALETTE[k % len(PALETTE)]
             name = method if len(summary.data) == 1 else f"{data}, {method}"
-            settings = [(float(s.split()[-1]), s) for s in summary.names("setting", data)]
+            settings = summary.values(data)
             found = [(x, summary.value(data, method, s, key)) for x, s in settings]
             points = [(x, value.mean, 0 if math.isnan(value.sd) else value.sd) for x, value in found if value]
             if points:
@@ -114,10 +114,11 @@ def _lines(summary: Summary, title: str) -> Figure:
                 ax.errorbar(
                     x, mean, yerr=sd, fmt="-o", color=colour, markersize=4, capsize=2, linewidth=1.3, label=name
                 )
-            told = [(x, summary.reference(data, method, s, key)) for x, s in settings]
-            told = [(x, y) for x, y in told if y is not None]
+            known = [(x, summary.reference(data, method, s, key)) for x, s in settings]
+            told = tuple((x, y) for x, y in known if y is not None)
             # both presets stand beside the paper's one CellStream, which is drawn once
-            if told and not (method.startswith("CellStream") and k):
+            if told and told not in references:
+                references.add(told)
                 x, y = zip(*told, strict=True)
                 label = "" if points else f"{name}, the paper's"
                 ax.plot(x, y, "--D", color=colour, markersize=4, markerfacecolor="none", linewidth=0.8, label=label)
@@ -130,7 +131,8 @@ def _lines(summary: Summary, title: str) -> Figure:
 
 
 def _title(summary: Summary, key: str) -> str:
-    return next(column.title for column in summary.table.columns if column.key == key)
+    table = summary.table
+    return next(column.head for column in (*table.columns, *table.detail) if column.key == key)
 
 
 def _caption(figure: Figure, summary: Summary, title: str) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cellstream.benchmark import cases, holdout, measures, methods, paper
 from cellstream.benchmark.cases import Case
 from cellstream.benchmark.measures import Measure
-from cellstream.benchmark.methods import Method
+from cellstream.benchmark.methods import Entry
 from cellstream.benchmark.records import Job
 from cellstream.errors import UserError
 from cellstream.events import Progress
+from cellstream.stream import CellStream
 
-PRESETS = ("CellStream best", "CellStream paper")
-"""Ours: the preset to use, and the paper's networks and losses."""
+PRESETS = {"CellStream best": "best", "CellStream paper": "paper"}
+"""Ours by name: the preset to use, and the paper's networks and losses."""
 
 
 @dataclass(frozen=True)
@@ -37,28 +38,35 @@ def data_of(options: Options, default: Sequence[str] = ("emt", "ipsc")) -> list[
     return [case.few() for case in made] if options.quick else made
 
 
-def method_of(name: str, quick: bool) -> Method:
-    return methods.ours(name, quick) if name in PRESETS else methods.baseline(name, quick)
+def entry_of(name: str, quick: bool) -> Entry:
+    return methods.ours(PRESETS[name], quick) if name in PRESETS else methods.baseline(name, quick)
 
 
-def fit_job(table: str, case: Case, method: Method, setting: str, seed: int, measure: Measure) -> Job:
-    """Fit ``method`` to the case, and measure the result."""
+def fit_job(
+    table: str, case: Case, entry: Entry, seed: int, measure: Measure = measures.everything, **more: Any
+) -> Job:
+    """Fit ``entry`` to the case, and measure the result; ``more`` are fields of the job."""
 
-    def work(on_progress: Progress) -> dict[str, Any]:
-        return measure(method.fit(case.snapshots, seed, on_progress), case)
+    def fit(on_progress: Progress) -> CellStream:
+        return entry.fit(case.snapshots, seed, on_progress)
 
-    identity = dict(data=case.digest, measure=f"{measure.__name__} {measures.VERSION}", **method.identity)
-    return Job(table, case.name, method.name, setting, seed, identity, work)
+    def score(stream: CellStream | None) -> dict[str, Any]:
+        assert stream is not None
+        return measure(stream, case)
+
+    identity = dict(data=case.digest, **entry.identity)
+    said = f"{measure.__name__} {measures.VERSION}"
+    return Job(table, case.name, entry.name, seed, identity, said, score, fit, **more)
 
 
 def compared(options: Options, seeds: int) -> list[Job]:
     """Every method on every data set."""
     every = (*PRESETS, *methods.registry())
-    entries = [method_of(name, options.quick) for name in methods.chosen(every, options.methods)]
+    entries = [entry_of(name, options.quick) for name in methods.chosen(every, options.methods)]
     return [
-        fit_job("table1", case, method, "", seed, measures.everything)
+        fit_job("table1", case, entry, seed, paper=paper.TABLE1.get((case.dataset, entry.in_paper), {}))
         for case in data_of(options)
-        for method in entries
+        for entry in entries
         for seed in range(seeds)
     ]
 
@@ -68,23 +76,32 @@ def simulated(options: Options, seeds: int) -> list[Job]:
     if options.data:
         raise UserError("Expected no --data for table2, which simulates its own: leave it out.")
     every = (*PRESETS, "TIGON + PCA", "TIGON + diffusion map", "MIOFlow")
-    entries = [method_of(name, options.quick) for name in methods.chosen(every, options.methods)]
+    entries = [entry_of(name, options.quick) for name in methods.chosen(every, options.methods)]
     jobs = []
     for sigma in paper.SIGMAS:
         for seed in range(seeds):
             case = cases.populations(sigma, seed)
             case = case.few() if options.quick else case
-            jobs += [fit_job("table2", case, method, f"σ = {sigma:g}", seed, measures.alignment) for method in entries]
+            for entry in entries:
+                told = paper.TABLE2.get((sigma, entry.in_paper), {})
+                more = dict(setting=f"σ = {sigma:g}", value=sigma, paper=told)
+                jobs.append(fit_job("table2", case, entry, seed, measures.alignment, **more))
     return jobs
 
 
 def varied(table: str, settings: Mapping[str, Mapping[str, Any]], options: Options, seeds: int) -> list[Job]:
     """CellStream with some settings changed."""
-    names = methods.chosen(PRESETS, options.methods)
     return [
-        fit_job(table, case, methods.ours(name, options.quick, **changes), setting, seed, measures.everything)
+        fit_job(
+            table,
+            case,
+            methods.ours(PRESETS[name], options.quick, **changes),
+            seed,
+            setting=setting,
+            paper=paper.TABLE3.get((case.dataset, setting), {}),
+        )
         for case in data_of(options)
-        for name in names
+        for name in methods.chosen(tuple(PRESETS), options.methods)
         for setting, changes in settings.items()
         for seed in range(seeds)
     ]
@@ -112,62 +129,74 @@ DIMENSIONS = (2, 5, 10)
 def dimensions(options: Options, seeds: int) -> list[Job]:
     """CellStream with embeddings of more dimensions; of more than the features none is taken."""
     entries = [
-        (d, methods.ours(name, options.quick, latent_dim=d))
-        for name in methods.chosen(PRESETS, options.methods or PRESETS[:1])
+        methods.ours(PRESETS[name], options.quick, latent_dim=d)
+        for name in methods.chosen(tuple(PRESETS), options.methods or tuple(PRESETS)[:1])
         for d in DIMENSIONS
     ]
-    return [
-        fit_job("dimensions", case, method, f"d = {d}", seed, measures.everything)
+    jobs = [
+        fit_job("dimensions", case, entry, seed, setting=f"d = {entry.d}", value=float(entry.d))
         for case in data_of(options)
-        for d, method in entries
-        if d <= case.snapshots.x.shape[1]
+        for entry in entries
+        if entry.d <= case.snapshots.x.shape[1]
         for seed in range(seeds)
     ]
-
-
-def left_out(options: Options, seeds: int) -> list[Job]:
-    """Every interior time point of every data set left out in turn."""
-    every = ("CellStream best d=2", "CellStream best d=10", "TIGON + PCA d=10")
-    names = methods.chosen(every, options.methods)
-    jobs: list[Job] = []
-    for case in data_of(options):
-        width = case.snapshots.x.shape[1]
-        interior = range(1, len(case.snapshots.times) - 1)
-        if not interior:
-            raise UserError(f"Expected at least three time points to leave one out, but '{case.name}' has two.")
-        for i in interior:
-            label = case.snapshots.labels[i]
-            for seed in range(seeds):
-                jobs.append(yardstick_job(case, i, label, seed))
-                for name in names:
-                    jobs.append(unseen_job(case, i, label, deep(name, width, options.quick), seed))
+    if not jobs:
+        raise UserError(
+            f"Expected data of at least {min(DIMENSIONS)} features to compare dimensions, but found one: choose a "
+            "table that needs no more, such as table1."
+        )
     return jobs
 
 
-def deep(name: str, width: int, quick: bool) -> Method:
-    """A method of the table of held-out time points; of ``width`` features no more dimensions are taken."""
-    if name.startswith("TIGON"):
-        return methods.tigon_in_components(quick)
-    method = methods.ours("CellStream best", quick, latent_dim=min(int(name.rpartition("=")[2]), width))
-    return Method(name, method.identity, method.fit)
+HELD_OUT: dict[str, Callable[[bool], Entry]] = {
+    "CellStream best d=2": lambda quick: methods.ours("best", quick, "CellStream best d=2", latent_dim=2),
+    "CellStream best d=10": lambda quick: methods.ours("best", quick, "CellStream best d=10", latent_dim=10),
+    "TIGON + PCA d=10": lambda quick: methods.tigon_in_components(quick, d=10),
+}
+"""What predicts a held-out time point."""
 
 
-def yardstick_job(case: Case, i: int, label: str, seed: int) -> Job:
-    def work(on_progress: Progress) -> dict[str, Any]:
+def left_out(options: Options, seeds: int) -> list[Job]:
+    """Every interior time point of every data set left out in turn.
+
+    What has more dimensions than two is left out where there are fewer features.
+    """
+    entries = [HELD_OUT[name](options.quick) for name in methods.chosen(tuple(HELD_OUT), options.methods)]
+    jobs: list[Job] = []
+    for case in data_of(options):
+        interior = range(1, len(case.snapshots.times) - 1)
+        if not interior:
+            raise UserError(f"Expected at least three time points to leave one out, but '{case.name}' has two.")
+        fitting = [entry for entry in entries if entry.d <= max(case.snapshots.x.shape[1], 2)]
+        for i in interior:
+            for seed in range(seeds):
+                jobs.append(yardstick_job(case, i, seed))
+                jobs += [unseen_job(case, i, entry, seed) for entry in fitting]
+    return jobs
+
+
+def yardstick_job(case: Case, i: int, seed: int) -> Job:
+    """What is said of time point ``i`` without a model."""
+
+    def score(_: CellStream | None) -> dict[str, Any]:
         gap = holdout.Gap(case, i)
         return gap.score(holdout.yardsticks(gap), seed)
 
-    identity = dict(data=case.digest, without=i, measure=f"yardsticks {measures.VERSION}")
-    return Job("holdout", case.name, "yardsticks", label, seed, identity, work)
+    identity = dict(data=case.digest, without=i)
+    said = f"yardsticks {measures.VERSION}"
+    return Job("holdout", case.name, "yardsticks", seed, identity, said, score, setting=case.snapshots.labels[i])
 
 
-def unseen_job(case: Case, i: int, label: str, method: Method, seed: int) -> Job:
-    def work(on_progress: Progress) -> dict[str, Any]:
-        stream = method.fit(case.without(i).snapshots, seed, on_progress)
-        found = holdout.judged(stream, case, i, seed)
-        # a frozen plane of all components has no residual
-        alone = method.name.startswith("TIGON")
-        return {key: value for key, value in found.items() if key.endswith(" decoded") or not alone}
+def unseen_job(case: Case, i: int, entry: Entry, seed: int) -> Job:
+    """What a model that has not seen time point ``i`` says of it."""
 
-    identity = dict(data=case.digest, without=i, measure=f"held out {measures.VERSION}", **method.identity)
-    return Job("holdout", case.name, method.name, label, seed, identity, work)
+    def fit(on_progress: Progress) -> CellStream:
+        return entry.fit(case.without(i).snapshots, seed, on_progress)
+
+    def score(stream: CellStream | None) -> dict[str, Any]:
+        assert stream is not None
+        return holdout.judged(stream, case, i, seed)
+
+    identity = dict(data=case.digest, without=i, **entry.identity)
+    said = f"held out {measures.VERSION}"
+    return Job("holdout", case.name, entry.name, seed, identity, said, score, fit, setting=case.snapshots.labels[i])

@@ -17,11 +17,13 @@ import ot
 
 from cellstream import metrics
 from cellstream.benchmark.cases import Case
-from cellstream.benchmark.measures import Lost
+from cellstream.errors import Lost
 from cellstream.stream import CellStream
 
 SPLITS = 5
 MOST = 2000
+PREDICTIONS = ("decoded", "residual", "residual, both sides", "residual, both sides, coupled")
+"""What a model says of the time point; see :func:`predictions`."""
 
 Cloud = tuple[np.ndarray, np.ndarray]
 """Points (n, p) and their weights (n,)."""
@@ -41,9 +43,9 @@ class Gap:
         """How far the time point lies from the one before (0) to the one after (1)."""
         return (self.time - self.start) / (self.end - self.start)
 
-    def score(self, clouds: dict[str, Cloud], seed: int) -> dict[str, float]:
+    def score(self, clouds: dict[str, Cloud], seed: int) -> dict[str, float | None]:
         """W_2 of each prediction and of the ``noise floor`` to the observed cells, as ``w2 NAME``; and ``spread NAME``,
-        √(total variance of the prediction / that of the observed cells)."""
+        √(total variance of the prediction / that of the observed cells), None where the latter are all alike."""
         sizes = (len(self.observed) // 2, len(self.before), len(self.after), MOST)
         m, w2 = min(sizes), {name: 0.0 for name in ("noise floor", *clouds)}
         for split in range(SPLITS):
@@ -53,10 +55,13 @@ class Gap:
             w2["noise floor"] += metrics.w2(other, one) / SPLITS
             for name, (points, weights) in clouds.items():
                 w2[name] += metrics.w2(metrics.resampled(points, weights, m, rng), one) / SPLITS
-        spread = {name: _variance(cloud) / _variance(even(self.observed)) for name, cloud in clouds.items()}
-        return {f"w2 {name}": value for name, value in w2.items()} | {
-            f"spread {name}": float(np.sqrt(value)) for name, value in spread.items()
+        variance = _variance(even(self.observed))
+        differ = variance > 1e-12 * np.square(self.observed).sum(1).mean()
+        spread = {
+            f"spread {name}": float(np.sqrt(_variance(cloud) / variance)) if differ else None
+            for name, cloud in clouds.items()
         }
+        return {f"w2 {name}": value for name, value in w2.items()} | spread
 
 
 def yardsticks(gap: Gap) -> dict[str, Cloud]:
@@ -87,12 +92,8 @@ def predictions(stream: CellStream, gap: Gap) -> dict[str, Cloud]:
     decoded, forward = _carried(stream, gap.before, gap.start, gap.time)
     _, backward = _carried(stream, gap.after, gap.end, gap.time)
     mixed = np.concatenate([(1 - gap.share) * forward[1], gap.share * backward[1]])
-    return {
-        "decoded": decoded,
-        "residual": forward,
-        "residual, both sides": (np.concatenate([forward[0], backward[0]]), mixed),
-        "residual, both sides, coupled": interpolated(forward, backward, gap.share),
-    }
+    both = (np.concatenate([forward[0], backward[0]]), mixed)
+    return dict(zip(PREDICTIONS, (decoded, forward, both, interpolated(forward, backward, gap.share)), strict=True))
 
 
 def _carried(stream: CellStream, x: np.ndarray, start: float, time: float) -> tuple[Cloud, Cloud]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from cellstream import __version__
+from cellstream.benchmark import sources
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.events import Progress, Step
@@ -33,18 +31,27 @@ QUICK_START: dict[str, Any] = dict(embedding_steps=15, warm_steps=10)
 
 
 @dataclass(frozen=True)
-class Method:
+class Entry:
     """One row of a table."""
 
     name: str
     identity: dict[str, Any]
     """What decides the outcome beside data and seed, as JSON values."""
     fit: Callable[[Snapshots, int, Progress], CellStream]
+    preset: str = ""
+    """Of CellStream; empty for a baseline."""
+    d: int = 2
+    """Dimensions that its embedding was asked to have."""
+
+    @property
+    def in_paper(self) -> str:
+        """What the paper calls it."""
+        return "CellStream" if self.preset else self.name
 
 
-def ours(name: str, quick: bool = False, **changes: Any) -> Method:
-    """``"CellStream best"`` or another preset, with some settings changed."""
-    config = preset(name.split()[-1], **changes)
+def ours(name: str, quick: bool = False, called: str = "", **changes: Any) -> Entry:
+    """A preset with some settings changed."""
+    config = preset(name, **changes)
     if quick:
         start = {key: n for key, n in QUICK_START.items() if getattr(config.schedule, key)}
         shorter = {key: n for key, n in (QUICK | start).items() if getattr(config.schedule, key, 1)}
@@ -53,7 +60,8 @@ def ours(name: str, quick: bool = False, **changes: Any) -> Method:
     def fit(snapshots: Snapshots, seed: int, on_progress: Progress) -> CellStream:
         return trained(snapshots, config.with_settings(seed=seed), on_progress)
 
-    return Method(name, dict(method=name, config=config.to_dict()), fit)
+    identity = dict(method=f"CellStream {name}", config=config.to_dict(), code=sources.word(sources.TRAINING))
+    return Entry(called or f"CellStream {name}", identity, fit, name, config.networks.latent_dim)
 
 
 def trained(snapshots: Snapshots, config: Config, on_progress: Progress) -> CellStream:
@@ -65,26 +73,31 @@ def trained(snapshots: Snapshots, config: Config, on_progress: Progress) -> Cell
     return state.result()
 
 
-def baseline(name: str, quick: bool = False) -> Method:
+def baseline(name: str, quick: bool = False) -> Entry:
     """A method of :data:`cellstream.baselines.METHODS`."""
     method = registry()[name]
 
     def fit(snapshots: Snapshots, seed: int, on_progress: Progress) -> CellStream:
         return method.fit(snapshots, seed=seed, quick=quick, on_progress=on_progress)
 
-    return Method(name, dict(method=name, quick=quick, code=_baselines_code()), fit)
+    return Entry(name, _identity(name, quick), fit)
 
 
-def tigon_in_components(quick: bool = False, d: int = 10) -> Method:
-    """TIGON in ``d`` principal components, or all where there are fewer."""
+def tigon_in_components(quick: bool = False, d: int = 10) -> Entry:
+    """TIGON in ``d`` principal components."""
+    name = f"TIGON + PCA d={d}"
 
     def fit(snapshots: Snapshots, seed: int, on_progress: Progress) -> CellStream:
         from cellstream.baselines.tigon_dynamics import fit_pca
 
-        return fit_pca(snapshots, seed, quick, on_progress, d=min(d, snapshots.x.shape[1]), name=name)
+        return fit_pca(snapshots, seed, quick, on_progress, d=d, name=name)
 
-    name = f"TIGON + PCA d={d}"
-    return Method(name, dict(method=name, quick=quick, code=_baselines_code()), fit)
+    return Entry(name, _identity(name, quick), fit, d=d)
+
+
+def _identity(name: str, quick: bool) -> dict[str, Any]:
+    """Of a baseline: its settings are in its code."""
+    return dict(method=name, quick=quick, code=sources.word(sources.TRAINING + sources.BASELINES))
 
 
 def registry() -> dict[str, Any]:
@@ -106,13 +119,3 @@ def chosen(known: Sequence[str], asked: Sequence[str]) -> list[str]:
             raise UserError(f"This table has no method '{name}'; it has: {', '.join(known)}.")
     wanted = {by_name[name.lower()] for name in asked} or set(known)
     return [name for name in known if name in wanted]
-
-
-def _baselines_code() -> str:
-    """A short word for the baselines' code, in which their settings are."""
-    import cellstream.baselines as package
-
-    said = hashlib.sha256(__version__.encode())
-    for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
-        said.update(path.read_bytes())
-    return said.hexdigest()[:16]

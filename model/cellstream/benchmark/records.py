@@ -1,16 +1,17 @@
-"""What came of each fit, as one JSON file: a benchmark that was interrupted goes on from them."""
+"""What came of each fit, as one JSON file, and the fitted model: a benchmark that was interrupted goes on from them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from cellstream import __version__
 from cellstream.errors import Diverged, UserError
 from cellstream.events import Progress
 from cellstream.files import whole
+from cellstream.stream import CellStream
 from cellstream.terminal import as_json
 
 
@@ -32,24 +34,60 @@ class Job:
     table: str
     data: str
     method: str
-    setting: str
     seed: int
     identity: dict[str, Any]
-    """All that decides the outcome: data, settings, measure. Where it has not changed, nothing is fitted again."""
-    work: Callable[[Progress], dict[str, Any]]
+    """All that decides the fit beside the seed: data, settings, code. Where it has not changed, nothing is fitted."""
+    measure: str
+    """Which measure, of which version. Where only this has changed, the fit is measured anew."""
+    score: Callable[[CellStream | None], dict[str, Any]]
+    """The fitted model, or None where nothing is fitted, in numbers."""
+    fit: Callable[[Progress], CellStream] | None = None
+    setting: str = ""
+    value: float | None = None
+    """The setting, where it is a number."""
+    paper: Mapping[str, float] = field(default_factory=dict)
+    """The paper's numbers, by metric."""
+
+    @property
+    def fitted(self) -> str:
+        """Hash of the fit."""
+        return _hash(self.identity, self.seed)
 
     @property
     def hash(self) -> str:
-        return hashlib.sha256(json.dumps([self.identity, self.seed], sort_keys=True).encode()).hexdigest()[:16]
+        """Hash of the fit and its measure."""
+        return _hash(self.identity, self.seed, self.measure)
 
     @property
-    def file(self) -> str:
-        """Name of its record."""
+    def name(self) -> str:
+        """Name of its files. Names that differ in case or in other letters than a–z differ in the hash at the end."""
         words = (self.table, self.data, self.method, self.setting or "default", str(self.seed))
-        return "-".join(re.sub(r"[^a-z0-9.]+", "_", word.lower()).strip("_") for word in words) + ".json"
+        plain = (re.sub(r"[^a-z0-9.]+", "_", word.lower()).strip("_") for word in words)
+        return "-".join((*plain, _hash(words, self.fitted)[:8]))
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What a table says of it."""
+        keys = ("table", "data", "method", "setting", "seed", "value", "paper")
+        return {key: getattr(self, key) for key in keys}
 
     def __str__(self) -> str:
         return ", ".join(filter(None, (self.data, self.method, self.setting, f"seed {self.seed}")))
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a fit comes from."""
+
+    hash: str
+    seconds: float
+    date: str
+    commit: str
+    machine: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,14 +101,21 @@ class Record:
     seed: int
     hash: str
     seconds: float
+    """Of the fit."""
     metrics: dict[str, float | None] = field(default_factory=dict)
     failed: str = ""
     diverged: bool = False
     """The fit left the numbers and would again; what failed for another reason is tried anew."""
     date: str = ""
     commit: str = ""
+    """Of the code that made the fit."""
+    measured: str = ""
+    """Commit of the code that measured it."""
     machine: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
+    measure: str = ""
+    value: float | None = None
+    paper: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Record | None:
@@ -84,30 +129,73 @@ class Record:
         with whole(path) as temporary:
             temporary.write_text(as_json(asdict(self)), encoding="utf-8")
 
+    @property
+    def row(self) -> tuple[str, str, str, str, int]:
+        """Where it stands in which table."""
+        return self.table, self.data, self.method, self.setting, self.seed
+
 
 class Folder:
-    """The records in ``DIR/runs``."""
+    """The records in ``DIR/runs`` and the fitted models in ``DIR/fits``."""
 
     def __init__(self, place: Path):
-        self.place = place / "runs"
-        self.place.mkdir(parents=True, exist_ok=True)
-        known = (Record.read(path) for path in sorted(self.place.glob("*.json")))
-        self.by_hash = {record.hash: record for record in known if record}
+        self.place, self.models = place / "runs", place / "fits"
+        for folder in (self.place, self.models):
+            folder.mkdir(parents=True, exist_ok=True)
+        read = {path: Record.read(path) for path in sorted(self.place.glob("*.json"))}
+        self.known = {path: record for path, record in read.items() if record}
+        self.by_hash = {record.hash: record for record in self.known.values()}
+        origins = {path: _origin(path) for path in sorted(self.models.glob("*.json"))}
+        self.fits = {origin.hash: (path.with_suffix(MODEL), origin) for path, origin in origins.items() if origin}
 
     def find(self, job: Job) -> Record | None:
         """The record of this very fit, be it of another table, under the job's own name."""
         found = self.by_hash.get(job.hash)
         if found is None or (found.failed and not found.diverged):
             return None
-        words = dict(table=job.table, data=job.data, method=job.method, setting=job.setting)
-        own = Record(**{**asdict(found), **words})
-        if not (self.place / job.file).exists() or Record.read(self.place / job.file) != own:
-            own.write(self.place / job.file)
-        return own
+        return self.keep(job, replace(found, **job.words))
 
-    def keep(self, job: Job, record: Record) -> None:
-        record.write(self.place / job.file)
-        self.by_hash[job.hash] = record
+    def keep(self, job: Job, record: Record) -> Record:
+        """Write the record, in place of what stood in its row."""
+        path = self.place / f"{job.name}.json"
+        if self.known.get(path) != record:
+            record.write(path)
+        for other in [place for place, old in self.known.items() if old.row == record.row and place != path]:
+            other.unlink(missing_ok=True)
+            del self.known[other]
+        self.known[path] = self.by_hash[job.hash] = record
+        return record
+
+    def model(self, job: Job) -> tuple[CellStream, Origin] | None:
+        """The fitted model, if it is there and can be read."""
+        path, origin = self.fits.get(job.fitted, (None, None))
+        if path is None or origin is None:
+            return None
+        try:
+            return CellStream.load(path), origin
+        except UserError:
+            return None
+
+    def put(self, job: Job, stream: CellStream, origin: Origin) -> tuple[CellStream, Origin]:
+        """Keep a fitted model; returns it as it is read back, so that it measures the same at any later time."""
+        path = self.models / f"{job.name}{MODEL}"
+        with whole(path) as temporary:
+            stream.save(temporary)
+        # last, since it says that the model is there
+        with whole(path.with_suffix(".json")) as temporary:
+            temporary.write_text(as_json(asdict(origin)), encoding="utf-8")
+        self.fits[job.fitted] = path, origin
+        return CellStream.load(path), origin
+
+
+MODEL = ".safetensors"
+
+
+def _origin(path: Path) -> Origin | None:
+    try:
+        return Origin(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -130,28 +218,48 @@ def run(jobs: Iterable[Job], folder: Folder, on_progress: Progress) -> Iterator[
     jobs = list(jobs)
     for done, job in enumerate(jobs):
         yield Told(job, done, len(jobs))
-        record = folder.find(job)
-        if record is None:
-            record = made(job, on_progress)
-            folder.keep(job, record)
+        record = folder.find(job) or folder.keep(job, made(job, folder, on_progress))
         yield Told(job, done + 1, len(jobs), record)
 
 
-def made(job: Job, on_progress: Progress) -> Record:
-    """The job's fit, made now."""
+def made(job: Job, folder: Folder, on_progress: Progress) -> Record:
+    """The job's record, measured now; its fit is made now where it is not there."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small networks run faster on one, and results do not depend on the machine's number
-    began, metrics, failed, diverged = time.monotonic(), {}, "", False
+    began, stream, origin, metrics, failed, diverged = time.monotonic(), None, None, {}, "", False
     try:
-        metrics = job.work(on_progress)
+        if job.fit is not None:
+            stream, origin = folder.model(job) or folder.put(job, job.fit(on_progress), _now(job, began))
+        metrics = {key: _number(value) for key, value in job.score(stream).items()}
     except UserError as error:
         failed, diverged = str(error), isinstance(error, Diverged)
     finally:
         torch.set_num_threads(threads)
-    seconds = time.monotonic() - began
-    words = (job.table, job.data, job.method, job.setting, job.seed, job.hash, round(seconds, 2))
+    origin = origin or _now(job, began)
+    return Record(
+        **job.words,
+        hash=job.hash,
+        seconds=origin.seconds,
+        metrics=metrics,
+        failed=failed,
+        diverged=diverged,
+        date=origin.date,
+        commit=origin.commit,
+        measured=commit(),
+        machine=origin.machine,
+        identity=job.identity,
+        measure=job.measure,
+    )
+
+
+def _now(job: Job, began: float) -> Origin:
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    return Record(*words, metrics, failed, diverged, date, commit(), machine(), job.identity)
+    return Origin(job.fitted, round(time.monotonic() - began, 2), date, commit(), machine())
+
+
+def _number(value: float | None) -> float | None:
+    """As JSON knows it: what is not a number, or infinite, is None."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 @cache

@@ -64,7 +64,13 @@ class Summary:
 
     def reference(self, data: str, method: str, setting: str, key: str) -> float | None:
         """The paper's number."""
-        return self.table.paper(Row(data, method, setting, 0, {})).get(key)
+        rows = self.groups.get((data, method, setting), [])
+        return rows[0].paper.get(key) if rows else None
+
+    def values(self, data: str) -> list[tuple[float, str]]:
+        """Settings of a data set that are numbers, in order."""
+        found = ((row.value, row.setting) for row in self.rows if row.data == data)
+        return list(dict.fromkeys((value, setting) for value, setting in found if value is not None))
 
     def seeds(self, data: str, method: str, setting: str) -> int:
         return len(self.groups.get((data, method, setting), []))
@@ -110,30 +116,32 @@ def page(name: str, summary: Summary, quick: bool) -> str:
         parts.append(f"## {data}")
         if table.by_setting:
             for column in table.columns:
-                parts += [f"{column.title}:", _grid(_by_setting(summary, data, column))]
+                parts += [f"{column.head}:", _grid(_by_setting(summary, data, column))]
         else:
-            parts.append(_grid(_by_column(summary, data)))
+            parts.append(_grid(_by_column(summary, data, table.columns)))
+        if table.detail:
+            parts += ["In detail:", _grid(_by_column(summary, data, table.detail))]
         lineages = _lineages(summary, data)
         if len(lineages) > 1:
             parts += ["Share of the cells' mass that arrives in each lineage:", _grid(lineages)]
     if table.note:
         parts.append(table.note)
     failed = _once(f"- {r.data}, {r.method}, {r.setting + ', ' if r.setting else ''}seed {r.seed}: {r.failed}"
-                   for r in summary.rows if r.failed)  # fmt: skip
+                   for r in summary.records if r.failed)  # fmt: skip
     if failed:
         parts += ["Fits that failed:", "\n".join(failed)]
     return "\n\n".join([*parts, "---", _foot(summary.records)]) + "\n"
 
 
-def _by_column(summary: Summary, data: str) -> list[list[str]]:
+def _by_column(summary: Summary, data: str, shown: Sequence[Column]) -> list[list[str]]:
     """Methods and settings in rows, metrics in columns, the paper's numbers beside ours."""
     keys = [key for key in summary.groups if key[0] == data]
-    columns = [c for c in summary.table.columns if any(summary.value(*key, c.key) for key in keys)]
+    columns = [c for c in shown if any(summary.value(*key, c.key) for key in keys)]
     told = {c.key for c in columns for key in keys if summary.reference(*key, c.key) is not None}
     settings = any(setting for _, _, setting in keys)
     head = ["method", *(["setting"] if settings else [])]
     for c in columns:
-        head += [c.title, *([f"{c.title}, paper"] if c.key in told else [])]
+        head += [c.head, *([f"paper's {c.title}"] if c.key in told else [])]
     if settings and len({method for _, method, _ in keys}) > 1:
         keys.sort(key=lambda key: summary.names("setting", data).index(key[2]))
     rows = [head]
@@ -194,10 +202,12 @@ def _foot(records: Sequence[Record]) -> str:
     dates = sorted(record.date for record in records)
     distinct = {record.hash: record.seconds for record in records}
     seeds = sorted({record.seed for record in records})
+    commits = _once(record.commit for record in records)
+    measured = _once(record.measured for record in records if record.measured != record.commit)
     spread = f"Mean ± standard deviation over the seeds {', '.join(map(str, seeds))}."
     lines = (
         spread if len(seeds) > 1 else f"One seed: {seeds[0]}.",
-        f"Commit {', '.join(_once(record.commit for record in records))}.",
+        f"Commit {', '.join(commits)}{'; measured with ' + ', '.join(measured) if measured else ''}.",
         f"Machine: {'; '.join(machines)}.",
         f"Settings and data: {hashes} (each fit's own are in runs/*.json).",
         f"Made {dates[0]} to {dates[-1]}: {len(distinct)} fits, {sum(distinct.values()):.0f} s in all.",
