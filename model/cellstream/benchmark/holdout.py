@@ -18,15 +18,13 @@ import ot
 from cellstream import metrics
 from cellstream.benchmark.cases import Case
 from cellstream.errors import Lost
+from cellstream.metrics import Cloud, even
 from cellstream.stream import CellStream
 
 SPLITS = 5
 MOST = 2000
 PREDICTIONS = ("decoded", "residual", "residual, both sides", "residual, both sides, coupled")
 """What a model says of the time point; see :func:`predictions`."""
-
-Cloud = tuple[np.ndarray, np.ndarray]
-"""Points (n, p) and their weights (n,)."""
 
 
 class Gap:
@@ -47,14 +45,8 @@ class Gap:
         """W_2 of each prediction and of the ``noise floor`` to the observed cells, as ``w2 NAME``; and ``spread NAME``,
         √(total variance of the prediction / that of the observed cells), None where the latter are all alike."""
         sizes = (len(self.observed) // 2, len(self.before), len(self.after), MOST)
-        m, w2 = min(sizes), {name: 0.0 for name in ("noise floor", *clouds)}
-        for split in range(SPLITS):
-            rng = np.random.default_rng((seed, split))
-            order = rng.permutation(len(self.observed))
-            one, other = self.observed[order[:m]], self.observed[order[m : 2 * m]]
-            w2["noise floor"] += metrics.w2(other, one) / SPLITS
-            for name, (points, weights) in clouds.items():
-                w2[name] += metrics.w2(metrics.resampled(points, weights, m, rng), one) / SPLITS
+        found = metrics.compared(self.observed, clouds, min(sizes), SPLITS, seed)
+        w2 = {"noise floor": found.pop("floor"), **found}
         variance = _variance(even(self.observed))
         differ = variance > 1e-12 * np.square(self.observed).sum(1).mean()
         spread = {
@@ -107,11 +99,6 @@ def _carried(stream: CellStream, x: np.ndarray, start: float, time: float) -> tu
         raise Lost
     weights /= weights.sum()
     return (there, weights), (moved, weights)
-
-
-def even(x: np.ndarray) -> Cloud:
-    """Points of equal weight, together of weight one."""
-    return x, np.full(len(x), 1 / len(x))
 
 
 def _variance(cloud: Cloud) -> float:

@@ -19,6 +19,7 @@ TRAINING = (
     "partners.py",
     "affinities.py",
     "held_out.py",
+    "twins.py",
 )
 """What a fit of CellStream runs through. Its settings, and the cells as they were read, stand in its identity by
 themselves; the ensemble is a training of its own, after the fit."""
