@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -241,7 +242,8 @@ def test_a_bad_embedding_gets_a_sentence(simulated, spoil, said):
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "MIOFlow"])
 def test_features_that_do_not_tell_cells_apart_get_a_sentence(name):
-    same = from_anndata(AnnData(np.ones((8, 3), np.float32), obs={"time": [0, 0, 0, 0, 1, 1, 1, 1]}), "time")
+    apart = AnnData(np.arange(24.0).reshape(8, 3), obs={"time": [0, 0, 0, 0, 1, 1, 1, 1]})
+    same = replace(from_anndata(apart, "time"), x=torch.ones(8, 3))  # a file like that is refused when it is read
     with pytest.raises(UserError, match="the same in all cells"):
         METHODS[name].fit(same, quick=True)
 

@@ -149,7 +149,7 @@ def test_evaluate_measures_the_result_anew(fitted, command):
     code, said, _ = command("evaluate", fitted[0], "--json")
     assert code == 0
     found = json.loads(said)
-    keys = "vc_paper tc_paper vc tc tc_pca lonely trust trust_pca direction r2 r2_pca"
+    keys = "vc_paper tc_paper vc tc tc_pca lonely trust trust_pca direction direction_constant r2 r2_pca"
     keys += " r2_per_feature r2_cells r2_unseen match mass va"
     assert found.keys() == set(keys.split())
     adata = anndata.read_h5ad(fitted[0])
