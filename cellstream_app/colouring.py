@@ -137,12 +137,11 @@ def _column(result: Result, source: Source | None, key: str) -> Colouring:
     kinds = column.astype("category") if not isinstance(column.dtype, pd.CategoricalDtype) else column
     names = [str(name) for name in kinds.cat.categories]
     given = source.adata.uns.get(f"{key}_colors")
-    colours = category_colours(
-        names, given if isinstance(given, Mapping) else list(given) if given is not None else None
-    )
     known = dict(zip(names, labelled(names), strict=True))
     if given is None:  # a word for "not known" takes no colour from the others
         colours = category_colours([name for name in names if known[name]])
+    else:
+        colours = category_colours(names, given if isinstance(given, Mapping) else list(given))
     colours = {name: colours[name] if known[name] else MISSING for name in names}
     codes = kinds.cat.codes.to_numpy()
     counts = {name: int(n) for name, n in zip(names, np.bincount(codes[codes >= 0], minlength=len(names)), strict=True)}

@@ -226,14 +226,15 @@ def _lineages(s: _Arrays, labels: Sequence | np.ndarray, since: str | None) -> d
 def _fidelity(s: _Arrays, labels: np.ndarray) -> dict[str, dict[str, float]]:
     last = len(s.labels) - 1
     ends = labels[s.index == last]
-    known = set(ends[metrics.labelled(ends)].astype(str))
+    names = labels.astype(str)
+    committed = np.isin(names, ends[metrics.labelled(ends)].astype(str))
     found = {}
     for i, name in enumerate(s.labels[:last]):
-        committed = np.flatnonzero([at == i and str(label) in known for at, label in zip(s.index, labels, strict=True)])
-        if len(committed):
-            there = s.seen(s.stream.push(s.latent[committed], s.times[i], s.times[-1:]).z[0])
-            kept = metrics.landed(there, s.at(s.z, last), ends) == labels[committed].astype(str)
-            found[name] = dict(of=float(len(committed)), kept=float(kept.mean()))
+        here = np.flatnonzero(committed & (s.index == i))
+        if len(here):
+            there = s.seen(s.stream.push(s.latent[here], s.times[i], s.times[-1:]).z[0])
+            kept = metrics.landed(there, s.at(s.z, last), ends) == names[here]
+            found[name] = dict(of=float(len(here)), kept=float(kept.mean()))
     return found
 
 
