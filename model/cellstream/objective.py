@@ -70,11 +70,12 @@ def neighbours(z: Float[Tensor, "n d"], affinity: Float[Tensor, "n n"]) -> Float
     """
     if not affinity.any():  # no two of these cells are near each other: nothing to keep
         return z.sum() * 0
-    similarity = 1 / (1 + transport.squared_distances(z, z))
-    similarity = similarity - torch.diag_embed(torch.diagonal(similarity))
+    squared = transport.squared_distances(z, z)
+    similarity = 1 / (1 + squared)
     p = affinity / affinity.sum()
-    log_q = (similarity + 1e-12).log() - similarity.sum().log()
-    return (torch.xlogy(p, p) - p * log_q).sum()
+    # log Q_ij = −log(1 + |z_i − z_j|²) − log Σ, and P sums to one
+    total = similarity.sum() - torch.diagonal(similarity).sum()
+    return torch.xlogy(p, p).sum() + (p * squared.log1p()).sum() + total.log()
 
 
 def uneven_steps(

@@ -12,27 +12,24 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cellstream import ensemble, objective, transport
+from cellstream import ensemble, objective
 from cellstream.config import Config
+from cellstream.descent import Losses, descend
 from cellstream.dynamics import Path, integrate
 from cellstream.errors import Diverged
 from cellstream.events import Event, Finished, Round, Stage, Step
-from cellstream.state import PLACES, Batch, State
+from cellstream.shaping import company_of, embedding_losses, embedding_step, start_step
+from cellstream.state import Batch, State
 from cellstream.transport import Plan
+from cellstream.warm import warm_step
 
 EVALUATION_CELLS = 512
 """Cells of each time point on which the rounds are judged."""
-
-TOUCHING = 4.2
-"""Separation at which neighbouring time points touch without overlapping; see :func:`objective.separation`."""
-
-Losses = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -147,68 +144,6 @@ def follow_cells(state: State) -> None:
             field.follow(z, s.tau, s.mass)
 
 
-def start_step(state: State, k: int) -> Losses:
-    """Fit the encoder to the principal components of (t, x), and apart from it the decoder to invert them."""
-    batch = state.draw(state.step, state.config.schedule.batch_size)
-    joined = state.autoencoder.joined(torch.cat(batch.tau), torch.cat(batch.x))
-    z = state.principal.project(joined)
-
-    def losses() -> Losses:
-        return dict(
-            encoder=torch.nn.functional.mse_loss(state.autoencoder.encoder(joined), z) / z.var(),
-            decoder=torch.nn.functional.mse_loss(state.autoencoder.decoder(z), joined),
-        )
-
-    return descend(state, "start", losses, lambda terms: terms["encoder"] + terms["decoder"])
-
-
-def embedding_step(state: State, k: int) -> Losses:
-    """Shape the embedding before there are dynamics: what it has to keep, even steps between coupled cells, and time
-    points apart as far as the user wishes (ours)."""
-    s, weights = state.config.schedule, state.config.weights
-    batch, pairs = state.draw(state.step, s.batch_size), state.draw_pairs(state.step)
-    gaps = state.snapshots.tau.diff()
-    apart = TOUCHING * max(state.config.networks.time_separation, 0.05)
-
-    def losses() -> Losses:
-        z = batch.encode(state.autoencoder)
-        here, there = (state.encode(cells.flatten()).unflatten(0, cells.shape) for cells in pairs)
-        return embedding_losses(state, batch, z) | dict(
-            steps=objective.uneven_steps(here, there, gaps),
-            separation=torch.relu(1 - objective.separation(z) / apart).square().mean(),
-        )
-
-    return descend(state, "start", losses, lambda terms: objective.total(terms, weights))
-
-
-def warm_step(state: State, k: int) -> Losses:
-    """Regress v on the displacements of optimal couplings and g on the logarithms of the mass ratios (ours)."""
-    batch = state.draw(state.step, state.config.schedule.batch_size)
-    with torch.no_grad():
-        z = batch.encode(state.autoencoder)
-    tau, mass = state.snapshots.tau, state.snapshots.mass
-    generator = state.generator(state.step, PLACES)
-    times, points, slopes, rates = [], [], [], []
-    for i, (a, b) in enumerate(pairwise(z)):
-        gap = tau[i + 1] - tau[i]
-        plan = transport.solve(torch.ones_like(a[:, 0]), a, torch.ones_like(b[:, 0]), b)
-        step = transport.barycentres(plan, b) - a
-        u = torch.rand(len(a), generator=generator).to(a)
-        times.append(tau[i] + u * gap)
-        points.append(a + u[:, None] * step)
-        slopes.append(step / gap)
-        rates.append(((mass[i + 1] / mass[i]).log() / gap).expand(len(a)))
-    t, at, slope, rate = (torch.cat(part) for part in (times, points, slopes, rates))
-
-    def losses() -> Losses:
-        return dict(
-            velocity=torch.nn.functional.mse_loss(state.velocity(t, at), slope) / slope.square().mean(),
-            growth=torch.nn.functional.mse_loss(state.growth(t, at), rate),
-        )
-
-    return descend(state, "warm", losses, lambda terms: terms["velocity"] + terms["growth"])
-
-
 def round_step(state: State, k: int) -> Losses:
     """One step of block coordinate descent: first the autoencoder's steps of the round, then the dynamics'."""
     s = state.config.schedule
@@ -228,10 +163,11 @@ def round_step(state: State, k: int) -> Losses:
 def autoencoder_step(state: State, batch: Batch) -> Losses:
     """Block (a): v and g fixed, the whole loss over the autoencoder; the dynamics' losses reach the encoder."""
     plans: list[Plan] = []
+    company = company_of(state, batch)
 
     def losses() -> Losses:
         z = batch.encode(state.autoencoder)
-        return embedding_losses(state, batch, z) | dynamics_losses(state, z, plans)
+        return embedding_losses(state, batch, z, company) | dynamics_losses(state, z, plans)
 
     return descend(state, "autoencoder", losses, lambda terms: objective.total(terms, state.config.weights))
 
@@ -247,44 +183,6 @@ def dynamics_step(state: State, batch: Batch) -> Losses:
         lambda: dynamics_losses(state, z, plans),
         lambda terms: objective.total(terms, state.config.weights),
     )
-
-
-def embedding_losses(state: State, batch: Batch, z: Sequence[Float[Tensor, "_ d"]]) -> Losses:
-    """What the embedding has to keep of the cells."""
-    kept = dict(
-        ae=objective.reconstruction(state.autoencoder, torch.cat(batch.tau), torch.cat(batch.x), torch.cat(list(z)))
-    )
-    if state.magnification is not None:
-        terms = [
-            objective.neighbours(
-                state.magnification(part if cells is own else state.encode(cells)), state.affinities.among(cells)
-            )
-            for part, own, cells in zip(z, batch.cells, state.near(batch), strict=True)
-        ]
-        kept["neighbours"] = torch.stack(terms).mean()
-    if state.config.weights.lambda_between:
-        kept["between"] = reconstruction_between(state, batch.key)
-    return kept
-
-
-def reconstruction_between(state: State, key: int) -> Float[Tensor, ""]:
-    """L_Btw: the decoder on places between the time points, which particles pass and no cell shows (ours).
-
-    Where the way from a cell to its partner lies in the embedding, a share u along it, the decoder shall return what
-    lies at the same share between the two in (t, x): displacement interpolation, on both sides.
-    """
-    before, after = (cells.flatten() for cells in state.draw_pairs(key))
-    u = torch.rand(len(before), 1, generator=state.generator(key, PLACES)).to(state.snapshots.x)
-    s = state.snapshots
-    tau, x, z = (
-        torch.lerp(here, there, u)
-        for here, there in (
-            (s.tau[s.index[before], None], s.tau[s.index[after], None]),
-            (s.x[before], s.x[after]),
-            (state.encode(before), state.encode(after)),
-        )
-    )
-    return objective.reconstruction(state.autoencoder, tau.squeeze(1), x, z)
 
 
 def dynamics_losses(state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan]) -> Losses:
@@ -323,20 +221,6 @@ def spread(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     return (squared + 0.1 * squared.mean().detach()).log().mean().mul(0.5).exp()
 
 
-def descend(state: State, name: str, losses: Callable[[], Losses], weigh: Callable[[Losses], Tensor]) -> Losses:
-    """Some updates of what the optimiser ``name`` holds, downhill of the weighed losses; returns the last losses."""
-    optimiser, s = state.optimisers[name], state.config.schedule
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    for _ in range(s.updates_per_batch):
-        terms = losses()
-        loss = weigh(terms)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, s.clip)
-        optimiser.step()
-    return {"total": loss.detach(), **{key: term.detach() for key, term in terms.items()}}
-
-
 @torch.no_grad()
 def judge(state: State, done: int) -> Round | None:
     """At the end of a round, the whole loss on a fixed batch; the best model is copied."""
@@ -345,7 +229,7 @@ def judge(state: State, done: int) -> Round | None:
         return None
     batch = state.draw(-2, EVALUATION_CELLS)
     z = batch.encode(state.autoencoder)
-    terms = embedding_losses(state, batch, z) | dynamics_losses(state, z, [])
+    terms = embedding_losses(state, batch, z, company_of(state, batch)) | dynamics_losses(state, z, [])
     loss = objective.total(terms, state.config.weights).item()
     state.round += 1
     better = loss < state.best_loss

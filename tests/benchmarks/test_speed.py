@@ -47,10 +47,11 @@ def test_a_step_costs_the_same_for_any_number_of_cells(benchmark: BenchmarkFixtu
     numbers = itertools.count()
 
     def step() -> None:
+        number, step = next(numbers), getattr(training, part)
         if part in ("embedding_step", "warm_step"):
-            getattr(training, part)(state, next(numbers))
+            step(state, number)
         else:
-            getattr(training, part)(state, state.draw(next(numbers), state.config.schedule.batch_size))
+            step(state, state.draw(number, state.config.schedule.batch_size))
 
     benchmark.pedantic(step, rounds=15, warmup_rounds=2)
 

@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
-from cellstream import affinities, objective, training
+from cellstream import affinities, objective, shaping
 from cellstream.affinities import Affinities
 from cellstream.presets import preset
 from cellstream.snapshots import Snapshots
@@ -104,7 +104,9 @@ def test_the_neighbour_term_is_that_of_cells_with_affinities(monkeypatch):
     monkeypatch.setattr(affinities, "MOST", 100)
     state = State.initial(population([80, 300]), preset("best", **TINY))
     batch = state.draw(5, 32)
-    found = training.embedding_losses(state, batch, batch.encode(state.autoencoder))["neighbours"].item()
+    found = shaping.embedding_losses(state, batch, batch.encode(state.autoencoder), shaping.company_of(state, batch))[
+        "neighbours"
+    ].item()
     terms = []
     for cells in (batch.cells[0], state.near(batch)[1]):
         z = state.encode(cells)

@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 from sklearn.decomposition import PCA
 from torch import nn
 
-from cellstream import evaluation, metrics
+from cellstream import evaluation, metrics, training
 from cellstream.baselines import METHODS, fitting, mioflow, tigon, tigon_dynamics, veloviz
 from cellstream.baselines.embeddings import EMBEDDINGS, principal
 from cellstream.baselines.mioflow import FIELD_WIDTH, HIDDEN
@@ -430,3 +430,16 @@ def test_an_autoencoder_of_all_components_keeps_everything():
     assert config.networks.latent_dim == 5
     z = fitting.coordinates(autoencoder, snapshots)
     np.testing.assert_allclose(autoencoder.decode(torch.tensor(z))[1].detach().numpy(), x, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["TIGON + PCA", "CytoBridge"])
+def test_baselines_do_not_depend_on_how_our_embeddings_are_shaped(monkeypatch, moving_cloud, name):
+    """To the last bit: only the rounds' code decides them."""
+    before = METHODS[name].fit(moving_cloud, seed=0, quick=True)
+    for part in ("start_step", "embedding_step", "warm_step"):
+        monkeypatch.setattr(training, part, None)
+    monkeypatch.setattr(training, "embedding_losses", lambda *args: dict(ae=torch.zeros(())))
+    after = METHODS[name].fit(moving_cloud, seed=0, quick=True)
+    z = np.random.default_rng(0).normal(size=(20, before.latent_dim)).astype(np.float32)
+    assert np.array_equal(before.velocity(z, 1.2), after.velocity(z, 1.2))
+    assert np.array_equal(before.growth(z, 1.2), after.growth(z, 1.2))

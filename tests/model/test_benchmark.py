@@ -183,13 +183,12 @@ def test_the_meaning_of_code_is_what_it_does():
     assert sources.meaning('f("a")') != sources.meaning('f("b")')
 
 
-def test_the_code_of_a_fit_is_all_that_training_imports():
-    """Of the package; less what a fit's identity holds by itself (settings, data), and what comes after the fit."""
+def imported(*aside: str) -> set[str]:
+    """Files of the package that training imports, but for the modules ``aside`` and what only they import."""
     seen, to_read = set(), ["training"]
-    aside = {"config", "setting", "errors", "events", "snapshots", "stream", "ensemble"}
     while to_read:
         name = to_read.pop()
-        if name in seen | aside:
+        if name in seen or name in aside:
             continue
         seen.add(name)
         for node in ast.walk(ast.parse((sources.PACKAGE / f"{name}.py").read_text())):
@@ -197,12 +196,21 @@ def test_the_code_of_a_fit_is_all_that_training_imports():
                 to_read += [name.name for name in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cellstream."):
                 to_read.append(node.module.split(".")[1])
-    assert {f"{name}.py" for name in seen} == set(sources.TRAINING)
+    return {f"{name}.py" for name in seen}
+
+
+def test_the_code_of_a_fit_is_all_that_training_imports():
+    """Of the package; less what a fit's identity holds by itself (settings, data), and what comes after the fit."""
+    aside = ("config", "setting", "errors", "events", "snapshots", "stream", "ensemble")
+    assert imported(*aside) == set(sources.TRAINING)
+    # what is known of the cells' neighbours and partners serves the embedding, which a baseline does not learn
+    assert imported(*aside, "shaping", "warm", "affinities", "partners") == set(sources.ROUNDS)
     assert {path.name for path in (sources.PACKAGE / "baselines").glob("*.py")} == {
         Path(name).name for name in sources.BASELINES
     }
     ours, theirs = methods.ours("best"), methods.baseline("MIOFlow")
     assert ours.identity["code"] == sources.word(sources.TRAINING) != theirs.identity["code"]
+    assert theirs.identity["code"] == sources.word(sources.ROUNDS + sources.BASELINES)
 
 
 def test_names_of_files_do_not_collide():

@@ -11,11 +11,11 @@ import ot
 import pytest
 import torch
 
-from cellstream import events, objective, training
+from cellstream import descent, events, objective, shaping, training, warm
 from cellstream.presets import preset
+from cellstream.shaping import TOUCHING
 from cellstream.snapshots import Snapshots
 from cellstream.state import PAIRS, PLACES, Batch, State
-from cellstream.training import TOUCHING
 from tests.conftest import TINY
 
 U, G, ALPHA = torch.tensor([3.0, -4.0], dtype=torch.float64), 0.3, 2.0
@@ -96,7 +96,7 @@ def whole_loss(state: State, batch: Batch) -> float:
     w, z = state.config.weights, batch.encode(state.autoencoder)
     d = training.dynamics_losses(state, z, [])
     dynamics = w.lambda_wfr * d["wfr"] + w.lambda_match * (w.lambda_mass * d["mass"] + w.lambda_ot * d["ot"])
-    kept = training.embedding_losses(state, batch, z)
+    kept = shaping.embedding_losses(state, batch, z, shaping.company_of(state, batch))
     kept = w.lambda_ae * kept["ae"] + w.lambda_neighbours * kept["neighbours"] + w.lambda_between * kept["between"]
     return (dynamics + kept).item()
 
@@ -167,7 +167,7 @@ def test_updates_follow_the_gradient_up_to_its_largest_norm(moving_cloud, clip, 
     state = State.initial(moving_cloud, ours(updates_per_batch=3, clip=clip))
     p = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     state.optimisers["bowl"] = torch.optim.SGD([p], lr=0.1)
-    found = training.descend(state, "bowl", lambda: dict(a=p.square().sum()), lambda terms: terms["a"] / 2)
+    found = descent.descend(state, "bowl", lambda: dict(a=p.square().sum()), lambda terms: terms["a"] / 2)
     torch.testing.assert_close(p.detach(), torch.tensor([3.0, 4.0]) * end / 5)
     last = end / 0.9 if clip > 1 else end + 0.05
     assert (found["a"].item(), found["total"].item()) == pytest.approx((last**2, last**2 / 2), rel=1e-5)
@@ -260,7 +260,7 @@ def test_start_fits_the_encoder_to_the_components_and_the_decoder_to_invert_them
     z *= np.sign(axes[np.abs(axes[:, :-3:-1]).argmax(0), [-1, -2]])
     encoded = net.encoder(torch.tensor(joined)).detach().numpy()
     decoded = net.decoder(torch.tensor(z)).detach().numpy()
-    found = training.start_step(state, 0)
+    found = shaping.start_step(state, 0)
     assert found["encoder"].item() == pytest.approx(((encoded - z) ** 2).mean() / z.var(ddof=1), rel=1e-5)
     assert found["decoder"].item() == pytest.approx(((decoded - joined) ** 2).mean(), rel=1e-5)
     assert found["total"].item() == pytest.approx((found["encoder"] + found["decoder"]).item())
@@ -283,7 +283,7 @@ def test_shaping_weighs_steps_and_separation_by_their_formulas(moving_cloud):
     s = [(later[0] - here[1]) / width + 3.51 for (here, later), width in zip(pairwise(ends), sigma, strict=True)]
     apart = np.mean([max(0, 1 - part / (TOUCHING * 1.5)) ** 2 for part in s])
     assert apart > 0
-    found = {name: value.item() for name, value in training.embedding_step(state, 0).items()}
+    found = {name: value.item() for name, value in shaping.embedding_step(state, 0).items()}
     assert (found["steps"], found["separation"]) == pytest.approx((steps, apart))
     kept = 2 * found["ae"] + 11 * found["neighbours"] + 19 * found["between"]
     assert found["total"] == pytest.approx(kept + 13 * steps + 17 * apart)
@@ -312,14 +312,21 @@ def test_between_time_points_the_decoder_returns_the_interpolated_cell(moving_cl
         features = (mixed(x) - x.mean(0)) / x.std(0, ddof=1)
         back = net.decoder(torch.tensor(mixed(z))).detach().numpy()
         squares.append((back - np.concatenate([[(mixed(tau) - 1) * 1.5], features])) ** 2)
-    assert training.reconstruction_between(state, key).item() == pytest.approx(np.mean(squares), rel=1e-5)
+    company = shaping.company_of(state, state.draw(key, 8))
+    found = shaping.reconstruction_between(state, company, company.encode(state))
+    assert found.item() == pytest.approx(np.mean(squares), rel=1e-5)
 
 
-def test_nothing_is_drawn_between_time_points_where_it_weighs_nothing(moving_cloud):
-    state = State.initial(moving_cloud, ours(lambda_between=0))
-    batch = state.draw(0, 20)
-    assert training.embedding_losses(state, batch, batch.encode(state.autoencoder)).keys() == {"ae", "neighbours"}
-    assert "partners" not in vars(state)
+def test_only_what_weighs_something_is_computed(moving_cloud):
+    for off, left in (("between", {"ae", "neighbours"}), ("neighbours", {"ae", "between"})):
+        state = State.initial(moving_cloud, ours(**{f"lambda_{off}": 0}))
+        batch = state.draw(0, 20)
+        found = shaping.embedding_losses(
+            state, batch, batch.encode(state.autoencoder), shaping.company_of(state, batch)
+        )
+        assert found.keys() == left
+    state = State.initial(moving_cloud, ours(lambda_between=0, lambda_neighbours=0))
+    assert shaping.company_of(state, state.draw(0, 20)) is None
 
 
 @pytest.mark.parametrize("term", ["steps", "separation"])
@@ -329,7 +336,7 @@ def test_shaping_goes_down_each_of_its_terms(moving_cloud, term):
     config = ours(**{**others, f"lambda_{term}": 1, "time_separation": 3, "batch_size": 90})
     state, values = State.initial(moving_cloud, config), []
     for _ in range(30):
-        values.append(training.embedding_step(state, 0)[term].item())
+        values.append(shaping.embedding_step(state, 0)[term].item())
     assert values[-1] < 0.7 * values[0]
 
 
@@ -367,7 +374,7 @@ def test_warm_start_regresses_on_the_steps_of_the_coupling(marching):
         return at
 
     state.velocity, state.growth = field(speeds), field(rates)
-    found = training.warm_step(state, 0)
+    found = warm.warm_step(state, 0)
     assert (found["velocity"].item(), found["growth"].item()) == pytest.approx((0, 0), abs=1e-10)
     (t, z), (t_growth, z_growth) = asked[:2]
     assert torch.equal(t, t_growth)
@@ -384,6 +391,6 @@ def test_warm_start_regresses_on_the_steps_of_the_coupling(marching):
 
     # in units of the true speeds and of one: without fields the losses are 1 and the mean square of the rates
     state.velocity, state.growth = field(speeds * 0), field(rates * 0)
-    found = training.warm_step(state, 0)
+    found = warm.warm_step(state, 0)
     assert (found["velocity"].item(), found["growth"].item()) == pytest.approx((1, rates.square().mean().item()))
     assert found["total"].item() == pytest.approx(1 + rates.square().mean().item())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellstream import events, objective, training
+from cellstream import events, objective, shaping, training
 from cellstream.config import Config
 from cellstream.errors import Diverged
 from cellstream.presets import preset
@@ -36,7 +36,7 @@ def test_every_parameter_gets_a_gradient(moving_cloud, name):
     z = batch.encode(state.autoencoder)
     objective.total(training.dynamics_losses(state, z, []), state.config.weights).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in state.autoencoder.encoder.parameters())
-    kept = training.embedding_losses(state, batch, batch.encode(state.autoencoder))
+    kept = shaping.embedding_losses(state, batch, batch.encode(state.autoencoder), shaping.company_of(state, batch))
     objective.total(kept, state.config.weights).backward()
     for net_name, net in state.networks.items():
         for key, p in net.named_parameters():
@@ -86,7 +86,9 @@ def test_the_loss_that_judges_is_that_of_the_model_kept(moving_cloud, tiny_confi
     batch = state.draw(-2, training.EVALUATION_CELLS)
     with torch.no_grad():
         z = batch.encode(state.autoencoder)
-        terms = training.embedding_losses(state, batch, z) | training.dynamics_losses(state, z, [])
+        terms = shaping.embedding_losses(state, batch, z, shaping.company_of(state, batch)) | training.dynamics_losses(
+            state, z, []
+        )
     assert objective.total(terms, state.config.weights).item() == pytest.approx(state.best_loss, rel=1e-6)
 
 

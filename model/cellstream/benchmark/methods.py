@@ -97,7 +97,7 @@ def tigon_in_components(quick: bool = False, d: int = 10) -> Entry:
 
 def _identity(name: str, quick: bool) -> dict[str, Any]:
     """Of a baseline: its settings are in its code."""
-    return dict(method=name, quick=quick, code=sources.word(sources.TRAINING + sources.BASELINES))
+    return dict(method=name, quick=quick, code=sources.word(sources.ROUNDS + sources.BASELINES))
 
 
 def registry() -> dict[str, Any]:

@@ -8,19 +8,20 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-TRAINING = (
+ROUNDS = (
     "training.py",
+    "descent.py",
     "state.py",
     "networks.py",
     "lookup.py",
     "dynamics.py",
     "objective.py",
     "transport.py",
-    "partners.py",
-    "affinities.py",
     "held_out.py",
     "twins.py",
 )
+"""What dynamics on a given embedding run through, as the baselines learn them."""
+TRAINING = (*ROUNDS, "shaping.py", "warm.py", "partners.py", "affinities.py")
 """What a fit of CellStream runs through. Its settings, and the cells as they were read, stand in its identity by
 themselves; the ensemble is a training of its own, after the fit."""
 BASELINES = tuple(f"baselines/{path.name}" for path in sorted((PACKAGE / "baselines").glob("*.py")))

@@ -1,0 +1,124 @@
+"""The embedding: its start at principal components, its shape before there are dynamics, and what it has to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from cellstream import objective
+from cellstream.descent import Losses, descend
+from cellstream.state import PLACES, Batch, State
+
+TOUCHING = 4.2
+"""Separation at which neighbouring time points touch without overlapping; see :func:`objective.separation`."""
+
+
+Pairs = tuple[Float[Tensor, "i b _"], Float[Tensor, "i b _"]]
+"""Something of the earlier and of the later cells of b pairs for each of i intervals."""
+
+
+@dataclass(frozen=True)
+class Company:
+    """The cells beside a batch that its embedding is judged with, drawn once for all updates that the batch serves."""
+
+    near: list[Int64[Tensor, " _"]]
+    """Cells of each time point whose affinities are known."""
+    affinities: list[Float[Tensor, "_ _"]]
+    """Those among them; none of both where the neighbour term is off."""
+    tau: Pairs
+    x: Pairs
+    """Times (i, b, 1) and features of coupled cells of neighbouring time points."""
+    u: Float[Tensor, "i b 1"]
+    """Places between the cells of a pair, in 0 .. 1."""
+
+    @classmethod
+    def of(cls, state: State, batch: Batch) -> Company:
+        near = state.near(batch) if state.magnification is not None else []
+        pairs, s = state.draw_pairs(batch.key), state.snapshots
+        u = torch.rand(pairs[0].numel(), generator=state.generator(batch.key, PLACES)).to(s.x)
+        return cls(
+            near,
+            [state.affinities.among(cells) for cells in near],
+            (s.tau[s.index[pairs[0]], None], s.tau[s.index[pairs[1]], None]),
+            (s.x[pairs[0]], s.x[pairs[1]]),
+            u.view(*pairs[0].shape, 1),
+        )
+
+    def encode(self, state: State) -> Pairs:
+        """Where the cells of the pairs lie, by one call of the encoder."""
+        tau, x = (torch.cat(sides).flatten(0, 1) for sides in (self.tau, self.x))
+        before, after = state.autoencoder.encode(tau.squeeze(1), x).chunk(2)
+        return before.unflatten(0, self.u.shape[:2]), after.unflatten(0, self.u.shape[:2])
+
+
+def start_step(state: State, k: int) -> Losses:
+    """Fit the encoder to the principal components of (t, x), and apart from it the decoder to invert them."""
+    batch = state.draw(state.step, state.config.schedule.batch_size)
+    joined = state.autoencoder.joined(torch.cat(batch.tau), torch.cat(batch.x))
+    z = state.principal.project(joined)
+
+    def losses() -> Losses:
+        return dict(
+            encoder=torch.nn.functional.mse_loss(state.autoencoder.encoder(joined), z) / z.var(),
+            decoder=torch.nn.functional.mse_loss(state.autoencoder.decoder(z), joined),
+        )
+
+    return descend(state, "start", losses, lambda terms: terms["encoder"] + terms["decoder"])
+
+
+def embedding_step(state: State, k: int) -> Losses:
+    """Shape the embedding before there are dynamics: what it has to keep, even steps between coupled cells, and time
+    points apart as far as the user wishes (ours)."""
+    weights = state.config.weights
+    batch = state.draw(state.step, state.config.schedule.batch_size)
+    company = Company.of(state, batch)
+    gaps = state.snapshots.tau.diff()
+    apart = TOUCHING * max(state.config.networks.time_separation, 0.05)
+
+    def losses() -> Losses:
+        z, pairs = batch.encode(state.autoencoder), company.encode(state)
+        return embedding_losses(state, batch, z, company, pairs) | dict(
+            steps=objective.uneven_steps(*pairs, gaps),
+            separation=torch.relu(1 - objective.separation(z) / apart).square().mean(),
+        )
+
+    return descend(state, "start", losses, lambda terms: objective.total(terms, weights))
+
+
+def embedding_losses(
+    state: State, batch: Batch, z: Sequence[Float[Tensor, "_ d"]], company: Company | None, pairs: Pairs | None = None
+) -> Losses:
+    """What the embedding has to keep of the cells. ``company`` is that of the batch (:func:`company_of`), and ``pairs``
+    its pairs where they have been encoded already."""
+    terms = dict(
+        ae=objective.reconstruction(state.autoencoder, torch.cat(batch.tau), torch.cat(batch.x), torch.cat(list(z)))
+    )
+    if company is not None and state.magnification is not None:
+        each = [
+            objective.neighbours(state.magnification(part if cells is own else state.encode(cells)), affinities)
+            for part, own, cells, affinities in zip(z, batch.cells, company.near, company.affinities, strict=True)
+        ]
+        terms["neighbours"] = torch.stack(each).mean()
+    if company is not None and state.config.weights.lambda_between:
+        terms["between"] = reconstruction_between(state, company, pairs or company.encode(state))
+    return terms
+
+
+def company_of(state: State, batch: Batch) -> Company | None:
+    """The company of a batch where the weights ask for more than reconstruction."""
+    asked = state.magnification is not None or state.config.weights.lambda_between
+    return Company.of(state, batch) if asked else None
+
+
+def reconstruction_between(state: State, company: Company, pairs: Pairs) -> Float[Tensor, ""]:
+    """L_Btw: the decoder on places between the time points, which particles pass and no cell shows (ours).
+
+    Where the way from a cell to its partner lies in the embedding, a share u along it, the decoder shall return what
+    lies at the same share between the two in (t, x): displacement interpolation, on both sides.
+    """
+    tau, x, z = (torch.lerp(*sides, company.u).flatten(0, 1) for sides in (company.tau, company.x, pairs))
+    return objective.reconstruction(state.autoencoder, tau.squeeze(1), x, z)
