@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int64
@@ -21,35 +22,38 @@ Pairs = tuple[Float[Tensor, "i b _"], Float[Tensor, "i b _"]]
 """Something of the earlier and of the later cells of b pairs for each of i intervals."""
 
 
-@dataclass(frozen=True)
 class Company:
-    """The cells beside a batch that its embedding is judged with, drawn once for all updates that the batch serves."""
+    """The cells beside a batch that its embedding is judged with, drawn when first asked for and then the same for
+    all updates that the batch serves."""
 
-    near: list[Int64[Tensor, " _"]]
-    """Cells of each time point whose affinities are known."""
-    affinities: list[Float[Tensor, "_ _"]]
-    """Those among them; none of both where the neighbour term is off."""
+    def __init__(self, state: State, batch: Batch):
+        self.state, self.batch = state, batch
+
+    @cached_property
+    def near(self) -> list[tuple[Int64[Tensor, " _"], Float[Tensor, "_ _"]]]:
+        """Cells of each time point whose affinities are known, and those."""
+        return [(cells, self.state.affinities.among(cells)) for cells in self.state.near(self.batch)]
+
+    @cached_property
+    def coupled(self) -> Coupled:
+        """Coupled cells of neighbouring time points."""
+        s = self.state.snapshots
+        before, after = self.state.draw_pairs(self.batch.key)
+        u = torch.rand(before.numel(), generator=self.state.generator(self.batch.key, PLACES)).to(s.x)
+        tau = s.tau[s.index[before], None], s.tau[s.index[after], None]
+        return Coupled(tau, (s.x[before], s.x[after]), u.view(*before.shape, 1))
+
+
+@dataclass(frozen=True)
+class Coupled:
+    """Times (i, b, 1) and features of coupled cells, and places ``u`` between them, in 0 .. 1."""
+
     tau: Pairs
     x: Pairs
-    """Times (i, b, 1) and features of coupled cells of neighbouring time points."""
     u: Float[Tensor, "i b 1"]
-    """Places between the cells of a pair, in 0 .. 1."""
-
-    @classmethod
-    def of(cls, state: State, batch: Batch) -> Company:
-        near = state.near(batch) if state.magnification is not None else []
-        pairs, s = state.draw_pairs(batch.key), state.snapshots
-        u = torch.rand(pairs[0].numel(), generator=state.generator(batch.key, PLACES)).to(s.x)
-        return cls(
-            near,
-            [state.affinities.among(cells) for cells in near],
-            (s.tau[s.index[pairs[0]], None], s.tau[s.index[pairs[1]], None]),
-            (s.x[pairs[0]], s.x[pairs[1]]),
-            u.view(*pairs[0].shape, 1),
-        )
 
     def encode(self, state: State) -> Pairs:
-        """Where the cells of the pairs lie, by one call of the encoder."""
+        """Where the cells lie, by one call of the encoder."""
         tau, x = (torch.cat(sides).flatten(0, 1) for sides in (self.tau, self.x))
         before, after = state.autoencoder.encode(tau.squeeze(1), x).chunk(2)
         return before.unflatten(0, self.u.shape[:2]), after.unflatten(0, self.u.shape[:2])
@@ -75,12 +79,12 @@ def embedding_step(state: State, k: int) -> Losses:
     points apart as far as the user wishes (ours)."""
     weights = state.config.weights
     batch = state.draw(state.step, state.config.schedule.batch_size)
-    company = Company.of(state, batch)
+    company = Company(state, batch)
     gaps = state.snapshots.tau.diff()
     apart = TOUCHING * max(state.config.networks.time_separation, 0.05)
 
     def losses() -> Losses:
-        z, pairs = batch.encode(state.autoencoder), company.encode(state)
+        z, pairs = batch.encode(state.autoencoder), company.coupled.encode(state)
         return embedding_losses(state, batch, z, company, pairs) | dict(
             steps=objective.uneven_steps(*pairs, gaps),
             separation=torch.relu(1 - objective.separation(z) / apart).square().mean(),
@@ -100,25 +104,25 @@ def embedding_losses(
     if company is not None and state.magnification is not None:
         each = [
             objective.neighbours(state.magnification(part if cells is own else state.encode(cells)), affinities)
-            for part, own, cells, affinities in zip(z, batch.cells, company.near, company.affinities, strict=True)
+            for part, own, (cells, affinities) in zip(z, batch.cells, company.near, strict=True)
         ]
         terms["neighbours"] = torch.stack(each).mean()
     if company is not None and state.config.weights.lambda_between:
-        terms["between"] = reconstruction_between(state, company, pairs or company.encode(state))
+        terms["between"] = reconstruction_between(state, company.coupled, pairs or company.coupled.encode(state))
     return terms
 
 
 def company_of(state: State, batch: Batch) -> Company | None:
     """The company of a batch where the weights ask for more than reconstruction."""
     asked = state.magnification is not None or state.config.weights.lambda_between
-    return Company.of(state, batch) if asked else None
+    return Company(state, batch) if asked else None
 
 
-def reconstruction_between(state: State, company: Company, pairs: Pairs) -> Float[Tensor, ""]:
+def reconstruction_between(state: State, coupled: Coupled, pairs: Pairs) -> Float[Tensor, ""]:
     """L_Btw: the decoder on places between the time points, which particles pass and no cell shows (ours).
 
     Where the way from a cell to its partner lies in the embedding, a share u along it, the decoder shall return what
     lies at the same share between the two in (t, x): displacement interpolation, on both sides.
     """
-    tau, x, z = (torch.lerp(*sides, company.u).flatten(0, 1) for sides in (company.tau, company.x, pairs))
+    tau, x, z = (torch.lerp(*sides, coupled.u).flatten(0, 1) for sides in (coupled.tau, coupled.x, pairs))
     return objective.reconstruction(state.autoencoder, tau.squeeze(1), x, z)

@@ -312,8 +312,8 @@ def test_between_time_points_the_decoder_returns_the_interpolated_cell(moving_cl
         features = (mixed(x) - x.mean(0)) / x.std(0, ddof=1)
         back = net.decoder(torch.tensor(mixed(z))).detach().numpy()
         squares.append((back - np.concatenate([[(mixed(tau) - 1) * 1.5], features])) ** 2)
-    company = shaping.company_of(state, state.draw(key, 8))
-    found = shaping.reconstruction_between(state, company, company.encode(state))
+    coupled = shaping.company_of(state, state.draw(key, 8)).coupled
+    found = shaping.reconstruction_between(state, coupled, coupled.encode(state))
     assert found.item() == pytest.approx(np.mean(squares), rel=1e-5)
 
 
@@ -325,6 +325,7 @@ def test_only_what_weighs_something_is_computed(moving_cloud):
             state, batch, batch.encode(state.autoencoder), shaping.company_of(state, batch)
         )
         assert found.keys() == left
+        assert ("partners" in vars(state)) == ("between" in left)
     state = State.initial(moving_cloud, ours(lambda_between=0, lambda_neighbours=0))
     assert shaping.company_of(state, state.draw(0, 20)) is None
 
