@@ -176,6 +176,15 @@ class Weights:
         symbol="λ_Btw",
         bounds=(0, None),
     )
+    lambda_lineages: float = setting(
+        0.0,
+        "Keep who becomes whom: velocity and growth near what an unbalanced coupling of the cells in the input says of "
+        "them, so that lineages that have parted grow and die instead of mixing again (ours, 0 in the paper).",
+        label="Keep lineages",
+        symbol="λ_Lin",
+        bounds=(0, None),
+        advanced=False,
+    )
     lambda_steps: float = setting(
         0.1,
         "While the embedding is shaped: even steps between cells that are coupled in the input (ours).",

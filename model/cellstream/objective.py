@@ -1,6 +1,7 @@
 """The losses of the paper as pure functions, and the one place where they are weighed.
 
-L = λ_AE L_AE + λ_WFR L_WFR + λ_Match L_Match (+ λ_Nbr L_Nbr + λ_Btw L_Btw, ours),  L_Match = λ_Mass L_Mass + λ_OT L_OT.
+L = λ_AE L_AE + λ_WFR L_WFR + λ_Match L_Match (+ λ_Nbr L_Nbr + λ_Btw L_Btw + λ_Lin L_Lin, ours),
+L_Match = λ_Mass L_Mass + λ_OT L_OT.
 
 Before there are dynamics, while the embedding is shaped, λ_Step L_Step + λ_Sep L_Sep stand in place of L_WFR and
 L_Match (ours).
@@ -125,6 +126,7 @@ def total(terms: Mapping[str, Tensor], weights: Weights) -> Float[Tensor, ""]:
         "ot": weights.lambda_match * weights.lambda_ot,
         "neighbours": weights.lambda_neighbours,
         "between": weights.lambda_between,
+        "lineages": weights.lambda_lineages,
         "steps": weights.lambda_steps,
         "separation": weights.lambda_separation,
     }

@@ -1,14 +1,18 @@
 """Who becomes whom, as far as the input alone can tell: cells coupled with cells of the next time point (ours).
 
-The couplings are exact and in the input space, which the embedding cannot bend to its ends. They are solved once, on
-at most :data:`MOST` cells of each time point; steps then draw pairs from them, so that a step costs the same for any
-number of cells.
+The couplings are in the input space, which the embedding cannot bend to its ends, and they are unbalanced: a cell may
+have more or fewer descendants than its share, at a price. So where lineages have parted and one outgrows the other,
+cells multiply where they are instead of moving from one to the other. They are solved once, on at most :data:`MOST`
+cells of each time point; steps then draw pairs from them, so that a step costs the same for any number of cells.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
+import ot
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -16,6 +20,11 @@ from torch import Tensor
 from cellstream import transport
 
 MOST = 1024
+BLUR, PRICE = 0.05, 0.3
+"""Entropy, and price of growth (Kullback–Leibler), of the couplings that tell growth, in units of the median squared
+distance between the time points, as in Waddington-OT (Schiebinger et al., Cell 2019; there 0.05 and 1)."""
+MOST_GROWTH = 2.0
+"""Largest logarithm of a cell's growth against the population's that is believed."""
 
 
 @dataclass(frozen=True)
@@ -26,27 +35,67 @@ class Partners:
     """Positions in the snapshots."""
     targets: list[Int64[Tensor, " _"]]
     mass: list[Float[Tensor, " _"]]
+    growth: list[Float[Tensor, " _"]]
+    """Logarithm of how many descendants the source has against the mean of its time point; of each pair."""
 
     @classmethod
-    def of(cls, x: list[Float[Tensor, "_ p"]], cells: list[Int64[Tensor, " _"]]) -> Partners:
-        """Couple the features ``x`` of ``cells``, given per time point."""
-        sources, targets, mass = [], [], []
-        for i in range(len(x) - 1):
-            a, b = x[i], x[i + 1]
-            plan = transport.solve(torch.ones_like(a[:, 0]), a, torch.ones_like(b[:, 0]), b)
+    def of(cls, x: list[Float[Tensor, "_ p"]], cells: list[Int64[Tensor, " _"]], growing: bool) -> Partners:
+        """Couple the features ``x`` of ``cells``, given per time point; without growth where it is not ``growing``."""
+        sources, targets, mass, growth = [], [], [], []
+        for i, (a, b) in enumerate(pairwise(x)):
+            weight = descendants(a, b) if growing else torch.ones_like(a[:, 0])
+            plan = transport.solve(weight, a, torch.ones_like(b[:, 0]), b)
             # an optimal vertex of the transport polytope has fewer than n + m entries
             here, there = plan.coupling.nonzero(as_tuple=True)
             sources.append(cells[i][here])
             targets.append(cells[i + 1][there])
             mass.append(plan.coupling[here, there])
-        return cls(sources, targets, mass)
+            growth.append(weight.log()[here])
+        return cls(sources, targets, mass, growth)
 
     def draw(self, size: int, generator: torch.Generator) -> tuple[Int64[Tensor, "i b"], Int64[Tensor, "i b"]]:
         """``size`` pairs for each interval, in proportion to their mass."""
-        picked = [
-            torch.multinomial(m.cpu(), size, replacement=True, generator=generator).to(m.device) for m in self.mass
-        ]
+        return self._at(self._picked(self.mass, size, generator))
+
+    def draw_sources(
+        self, size: int, generator: torch.Generator
+    ) -> tuple[Int64[Tensor, "i b"], Int64[Tensor, "i b"], Float[Tensor, "i b"]]:
+        """``size`` pairs for each interval, every source as likely, of its targets in proportion to their mass; and
+        the growth of the source."""
+        share = []
+        for cells, mass in zip(self.sources, self.mass, strict=True):
+            known, place = cells.unique(return_inverse=True)
+            share.append(mass / torch.zeros_like(mass[: len(known)]).index_add(0, place, mass)[place])
+        picked = self._picked(share, size, generator)
+        return (*self._at(picked), torch.stack([g[k] for g, k in zip(self.growth, picked, strict=True)]))
+
+    def _picked(self, weights: list[Tensor], size: int, generator: torch.Generator) -> list[Tensor]:
+        return [torch.multinomial(w.cpu(), size, replacement=True, generator=generator).to(w.device) for w in weights]
+
+    def _at(self, picked: list[Tensor]) -> tuple[Int64[Tensor, "i b"], Int64[Tensor, "i b"]]:
         return (
             torch.stack([s[k] for s, k in zip(self.sources, picked, strict=True)]),
             torch.stack([t[k] for t, k in zip(self.targets, picked, strict=True)]),
         )
+
+
+@torch.no_grad()
+def descendants(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"]) -> Float[Tensor, " n"]:
+    """How many descendants each cell of ``a`` has among those of ``b``, against the mean of all, which is one.
+
+    Row sums of the entropic coupling P that minimises ⟨P, C⟩ + ε KL(P ‖ 1/nm) + τ KL(P1 ‖ 1/n) under Pᵀ1 = 1/m: every
+    later cell comes from somewhere, an earlier one may multiply or die. C is the squared distance of the clouds, each
+    about its own mean, so that the movement of all costs nothing. Source: Chizat et al., Math. Comp. 2018 (algorithm);
+    Schiebinger et al., Cell 2019 (growth from row sums).
+    """
+    here, there = ((part - part.mean(0)).cpu().double().numpy() for part in (a, b))
+    cost = ot.dist(here, there)
+    unit = np.median(cost)
+    if not unit > 0:  # at least half the pairs lie on each other: nothing tells one cell's growth from another's
+        return torch.ones_like(a[:, 0])
+    plan = ot.unbalanced.sinkhorn_unbalanced(
+        ot.unif(len(here)), ot.unif(len(there)), cost / unit, BLUR, (PRICE, np.inf), numItermax=1000
+    )
+    growth = plan.sum(1)
+    growth = np.clip(growth / growth.mean(), np.exp(-MOST_GROWTH), np.exp(MOST_GROWTH))
+    return torch.as_tensor(growth / growth.mean()).to(a)

@@ -54,6 +54,8 @@ _OURS: dict[str, Any] = dict(
     growth_width=32,
     lambda_neighbours=10.0,
     lambda_between=10.0,
+    lambda_lineages=1.0,
+    alpha=0.1,
     lambda_steps=0.02,
     start_steps=200,
     start_rate=5e-3,
@@ -66,7 +68,7 @@ _OURS: dict[str, Any] = dict(
     dynamics_rate=3e-3,
     decay=True,
     held_out=0.05,
-    steps_per_interval=4,
+    steps_per_interval=2,
 )
 
 _QUICK = {**_OURS, "start_steps": 150, "embedding_steps": 200, "warm_steps": 200, "rounds": 8}

@@ -27,7 +27,7 @@ from cellstream.partners import Partners
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
 
-CELLS, PAIRS, PLACES, NEAR, KEPT = range(5)
+CELLS, PAIRS, PLACES, NEAR, KEPT, LINEAGES = range(6)
 """Uses of random numbers, for :meth:`State.generator`."""
 
 
@@ -188,7 +188,8 @@ class State:
     def partners(self) -> Partners:
         """Cells coupled with cells of the next time point, in the autoencoder's units of the input."""
         batch = self.draw(-3, partners.MOST)
-        return Partners.of([self.autoencoder.features(x) for x in batch.x], batch.cells)
+        growing = bool(self.config.weights.lambda_lineages) and self.config.networks.growth
+        return Partners.of([self.autoencoder.features(x) for x in batch.x], batch.cells, growing)
 
     @cached_property
     def principal(self) -> PrincipalComponents:

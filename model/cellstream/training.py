@@ -23,10 +23,10 @@ from cellstream.descent import Losses, descend
 from cellstream.dynamics import Path, integrate
 from cellstream.errors import Diverged
 from cellstream.events import Event, Finished, Round, Stage, Step
+from cellstream.lineages import Drawn, drawn_for, warm_step
 from cellstream.shaping import company_of, embedding_losses, embedding_step, start_step
 from cellstream.state import Batch, State
 from cellstream.transport import Plan
-from cellstream.warm import warm_step
 
 EVALUATION_CELLS = 512
 """Cells of each time point on which the rounds are judged."""
@@ -163,30 +163,34 @@ def round_step(state: State, k: int) -> Losses:
 def autoencoder_step(state: State, batch: Batch) -> Losses:
     """Block (a): v and g fixed, the whole loss over the autoencoder; the dynamics' losses reach the encoder."""
     plans: list[Plan] = []
-    company = company_of(state, batch)
+    company, drawn = company_of(state, batch), drawn_for(state, batch.key)
 
     def losses() -> Losses:
         z = batch.encode(state.autoencoder)
-        return embedding_losses(state, batch, z, company) | dynamics_losses(state, z, plans)
+        return embedding_losses(state, batch, z, company) | dynamics_losses(state, z, plans, drawn)
 
     return descend(state, "autoencoder", losses, lambda terms: objective.total(terms, state.config.weights))
 
 
 def dynamics_step(state: State, batch: Batch) -> Losses:
-    """Block (b): autoencoder fixed, λ_WFR L_WFR + λ_Match L_Match over velocity and growth."""
+    """Block (b): autoencoder fixed, λ_WFR L_WFR + λ_Match L_Match (+ λ_Lin L_Lin) over v and g."""
     with torch.no_grad():
         z = batch.encode(state.autoencoder)
     plans: list[Plan] = []
+    drawn = drawn_for(state, batch.key)
     return descend(
         state,
         "dynamics",
-        lambda: dynamics_losses(state, z, plans),
+        lambda: dynamics_losses(state, z, plans, drawn),
         lambda terms: objective.total(terms, state.config.weights),
     )
 
 
-def dynamics_losses(state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan]) -> Losses:
-    """Action and matching of particles that start at ``z[0]``. ``plans`` is filled at first and then held fixed."""
+def dynamics_losses(
+    state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan], drawn: Drawn | None = None
+) -> Losses:
+    """Action and matching of particles that start at ``z[0]``, and L_Lin on the pairs ``drawn``. ``plans`` is filled at
+    first and then held fixed."""
     length = (
         spread(torch.cat(list(z)))
         if state.config.networks.latent_scale == "unit"
@@ -195,11 +199,12 @@ def dynamics_losses(state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list
     path = follow(state, z[0], length)
     if not plans:
         plans += objective.couplings(path, z)
-    return dict(
+    terms = dict(
         wfr=objective.action(path),
         mass=objective.mass_error(path, state.snapshots.mass),
         ot=objective.matching(path, z, plans) / length,
     )
+    return terms | (drawn.total(state) if drawn else {})
 
 
 def follow(state: State, z0: Float[Tensor, "n d"], length: Float[Tensor, ""]) -> Path:
@@ -229,7 +234,9 @@ def judge(state: State, done: int) -> Round | None:
         return None
     batch = state.draw(-2, EVALUATION_CELLS)
     z = batch.encode(state.autoencoder)
-    terms = embedding_losses(state, batch, z, company_of(state, batch)) | dynamics_losses(state, z, [])
+    terms = embedding_losses(state, batch, z, company_of(state, batch)) | dynamics_losses(
+        state, z, [], drawn_for(state, batch.key)
+    )
     loss = objective.total(terms, state.config.weights).item()
     state.round += 1
     better = loss < state.best_loss

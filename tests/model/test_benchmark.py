@@ -204,7 +204,7 @@ def test_the_code_of_a_fit_is_all_that_training_imports():
     aside = ("config", "setting", "errors", "events", "snapshots", "stream", "ensemble")
     assert imported(*aside) == set(sources.TRAINING)
     # what is known of the cells' neighbours and partners serves the embedding, which a baseline does not learn
-    assert imported(*aside, "shaping", "warm", "affinities", "partners") == set(sources.ROUNDS)
+    assert imported(*aside, "shaping", "lineages", "affinities", "partners") == set(sources.ROUNDS)
     assert {path.name for path in (sources.PACKAGE / "baselines").glob("*.py")} == {
         Path(name).name for name in sources.BASELINES
     }

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cellstream import partners
-from cellstream.partners import Partners
+from cellstream.partners import BLUR, MOST_GROWTH, PRICE, Partners, descendants
 from cellstream.presets import preset
 from cellstream.state import State
 
@@ -19,7 +19,7 @@ def test_partners_are_those_of_the_exact_coupling():
     g = torch.Generator().manual_seed(0)
     x = [torch.randn(20, 3, generator=g), torch.randn(30, 3, generator=g)]
     cells = [torch.arange(20), torch.arange(100, 130)]
-    found = Partners.of(x, cells)
+    found = Partners.of(x, cells, growing=False)
     expected = ot.emd(ot.unif(20), ot.unif(30), ot.dist(x[0].double().numpy(), x[1].double().numpy()))
     dense = np.zeros((20, 30))
     dense[found.sources[0], found.targets[0] - 100] = found.mass[0]
@@ -27,7 +27,7 @@ def test_partners_are_those_of_the_exact_coupling():
 
 
 def test_pairs_are_drawn_in_proportion_to_their_mass():
-    partners = Partners([torch.tensor([0, 1])], [torch.tensor([5, 6])], [torch.tensor([0.8, 0.2])])
+    partners = Partners([torch.tensor([0, 1])], [torch.tensor([5, 6])], [torch.tensor([0.8, 0.2])], [torch.zeros(2)])
     before, after = partners.draw(20_000, torch.Generator().manual_seed(0))
     assert abs((before == 0).float().mean().item() - 0.8) < 0.02
     assert torch.equal(after, before + 5)
@@ -36,7 +36,9 @@ def test_pairs_are_drawn_in_proportion_to_their_mass():
 def test_the_input_is_coupled_in_the_autoencoders_units(moving_cloud):
     """With every feature at variance 1, one of large numbers does not decide alone who becomes whom."""
     x = moving_cloud.x * torch.tensor([1.0, 1.0, 1000.0, 1.0, 1.0]) + 7
-    state = State.initial(replace(moving_cloud, x=x), preset("best", held_out=0, input_scaling="standardise"))
+    state = State.initial(
+        replace(moving_cloud, x=x), preset("best", held_out=0, input_scaling="standardise", lambda_lineages=0)
+    )
     standardised = (x / x.std(0)).numpy().astype(float)
     for i, (n, m) in enumerate([(40, 60), (60, 90)]):
         here, there = (np.flatnonzero(moving_cloud.index == k) for k in (i, i + 1))
@@ -53,3 +55,66 @@ def test_large_time_points_are_coupled_on_a_sample(moving_cloud, monkeypatch):
     assert [len(s.unique()) for s in found.sources] == [40, 50]
     assert [len(s.unique()) for s in found.targets] == [50, 50]
     assert set(found.targets[0].tolist()) == set(found.sources[1].tolist())
+
+
+def islands(*counts: int, at: float = 0.0, seed: int = 0) -> torch.Tensor:
+    """Clouds of so many cells, twenty apart."""
+    g = torch.Generator().manual_seed(seed)
+    clouds = [torch.randn(n, 3, generator=g) + torch.tensor([at, 20.0 * k, 0.0]) for k, n in enumerate(counts)]
+    return torch.cat(clouds)
+
+
+def test_islands_too_far_apart_to_cross_grow_to_the_shares_observed():
+    """From 60 and 60 cells to 120 and 60, all moved alike: the first island's cells have 4/3 of the mean, the other's
+    2/3."""
+    growth = descendants(islands(60, 60), islands(120, 60, at=5.0, seed=1))
+    assert growth.mean().item() == pytest.approx(1)
+    assert growth[:60].mean().item() == pytest.approx(4 / 3, rel=0.05)
+    assert growth[60:].mean().item() == pytest.approx(2 / 3, rel=0.1)
+
+
+def test_descendants_are_the_row_sums_of_the_semirelaxed_coupling():
+    """Against the same iteration on logarithms."""
+    g = torch.Generator().manual_seed(0)
+    a, b = torch.randn(40, 3, generator=g, dtype=torch.float64), torch.randn(50, 3, generator=g, dtype=torch.float64)
+    b[:30, 0] += 2
+    cost = torch.cdist(a - a.mean(0), b - b.mean(0)).square()
+    cost = cost / cost.flatten().median()
+    f = torch.zeros(40, dtype=torch.float64)
+    for _ in range(5000):
+        h = -BLUR * torch.logsumexp((f[:, None] - cost) / BLUR - np.log(40), 0)
+        f = -PRICE / (PRICE + BLUR) * BLUR * torch.logsumexp((h - cost) / BLUR - np.log(50), 1)
+    h = -BLUR * torch.logsumexp((f[:, None] - cost) / BLUR - np.log(40), 0)
+    rows = torch.logsumexp((f[:, None] + h - cost) / BLUR, 1).exp() / 50
+    assert rows.log().abs().max() < MOST_GROWTH
+    assert rows.std() > 0.1
+    torch.testing.assert_close(descendants(a, b), rows, rtol=2e-3, atol=0)
+
+
+def test_cells_that_nothing_tells_apart_grow_alike():
+    same = torch.zeros(10, 3)
+    assert torch.equal(descendants(same, torch.ones(12, 3)), torch.ones(10))
+
+
+def test_sources_are_drawn_alike_and_targets_by_mass():
+    known = Partners(
+        [torch.tensor([0, 0, 1])], [torch.tensor([5, 6, 7])], [torch.tensor([0.6, 0.2, 0.2])],
+        [torch.tensor([0.4, 0.4, -0.6])],
+    )  # fmt: skip
+    before, after, growth = known.draw_sources(20_000, torch.Generator().manual_seed(0))
+    assert (before == 0).float().mean().item() == pytest.approx(0.5, abs=0.02)
+    assert (after[before == 0] == 5).float().mean().item() == pytest.approx(0.75, abs=0.02)
+    assert torch.equal(growth, torch.where(before == 0, 0.4, -0.6))
+
+
+def test_with_growth_pairs_stay_on_their_island(moving_cloud):
+    """Coupled by balanced transport a sixth of the cells would cross."""
+    x = [islands(60, 60), islands(120, 60, at=5.0, seed=1)]
+    cells = [torch.arange(120), torch.arange(120, 300)]
+    crossing = {}
+    for growing in (False, True):
+        found = Partners.of(x, cells, growing)
+        crosses = (found.sources[0] < 60) != (found.targets[0] < 240)
+        crossing[growing] = found.mass[0][crosses].sum().item()
+    assert crossing[False] == pytest.approx(1 / 6, abs=1e-6)
+    assert crossing[True] < 0.03

@@ -11,7 +11,7 @@ import ot
 import pytest
 import torch
 
-from cellstream import descent, events, objective, shaping, training, warm
+from cellstream import descent, events, lineages, objective, shaping, training
 from cellstream.presets import preset
 from cellstream.shaping import TOUCHING
 from cellstream.snapshots import Snapshots
@@ -32,6 +32,7 @@ def ours(**changes):
         "lambda_between": 19,
         "lambda_steps": 13,
         "lambda_separation": 17,
+        "lambda_lineages": 0,
         "alpha": ALPHA,
     }
     return preset(
@@ -375,7 +376,7 @@ def test_warm_start_regresses_on_the_steps_of_the_coupling(marching):
         return at
 
     state.velocity, state.growth = field(speeds), field(rates)
-    found = warm.warm_step(state, 0)
+    found = lineages.warm_step(state, 0)
     assert (found["velocity"].item(), found["growth"].item()) == pytest.approx((0, 0), abs=1e-10)
     (t, z), (t_growth, z_growth) = asked[:2]
     assert torch.equal(t, t_growth)
@@ -392,6 +393,76 @@ def test_warm_start_regresses_on_the_steps_of_the_coupling(marching):
 
     # in units of the true speeds and of one: without fields the losses are 1 and the mean square of the rates
     state.velocity, state.growth = field(speeds * 0), field(rates * 0)
-    found = warm.warm_step(state, 0)
+    found = lineages.warm_step(state, 0)
     assert (found["velocity"].item(), found["growth"].item()) == pytest.approx((1, rates.square().mean().item()))
     assert found["total"].item() == pytest.approx(1 + rates.square().mean().item())
+
+
+# who becomes whom
+
+
+def pairs_by_hand(state: State, drawn: lineages.Drawn) -> tuple[float, float]:
+    """L_Lin's two parts, pair by pair, for fields v = U and g = G."""
+    s = state.snapshots
+    z = state.autoencoder.encode(s.tau[s.index], s.x).detach().numpy()
+    strays, growths, weights, speeds = [], [], [], []
+    for a, b, u, growth in zip(
+        *(part.tolist() for part in (drawn.before, drawn.after, drawn.u, drawn.growth)), strict=True
+    ):
+        i = int(s.index[a])
+        assert s.index[b] == i + 1
+        gap = float(s.tau[i + 1] - s.tau[i])
+        speeds.append((i, (z[b] - z[a]) / gap))
+        rate = (growth + math.log(float(s.mass[i + 1] / s.mass[i]))) / gap
+        strays.append(((U.numpy() - speeds[-1][1]) ** 2).sum())
+        growths.append((G - rate) ** 2)
+        weights.append(math.exp(u * growth))
+    w = np.array(weights) / np.mean(weights)
+    of = [np.array([speed for j, speed in speeds if j == i]) for i in range(2)]
+    variance = np.mean([((part - part.mean(0)) ** 2).sum(1).mean() for part in of])
+    size = np.mean([(part**2).sum(1).mean() for part in of])
+    return (w * strays).mean() / (variance + 1e-3 * size), (w * growths).mean()
+
+
+def test_lineage_term_by_its_formula(moving_cloud):
+    uneven = replace(moving_cloud, even=False)  # the networks' times are 0, 2/3, 2
+    state = State.initial(uneven, ours(lambda_lineages=23))
+    constant_fields(state)
+    drawn = lineages.drawn_for(state, 3)
+    assert len(drawn.u) == 2 * (state.config.schedule.batch_size // 2)
+    assert drawn.growth.std() > 0.05
+    found = drawn.losses(state)
+    expected = pairs_by_hand(state, drawn)
+    assert (found["velocity"].item(), found["growth"].item()) == pytest.approx(expected, rel=1e-6)
+    assert drawn.total(state)["lineages"].item() == pytest.approx(sum(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("block", ["autoencoder_step", "dynamics_step"])
+def test_both_blocks_go_down_the_lineage_term(moving_cloud, block):
+    state = State.initial(moving_cloud, ours(lambda_lineages=23))
+    batch = state.draw(0, 20)
+    net = state.autoencoder.encoder[0] if block == "autoencoder_step" else state.velocity.net[0]
+    without = State.initial(moving_cloud, ours())
+    drawn = lineages.drawn_for(state, batch.key)
+    pull = slope(lambda: 23 * drawn.total(state)["lineages"].item(), net.weight)
+    assert "lineages" in getattr(training, block)(state, batch)
+    assert "lineages" not in getattr(training, block)(without, without.draw(0, 20))
+    other = without.autoencoder.encoder[0] if block == "autoencoder_step" else without.velocity.net[0]
+    gained = net.weight.grad.view(-1)[0].item() - other.weight.grad.view(-1)[0].item()
+    assert gained == pytest.approx(pull, rel=1e-3, abs=1e-6)
+
+
+def test_fields_that_are_true_cost_nothing(marching):
+    """A cloud that is shifted as it stands and grows alike: v the shift's speed, g the rate observed."""
+    snapshots, shifts = marching
+    state = State.initial(snapshots, ours(lambda_lineages=1, input_scaling="none"))
+    state.encode = lambda cells: snapshots.x[cells]
+    gaps = torch.tensor([2 / 3, 4 / 3], dtype=torch.float64)
+    speeds, rates = shifts / gaps[:, None], torch.tensor([1.5, 1 / 3], dtype=torch.float64).log() / gaps
+    state.velocity = lambda t, z: speeds[(t > 2 / 3).long()]
+    state.growth = lambda t, z: rates[(t > 2 / 3).long()]
+    state.__dict__["partners"] = state.partners.of(
+        [snapshots.x[snapshots.index == i] for i in range(3)], [snapshots.cells(i) for i in range(3)], growing=False
+    )
+    found = lineages.Drawn.of(state, 0, 50).losses(state)
+    assert (found["velocity"].item(), found["growth"].item()) == pytest.approx((0, 0), abs=1e-9)

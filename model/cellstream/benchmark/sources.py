@@ -21,7 +21,7 @@ ROUNDS = (
     "twins.py",
 )
 """What dynamics on a given embedding run through, as the baselines learn them."""
-TRAINING = (*ROUNDS, "shaping.py", "warm.py", "partners.py", "affinities.py")
+TRAINING = (*ROUNDS, "shaping.py", "lineages.py", "partners.py", "affinities.py")
 """What a fit of CellStream runs through. Its settings, and the cells as they were read, stand in its identity by
 themselves; the ensemble is a training of its own, after the fit."""
 BASELINES = tuple(f"baselines/{path.name}" for path in sorted((PACKAGE / "baselines").glob("*.py")))
