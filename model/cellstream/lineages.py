@@ -19,7 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cellstream import transport
-from cellstream.descent import Losses, descend
+from cellstream.descent import Losses, descend, slow_down
 from cellstream.state import LINEAGES, PLACES, State
 
 STILL = 1e-3
@@ -83,6 +83,8 @@ def drawn_for(state: State, key: int) -> Drawn | None:
 def warm_step(state: State, k: int) -> Losses:
     """Regress v and g on couplings, before the ODE is solved (ours): on L_Lin where it has a weight; else v on the
     displacements of optimal couplings in the embedding, and g on the logarithms of the mass ratios."""
+    schedule = state.config.schedule
+    slow_down(state, "warm", schedule.start_rate, k, schedule.warm_steps)
     if state.config.weights.lambda_lineages:
         drawn = Drawn.of(state, state.step, state.config.schedule.batch_size)
         return descend(state, "warm", lambda: drawn.losses(state), lambda terms: terms["velocity"] + terms["growth"])

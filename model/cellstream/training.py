@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cellstream import ensemble, objective
 from cellstream.config import Config
-from cellstream.descent import Losses, descend
+from cellstream.descent import Losses, descend, slow_down
 from cellstream.dynamics import Path, integrate
 from cellstream.errors import Diverged
 from cellstream.events import Event, Finished, Round, Stage, Step
@@ -149,11 +149,8 @@ def round_step(state: State, k: int) -> Losses:
     s = state.config.schedule
     per_round = s.autoencoder_steps + s.dynamics_steps
     in_round = k % per_round
-    if s.decay:
-        factor = 0.55 + 0.45 * math.cos(math.pi * k / (s.rounds * per_round))
-        for name, rate in (("autoencoder", s.autoencoder_rate), ("dynamics", s.dynamics_rate)):
-            for group in state.optimisers[name].param_groups:
-                group["lr"] = rate * factor
+    slow_down(state, "autoencoder", s.autoencoder_rate, k, s.rounds * per_round)
+    slow_down(state, "dynamics", s.dynamics_rate, k, s.rounds * per_round)
     batch = state.draw(state.step, s.batch_size)
     if in_round == min(s.autoencoder_steps, per_round - 1):
         follow_cells(state)
