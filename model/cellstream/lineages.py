@@ -2,7 +2,7 @@
 
 L_Lin = ⟨ m |v(t, z) − ż|² ⟩ / s² + ⟨ m (g(t, z) − γ)² ⟩ over pairs (a, b) of coupled cells (:mod:`partners`) and
 places u between them: t = t_a + u Δt, z = (1−u) z_a + u z_b, ż = (z_b − z_a) / Δt; γ Δt is the logarithm of the growth
-of a, m = exp(u Δt γ) is what it then weighs, and s² the variance of ż within an interval.
+of a, m = exp(u Δt γ) is what it then weighs, as a share of all, and s² the variance of ż within an interval.
 
 Where it is zero, v and g carry the cells of each time point exactly onto those of the next (conditional flow matching;
 Lipman et al., ICLR 2023; Tong et al., TMLR 2024; with growth, Zhang, Li & Zhou, ICLR 2025). W_2 in the embedding asks
@@ -27,7 +27,7 @@ STILL = 1e-3
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Bridges:
     """Pairs of coupled cells and places between them, for all updates of a step; interval by interval."""
 
     before: Int64[Tensor, " n"]
@@ -42,7 +42,7 @@ class Drawn:
     intervals: int
 
     @classmethod
-    def of(cls, state: State, key: int, size: int) -> Drawn:
+    def of(cls, state: State, key: int, size: int) -> Bridges:
         """``size`` pairs of each interval; the same for the same ``key`` and seed."""
         tau, mass = state.snapshots.tau, state.snapshots.mass
         generator = state.generator(key, LINEAGES)
@@ -74,10 +74,10 @@ class Drawn:
         return dict(lineages=torch.stack(list(self.losses(state).values())).sum())
 
 
-def drawn_for(state: State, key: int) -> Drawn | None:
+def bridges_for(state: State, key: int) -> Bridges | None:
     """Pairs for a step of the rounds where L_Lin has a weight: as many as for L_Btw."""
     size = max(state.config.schedule.batch_size // 2, 1)
-    return Drawn.of(state, key, size) if state.config.weights.lambda_lineages else None
+    return Bridges.of(state, key, size) if state.config.weights.lambda_lineages else None
 
 
 def warm_step(state: State, k: int) -> Losses:
@@ -86,8 +86,8 @@ def warm_step(state: State, k: int) -> Losses:
     schedule = state.config.schedule
     slow_down(state, "warm", schedule.start_rate, k, schedule.warm_steps)
     if state.config.weights.lambda_lineages:
-        drawn = Drawn.of(state, state.step, state.config.schedule.batch_size)
-        return descend(state, "warm", lambda: drawn.losses(state), lambda terms: terms["velocity"] + terms["growth"])
+        bridges = Bridges.of(state, state.step, state.config.schedule.batch_size)
+        return descend(state, "warm", lambda: bridges.losses(state), lambda terms: terms["velocity"] + terms["growth"])
     batch = state.draw(state.step, state.config.schedule.batch_size)
     with torch.no_grad():
         z = batch.encode(state.autoencoder)

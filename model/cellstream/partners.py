@@ -9,6 +9,7 @@ cells of each time point; steps then draw pairs from them, so that a step costs 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -25,6 +26,9 @@ BLUR, PRICE = 0.05, 0.3
 distance between the time points, as in Waddington-OT (Schiebinger et al., Cell 2019; there 0.05 and 1)."""
 MOST_GROWTH = 2.0
 """Largest logarithm of a cell's growth against the population's that is believed."""
+MOST_COST = 30.0
+"""In the same units; a cell farther than this from all others has next to no descendants, e^(−30 / (ε + τ)), and what
+is left of exp(−cost / ε) can still be divided by."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,17 @@ class Partners:
     ) -> tuple[Int64[Tensor, "i b"], Int64[Tensor, "i b"], Float[Tensor, "i b"]]:
         """``size`` pairs for each interval, every source as likely, of its targets in proportion to their mass; and
         the growth of the source."""
-        share = []
+        picked = self._picked(self.shares, size, generator)
+        return (*self._at(picked), torch.stack([g[k] for g, k in zip(self.growth, picked, strict=True)]))
+
+    @cached_property
+    def shares(self) -> list[Float[Tensor, " _"]]:
+        """Mass of each pair as a share of all that its source sends."""
+        shares = []
         for cells, mass in zip(self.sources, self.mass, strict=True):
             known, place = cells.unique(return_inverse=True)
-            share.append(mass / torch.zeros_like(mass[: len(known)]).index_add(0, place, mass)[place])
-        picked = self._picked(share, size, generator)
-        return (*self._at(picked), torch.stack([g[k] for g, k in zip(self.growth, picked, strict=True)]))
+            shares.append(mass / torch.zeros_like(mass[: len(known)]).index_add(0, place, mass)[place])
+        return shares
 
     def _picked(self, weights: list[Tensor], size: int, generator: torch.Generator) -> list[Tensor]:
         return [torch.multinomial(w.cpu(), size, replacement=True, generator=generator).to(w.device) for w in weights]
@@ -93,8 +102,10 @@ def descendants(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"]) -> Float[Tenso
     unit = np.median(cost)
     if not unit > 0:  # at least half the pairs lie on each other: nothing tells one cell's growth from another's
         return torch.ones_like(a[:, 0])
+    # what is taken off a column changes nothing, since as much comes to each later cell in every coupling
+    cost = np.minimum((cost - cost.min(0)) / unit, MOST_COST)
     plan = ot.unbalanced.sinkhorn_unbalanced(
-        ot.unif(len(here)), ot.unif(len(there)), cost / unit, BLUR, (PRICE, np.inf), numItermax=1000
+        ot.unif(len(here)), ot.unif(len(there)), cost, BLUR, (PRICE, np.inf), numItermax=1000
     )
     growth = plan.sum(1)
     growth = np.clip(growth / growth.mean(), np.exp(-MOST_GROWTH), np.exp(MOST_GROWTH))

@@ -23,7 +23,7 @@ from cellstream.descent import Losses, descend, slow_down
 from cellstream.dynamics import Path, integrate
 from cellstream.errors import Diverged
 from cellstream.events import Event, Finished, Round, Stage, Step
-from cellstream.lineages import Drawn, drawn_for, warm_step
+from cellstream.lineages import Bridges, bridges_for, warm_step
 from cellstream.shaping import company_of, embedding_losses, embedding_step, start_step
 from cellstream.state import Batch, State
 from cellstream.transport import Plan
@@ -160,11 +160,11 @@ def round_step(state: State, k: int) -> Losses:
 def autoencoder_step(state: State, batch: Batch) -> Losses:
     """Block (a): v and g fixed, the whole loss over the autoencoder; the dynamics' losses reach the encoder."""
     plans: list[Plan] = []
-    company, drawn = company_of(state, batch), drawn_for(state, batch.key)
+    company, bridges = company_of(state, batch), bridges_for(state, batch.key)
 
     def losses() -> Losses:
         z = batch.encode(state.autoencoder)
-        return embedding_losses(state, batch, z, company) | dynamics_losses(state, z, plans, drawn)
+        return embedding_losses(state, batch, z, company) | dynamics_losses(state, z, plans, bridges)
 
     return descend(state, "autoencoder", losses, lambda terms: objective.total(terms, state.config.weights))
 
@@ -174,20 +174,20 @@ def dynamics_step(state: State, batch: Batch) -> Losses:
     with torch.no_grad():
         z = batch.encode(state.autoencoder)
     plans: list[Plan] = []
-    drawn = drawn_for(state, batch.key)
+    bridges = bridges_for(state, batch.key)
     return descend(
         state,
         "dynamics",
-        lambda: dynamics_losses(state, z, plans, drawn),
+        lambda: dynamics_losses(state, z, plans, bridges),
         lambda terms: objective.total(terms, state.config.weights),
     )
 
 
 def dynamics_losses(
-    state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan], drawn: Drawn | None = None
+    state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan], bridges: Bridges | None = None
 ) -> Losses:
-    """Action and matching of particles that start at ``z[0]``, and L_Lin on the pairs ``drawn``. ``plans`` is filled at
-    first and then held fixed."""
+    """Action and matching of particles that start at ``z[0]``, and L_Lin on the ``bridges``. ``plans`` is filled at first
+    and then held fixed."""
     length = (
         spread(torch.cat(list(z)))
         if state.config.networks.latent_scale == "unit"
@@ -201,7 +201,7 @@ def dynamics_losses(
         mass=objective.mass_error(path, state.snapshots.mass),
         ot=objective.matching(path, z, plans) / length,
     )
-    return terms | (drawn.total(state) if drawn else {})
+    return terms | (bridges.total(state) if bridges else {})
 
 
 def follow(state: State, z0: Float[Tensor, "n d"], length: Float[Tensor, ""]) -> Path:
@@ -232,7 +232,7 @@ def judge(state: State, done: int) -> Round | None:
     batch = state.draw(-2, EVALUATION_CELLS)
     z = batch.encode(state.autoencoder)
     terms = embedding_losses(state, batch, z, company_of(state, batch)) | dynamics_losses(
-        state, z, [], drawn_for(state, batch.key)
+        state, z, [], bridges_for(state, batch.key)
     )
     loss = objective.total(terms, state.config.weights).item()
     state.round += 1

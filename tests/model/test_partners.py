@@ -91,6 +91,21 @@ def test_descendants_are_the_row_sums_of_the_semirelaxed_coupling():
     torch.testing.assert_close(descendants(a, b), rows, rtol=2e-3, atol=0)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("away", [10.0, 60.0])
+def test_a_stray_cell_changes_little_for_the_others(late, away):
+    """Of 60 standard deviations, exp(−cost / ε) is no number that could be divided by."""
+    g = torch.Generator().manual_seed(0)
+    a, b = torch.randn(600, 5, generator=g), torch.randn(700, 5, generator=g)
+    expected = descendants(a, b)
+    stray = torch.tensor([[away, 0, 0, 0, 0]])
+    found = descendants(a, torch.cat([b, stray])) if late else descendants(torch.cat([a, stray]), b)
+    assert late or found[-1] < 0.2
+    assert np.corrcoef(found[:600], expected)[0, 1] > 0.95
+    assert (found[:600] - expected).abs().median() < 0.05
+
+
 def test_cells_that_nothing_tells_apart_grow_alike():
     same = torch.zeros(10, 3)
     assert torch.equal(descendants(same, torch.ones(12, 3)), torch.ones(10))

@@ -401,7 +401,7 @@ def test_warm_start_regresses_on_the_steps_of_the_coupling(marching):
 # who becomes whom
 
 
-def pairs_by_hand(state: State, drawn: lineages.Drawn) -> tuple[float, float]:
+def pairs_by_hand(state: State, drawn: lineages.Bridges) -> tuple[float, float]:
     """L_Lin's two parts, pair by pair, for fields v = U and g = G."""
     s = state.snapshots
     z = state.autoencoder.encode(s.tau[s.index], s.x).detach().numpy()
@@ -428,7 +428,7 @@ def test_lineage_term_by_its_formula(moving_cloud):
     uneven = replace(moving_cloud, even=False)  # the networks' times are 0, 2/3, 2
     state = State.initial(uneven, ours(lambda_lineages=23))
     constant_fields(state)
-    drawn = lineages.drawn_for(state, 3)
+    drawn = lineages.bridges_for(state, 3)
     assert len(drawn.u) == 2 * (state.config.schedule.batch_size // 2)
     assert drawn.growth.std() > 0.05
     found = drawn.losses(state)
@@ -443,7 +443,7 @@ def test_both_blocks_go_down_the_lineage_term(moving_cloud, block):
     batch = state.draw(0, 20)
     net = state.autoencoder.encoder[0] if block == "autoencoder_step" else state.velocity.net[0]
     without = State.initial(moving_cloud, ours())
-    drawn = lineages.drawn_for(state, batch.key)
+    drawn = lineages.bridges_for(state, batch.key)
     pull = slope(lambda: 23 * drawn.total(state)["lineages"].item(), net.weight)
     assert "lineages" in getattr(training, block)(state, batch)
     assert "lineages" not in getattr(training, block)(without, without.draw(0, 20))
@@ -464,5 +464,5 @@ def test_fields_that_are_true_cost_nothing(marching):
     state.__dict__["partners"] = state.partners.of(
         [snapshots.x[snapshots.index == i] for i in range(3)], [snapshots.cells(i) for i in range(3)], growing=False
     )
-    found = lineages.Drawn.of(state, 0, 50).losses(state)
+    found = lineages.Bridges.of(state, 0, 50).losses(state)
     assert (found["velocity"].item(), found["growth"].item()) == pytest.approx((0, 0), abs=1e-9)
