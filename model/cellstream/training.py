@@ -186,8 +186,8 @@ def dynamics_step(state: State, batch: Batch) -> Losses:
 def dynamics_losses(
     state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan], bridges: Bridges | None = None
 ) -> Losses:
-    """Action and matching of particles that start at ``z[0]``, and L_Lin on the ``bridges``. ``plans`` is filled at first
-    and then held fixed."""
+    """Action and matching of particles that start at ``z[0]``, and L_Lin on the ``bridges``. ``plans`` is filled at
+    first and then held fixed."""
     length = (
         spread(torch.cat(list(z)))
         if state.config.networks.latent_scale == "unit"

@@ -585,12 +585,22 @@ def test_tigon_takes_as_many_components_as_its_name_says():
     np.testing.assert_allclose(np.abs(z), np.abs(expected), atol=1e-4)
 
 
-@pytest.mark.parametrize("table", [fits.LAMBDAS, fits.ALPHAS])
-def test_settings_are_what_their_labels_say(table):
+def test_growth_is_somewhat_cheaper_and_dearer_than_in_each_preset(cells):
+    jobs = fits.priced(fits.Options(data=(str(cells),)), 1)
+    assert [job.setting for job in jobs] == ["α = 0.08", "α = 0.1", "α = 0.12", "α = 0.8", "α = 1", "α = 1.2"]
+    for job in jobs:
+        changed = job.identity["config"]["weights"]
+        assert changed["alpha"] == float(job.setting.removeprefix("α = "))
+        assert (
+            changed | dict(alpha=1.0) == preset(job.method.removeprefix("CellStream "), alpha=1.0).to_dict()["weights"]
+        )
+
+
+def test_settings_are_what_their_labels_say():
     symbols = dict(λ_AE="lambda_ae", λ_Match="lambda_match", λ_WFR="lambda_wfr", λ_OT="lambda_ot", λ_Mass="lambda_mass")
-    for label, changes in table.items():
+    for label, changes in fits.LAMBDAS.items():
         symbol, _, number = label.partition(" = ")
-        expected = {(symbols | {"α": "alpha"})[symbol]: float(number)} if number else {}
+        expected = {symbols[symbol]: float(number)} if number else {}
         assert changes == expected
         parts = methods.ours("best", **changes).identity["config"].values()
         assert all(any(part.get(key) == value for part in parts) for key, value in expected.items())
