@@ -23,6 +23,7 @@ TERMS = {
     "ae": "reconstruction, L_AE",
     "neighbours": "neighbours, L_Nbr",
     "between": "between time points, L_Btw",
+    "lineages": "who becomes whom, L_Lin",
     "steps": "even steps, L_Step",
     "separation": "time points apart, L_Sep",
     "wfr": "action, L_WFR",

@@ -19,7 +19,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from cellstream import cli, evaluation, metrics
-from cellstream.benchmark import NAMES, cases, fits, holdout, measures, methods, paper, report, sources
+from cellstream.benchmark import NAMES, cases, fates, fits, holdout, measures, methods, paper, report, sources
 from cellstream.benchmark.cases import Case
 from cellstream.benchmark.methods import Entry
 from cellstream.benchmark.plans import TABLES
@@ -393,7 +393,7 @@ def test_every_table_can_be_made(command, name, tmp_path):
     asked = chosen.get(name, ("CellStream paper",))
     wide = tmp_path / "wide.h5ad"
     populations(n_cells=40, n_genes=11).write_h5ad(wide)
-    source = dict(table2=dict(data=None), holdout=dict(data=wide)).get(name, {})
+    source = dict(table2=dict(data=None), fates=dict(data=None), holdout=dict(data=wide)).get(name, {})
     code, _, wrong = command(name, "--methods", ",".join(asked), **source)
     assert code == 0, wrong
     assert (tmp_path / "out" / f"{name}-quick.png").read_bytes().startswith(b"\x89PNG")
@@ -405,6 +405,9 @@ def test_every_table_can_be_made(command, name, tmp_path):
         assert [row["setting"] for row in shown[::2]] == [f"σ = {s:g}" for s in paper.SIGMAS]
         assert [row["paper's VA"] for row in shown[::2]] == ["0.740", "0.735", "0.726", "0.717", "0.741"]
         assert all(0 < float(row["VA ↑"]) <= 1 for row in shown[::2])
+    if name == "fates":
+        assert [row["method"] for row in shown] == [*asked, *fits.COUPLINGS]
+        assert all(0 < float(row["fate, day 5 ↑"]) <= 1 for row in shown)
     if name == "table5":
         assert len(shown) == 9
         assert len({row["setting"] for row in shown}) == 9
@@ -730,6 +733,45 @@ def steady(case: Case, step: tuple[float, float], growth: float) -> CellStream:
     return state.result()
 
 
+def parting() -> Case:
+    """Two islands that never meet: of as many cells at first and in the middle, and 80 and 20 at the end."""
+    rng = np.random.default_rng(0)
+    sizes = [(40, 40), (40, 40), (80, 20)]
+    parts = [
+        np.concatenate([cloud(rng, up, 8 * i, 10), cloud(rng, down, 8 * i, -10)]) for i, (up, down) in enumerate(sizes)
+    ]
+    up = np.concatenate([np.arange(sum(pair)) < pair[0] for pair in sizes])
+    even = np.arange(len(up)) < 80
+    return replace(three(*parts), fate=np.where(up, "up", "down"), growth=np.where(even, 0.1, np.where(up, 0.5, -0.5)))
+
+
+def test_fates_and_growth_of_a_model_are_held_against_the_true_ones():
+    case = parting()
+    stream = steady(case, (8.0, 0.0), 0.0)
+    found = fates.measured(stream, case)
+    assert (found["fate 0"], found["fate 1"]) == (1, 1)
+    assert found["growth 0"] is found["growth 1"] is None  # true rates, and the model's, are the same for all
+    with torch.no_grad():
+        stream.growth_net.net[0].weight[0, -1] = 0.1  # the higher a cell, the faster it grows
+    found = fates.measured(stream, case)
+    true, rate = (part[80:160] for part in (case.growth, case.snapshots.x.numpy()[:, 1]))
+    assert found["growth 0"] is None
+    assert found["growth 1"] == pytest.approx(np.corrcoef(true, rate)[0, 1], abs=1e-6)
+    assert found["growth 1"] > 0.95
+    lost = fates.measured(steady(case, (8.0, 20.0), 0.0), case)
+    assert lost["fate 1"] == 0.5  # the lower island rises to where the upper one was
+
+
+def test_couplings_keep_fates_where_cells_may_grow():
+    """Of the lower island's 40 cells the balanced coupling sends 16 to its own 20 of 100 cells, and 24 across."""
+    balanced, growing = (fates.yardsticks(parting(), grow) for grow in (False, True))
+    assert balanced["fate 1"] == pytest.approx((40 + 16) / 80)
+    assert balanced["growth 1"] is None
+    assert growing["fate 1"] > 0.95
+    assert growing["growth 1"] > 0.85
+    assert growing["growth 0"] is None
+
+
 def test_predictions_of_a_steady_flow_are_its_flow():
     """After a quarter of the interval, cells went a quarter of the step, and have three quarters of it before them."""
     rng = np.random.default_rng(0)
@@ -832,6 +874,7 @@ def test_mistakes_are_one_sentence(command, cells, tmp_path):
         ("There is no column 'fate' in obs", ("table1", "--labels", "fate"), {}),
         ("Expected at least one seed, but got 0.", ("table1", "--seeds", "0"), {}),
         ("Expected no --data for table2", ("table2",), {}),
+        ("Expected no --data for fates", ("fates",), {}),
         ("'cells' comes twice", ("table1", "--data", cells), {}),
         ("at least three time points to leave one out, but 'two' has two", ("holdout",), dict(data=two)),
         ("is a file", ("table1",), dict(out=file)),

@@ -7,4 +7,4 @@ measures   a result -> numbers                                report, figure   .
 plans      their layout; paper, its own numbers
 """
 
-NAMES = ("table1", "table2", "table3", "table4", "table5", "dimensions", "holdout")
+NAMES = ("table1", "table2", "fates", "table3", "table4", "table5", "dimensions", "holdout")

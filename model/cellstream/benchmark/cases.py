@@ -32,6 +32,10 @@ class Case:
     """Label of the time point from which lineages are followed."""
     velocity: np.ndarray | None = None
     """True velocity of each cell in the features, (n, p)."""
+    fate: np.ndarray | None = None
+    """True fate of each cell, a word; every cell has one."""
+    growth: np.ndarray | None = None
+    """True growth rate of each cell, per unit of time."""
     dataset: str = ""
     """The named data set that this is, as the paper uses it; empty for anything else."""
 
@@ -44,8 +48,11 @@ class Case:
             said.update(np.ascontiguousarray(part.cpu().numpy()).tobytes())
         if self.lineages is not None:
             said.update("\0".join(map(str, self.lineages)).encode())
-        if self.velocity is not None:
-            said.update(np.ascontiguousarray(self.velocity).tobytes())
+        if self.fate is not None:
+            said.update("\0".join(map(str, self.fate)).encode())
+        for known in (self.velocity, self.growth):
+            if known is not None:
+                said.update(np.ascontiguousarray(known).tobytes())
         return said.hexdigest()[:16]
 
     def few(self, n: int = FEW) -> Case:
@@ -70,11 +77,11 @@ class Case:
         """With these cells only, and changes to their time points made at once: snapshots are checked when made."""
         s, at = self.snapshots, torch.from_numpy(cells)
         changes = dict(index=s.index[at]) | changes
+        known = {key: getattr(self, key) for key in ("lineages", "velocity", "fate", "growth")}
         return replace(
             self,
             snapshots=replace(s, x=s.x[at], rows=None, fingerprint="", report=(), **changes),
-            lineages=None if self.lineages is None else self.lineages[cells],
-            velocity=None if self.velocity is None else self.velocity[cells],
+            **{key: None if values is None else values[cells] for key, values in known.items()},
         )
 
 
@@ -108,6 +115,13 @@ def populations(sigma: float, seed: int) -> Case:
     """The paper's simulated populations with their true velocity (:func:`cellstream.simulate.populations`)."""
     adata = simulate.populations(sigma_main=sigma, seed=seed)
     return Case("populations", from_anndata(adata, "time"), velocity=adata.layers["velocity_true"])
+
+
+def branching(seed: int) -> Case:
+    """Simulated blood with its true fates and growth rates (:func:`cellstream.simulate.branching`), at real times."""
+    adata = simulate.branching(seed=seed)
+    fate, growth = (adata.obs[key].to_numpy() for key in ("fate_true", "growth_true"))
+    return Case("branching", from_anndata(adata, "day", real_times=True), fate=fate.astype(object), growth=growth)
 
 
 def distinct(cases: list[Case]) -> list[Case]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cellstream.benchmark import cases, holdout, measures, methods, paper
+from cellstream.benchmark import cases, fates, holdout, measures, methods, paper
 from cellstream.benchmark.cases import Case
 from cellstream.benchmark.measures import Measure
 from cellstream.benchmark.methods import Entry
@@ -88,6 +88,34 @@ def simulated(options: Options, seeds: int) -> list[Job]:
                 more = dict(setting=f"σ = {sigma:g}", value=sigma, paper=told)
                 jobs.append(fit_job("table2", case, entry, seed, measures.alignment, **more))
     return jobs
+
+
+def parting(options: Options, seeds: int) -> list[Job]:
+    """Known fates and growth rates of lineages that part; the data of each seed are simulated with it."""
+    if options.data:
+        raise UserError("Expected no --data for fates, which simulates its own: leave it out.")
+    every = (*PRESETS, "TIGON + PCA", "TIGON + UMAP")
+    entries = [entry_of(name, options.quick) for name in methods.chosen(every, options.methods)]
+    jobs = []
+    for seed in range(seeds):
+        case = cases.branching(seed)
+        case = case.few() if options.quick else case
+        jobs += [fit_job("fates", case, entry, seed, fates.measured) for entry in entries]
+        jobs += [couplings_job(case, name, grow, seed) for name, grow in COUPLINGS.items()]
+    return jobs
+
+
+COUPLINGS = {"balanced couplings of the input": False, "unbalanced couplings of the input": True}
+
+
+def couplings_job(case: Case, name: str, grow: bool, seed: int) -> Job:
+    """What couplings of the input say of fates and growth, without a model."""
+
+    def score(_: CellStream | None) -> dict[str, Any]:
+        return fates.yardsticks(case, grow)
+
+    identity = dict(data=case.digest, grow=grow)
+    return Job("fates", case.name, name, seed, identity, f"couplings {measures.VERSION}", score)
 
 
 def varied(table: str, settings: Mapping[str, Mapping[str, Any]], options: Options, seeds: int) -> list[Job]:
