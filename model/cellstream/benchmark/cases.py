@@ -77,11 +77,13 @@ class Case:
         """With these cells only, and changes to their time points made at once: snapshots are checked when made."""
         s, at = self.snapshots, torch.from_numpy(cells)
         changes = dict(index=s.index[at]) | changes
-        known = {key: getattr(self, key) for key in ("lineages", "velocity", "fate", "growth")}
+        known: dict[str, np.ndarray | None] = {
+            key: getattr(self, key) for key in ("lineages", "velocity", "fate", "growth")
+        }
         return replace(
             self,
             snapshots=replace(s, x=s.x[at], rows=None, fingerprint="", report=(), **changes),
-            **{key: None if values is None else values[cells] for key, values in known.items()},
+            **{key: None if values is None else values[cells] for key, values in known.items()},  # type: ignore[arg-type]
         )
 
 

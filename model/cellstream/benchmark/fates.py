@@ -35,7 +35,7 @@ def measured(stream: CellStream, case: Case) -> dict[str, Any]:
     kept = evaluation.fidelity(stream, s, case.fate)
     x, index, times = s.x.cpu().numpy(), s.index.cpu().numpy(), s.times.cpu().numpy()
     latent = stream.encode(x, times[index])
-    found = {f"fate {label}": share["kept"] for label, share in kept.items()}
+    found: dict[str, Any] = {f"fate {label}": share["kept"] for label, share in kept.items()}
     for i, label in enumerate(s.labels[:-1]):
         here = index == i
         found[f"growth {label}"] = _correlation(stream.growth(latent[here], times[i]), case, i)
@@ -53,7 +53,7 @@ def yardsticks(case: Case, grow: bool) -> dict[str, Any]:
     names, codes = np.unique(case.fate.astype(str), return_inverse=True)
     cells = [s.cells(i).cpu().numpy() for i in range(len(x))]
     ends = np.eye(len(names))[codes[cells[-1]]]
-    found = {}
+    found: dict[str, Any] = {}
     for i in reversed(range(len(x) - 1)):
         a, b = (part.cpu().numpy().astype(np.float64) for part in x[i : i + 2])
         plan = ot.emd(weights[i], ot.unif(len(b)), ot.dist(a - a.mean(0), b - b.mean(0)), numItermax=1_000_000)
