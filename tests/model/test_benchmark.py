@@ -599,6 +599,17 @@ def test_growth_is_somewhat_cheaper_and_dearer_than_in_each_preset(cells):
         )
 
 
+@pytest.mark.parametrize("name", ["best", "paper"])
+def test_committed_results_are_of_the_present_settings(name):
+    """A preset that changes leaves the tables of the README behind: they are to be made anew."""
+    folder = Path(__file__).parents[2] / "assets" / "benchmarks" / "runs"
+    records = [record for path in folder.glob("*.json") if (record := Record.read(path))]
+    own = [r for r in records if r.method == f"CellStream {name}" and r.table in ("table1", "table2", "fates")]
+    assert {(r.table, r.data) for r in own} >= {("table1", "emt"), ("table1", "ipsc"), ("table2", "populations")}
+    for record in own:
+        assert record.identity["config"] == preset(name).to_dict()
+
+
 def test_settings_are_what_their_labels_say():
     symbols = dict(λ_AE="lambda_ae", λ_Match="lambda_match", λ_WFR="lambda_wfr", λ_OT="lambda_ot", λ_Mass="lambda_mass")
     for label, changes in fits.LAMBDAS.items():
