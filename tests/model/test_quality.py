@@ -100,16 +100,15 @@ def test_lineages_part_in_the_picture(data_dir: Path):
     assert cross_val_score(KNeighborsClassifier(15), z[known], labels[known], cv=5).mean() >= 0.97
 
 
-@pytest.mark.parametrize(("name", "growth"), [("quick", -0.5), ("best", 0.4)])
+@pytest.mark.parametrize("name", ["quick", "best"])
 @pytest.mark.timeout(1800)
-def test_lineages_that_have_parted_keep_their_cells(name, growth):
+def test_lineages_that_have_parted_keep_their_cells(name):
     """Simulated blood from day 5 on, three lineages that grow at different rates: more cells end in their own than a
-    coupling that lets none grow can say (0.82), and growth follows the true one. Without L_Lin: 0.73, and -0.74; growth
-    is learned by ``best`` (three seeds: 0.69 to 0.94) and not by ``quick``."""
+    coupling that lets none grow can say (0.82), and growth follows the true one. Without L_Lin: 0.73, and -0.74."""
     case = cases.branching(0)
     found = fates.measured(fitted(case.snapshots, name), case)
     assert found["fate day 5"] > fates.yardsticks(case, grow=False)["fate day 5"] + 0.03
-    assert found["growth day 5"] > growth
+    assert found["growth day 5"] > 0.4
 
 
 @pytest.mark.timeout(1800)
