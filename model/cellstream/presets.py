@@ -71,7 +71,7 @@ _OURS: dict[str, Any] = dict(
     steps_per_interval=2,
 )
 
-_QUICK = {**_OURS, "start_steps": 150, "warm_steps": 200, "rounds": 8}
+_QUICK = {**_OURS, "rounds": 8}
 
 PRESETS = {
     preset.name: preset
