@@ -179,7 +179,8 @@ class Weights:
     lambda_lineages: float = setting(
         0.0,
         "Keep who becomes whom: velocity and growth near what an unbalanced coupling of the cells in the input says of "
-        "them, so that lineages that have parted grow and die instead of mixing again (ours, 0 in the paper).",
+        "them, so that lineages that have parted grow and die instead of mixing again; λ_Btw and λ_Step then go by "
+        "this coupling too (ours, 0 in the paper).",
         label="Keep lineages",
         symbol="λ_Lin",
         bounds=(0, None),

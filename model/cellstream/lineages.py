@@ -1,16 +1,20 @@
 """Who becomes whom, in velocity and growth: L_Lin, and the warm start before the ODE is solved (ours).
 
-L_Lin = ⟨ m |v(t, z) − ż|² ⟩ / s² + ⟨ m (g(t, z) − γ)² ⟩ over pairs (a, b) of coupled cells (:mod:`partners`) and
-places u between them: t = t_a + u Δt, z = (1−u) z_a + u z_b, ż = (z_b − z_a) / Δt; γ Δt is the logarithm of the growth
-of a, m = exp(u Δt γ) is what it then weighs, as a share of all, and s² the variance of ż within an interval.
+L_Lin = ⟨ m |v(t, z) Δt − Δz|² ⟩ / s² + ⟨ m (g(t, z) − γ)² Δt² ⟩ over pairs (a, b) of coupled cells (:mod:`partners`)
+and places u between them: t = t_a + u Δt, z = (1−u) z_a + u z_b, Δz = z_b − z_a. r is the number of descendants of a
+against the mean of its time point, γ Δt = log(r M_b / M_a) with the sizes M of the population, m = r^u as a share of
+all, and s² the variance of Δz within an interval, which is learned through. Changes over an interval and not rates are
+compared, or the shortest interval would have the whole say.
 
-Where it is zero, v and g carry the cells of each time point exactly onto those of the next (conditional flow matching;
-Lipman et al., ICLR 2023; Tong et al., TMLR 2024; with growth, Zhang, Li & Zhou, ICLR 2025). W_2 in the embedding asks
-only that the populations agree; this term, that cells become what they become in the input.
+Its minimiser, v Δt = ⟨m Δz⟩ / ⟨m⟩ and g Δt = ⟨m γ Δt⟩ / ⟨m⟩ at each (t, z), carries the cells of each time point onto
+those of the next (conditional flow matching; Lipman et al., ICLR 2023; Tong et al., TMLR 2024; with growth, Zhang,
+Li & Zhou, ICLR 2025). W_2 in the embedding asks only that the populations agree; this term, that cells become what they
+become in the input.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -22,8 +26,10 @@ from cellstream import transport
 from cellstream.descent import Losses, descend, slow_down
 from cellstream.state import LINEAGES, PLACES, State
 
+Ends = tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]
+
 STILL = 1e-3
-"""Least s², as a share of ⟨|ż|²⟩: where all cells move alike nothing would be left to divide by."""
+"""Least s², as a share of ⟨|Δz|²⟩: where all cells move alike nothing would be left to divide by."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +41,11 @@ class Bridges:
     u: Float[Tensor, " n"]
     t: Float[Tensor, " n"]
     gap: Float[Tensor, " n"]
-    growth: Float[Tensor, " n"]
-    """Logarithm of the growth of ``before`` against the mean of its time point."""
+    """Δt."""
+    log_growth: Float[Tensor, " n"]
+    """log r."""
     rate: Float[Tensor, " n"]
-    """γ."""
+    """γ, growth rate of ``before``, that of the whole population included."""
     intervals: int
 
     @classmethod
@@ -46,48 +53,64 @@ class Bridges:
         """``size`` pairs of each interval; the same for the same ``key`` and seed."""
         tau, mass = state.snapshots.tau, state.snapshots.mass
         generator = state.generator(key, LINEAGES)
-        before, after, growth = state.partners.draw_sources(size, generator)
+        before, after, log_growth = state.partners.draw_sources(size, generator)
         u = torch.rand(before.shape, generator=generator).to(state.snapshots.x)
         gap = tau.diff()[:, None].expand_as(u)
-        rate = (growth + (mass[1:] / mass[:-1]).log()[:, None]) / gap
+        rate = (log_growth + (mass[1:] / mass[:-1]).log()[:, None]) / gap
         t = tau[:-1, None] + u * gap
-        parts = dict(before=before, after=after, u=u, t=t, gap=gap, growth=growth, rate=rate)
+        parts = dict(before=before, after=after, u=u, t=t, gap=gap, log_growth=log_growth, rate=rate)
         return cls(**{name: part.flatten() for name, part in parts.items()}, intervals=len(before))
 
-    def losses(self, state: State) -> Losses:
-        """The two parts of L_Lin: ``velocity`` and ``growth``."""
+    def ends(self, state: State) -> Ends:
+        """The pairs, encoded."""
         before, after = state.encode(torch.cat([self.before, self.after])).chunk(2)
-        z = torch.lerp(before, after, self.u[:, None])
-        speed = (after - before) / self.gap[:, None]
-        by_interval = speed.unflatten(0, (self.intervals, -1))
-        variance = (by_interval - by_interval.mean(1, keepdim=True)).square().sum(2).mean()
-        weight = (self.u * self.growth).exp()
-        weight = weight / weight.mean()
-        strays = weight * (state.velocity(self.t, z) - speed).square().sum(1)
-        return dict(
-            velocity=strays.mean() / (variance + STILL * speed.square().sum(1).mean()),
-            growth=(weight * (state.growth(self.t, z) - self.rate).square()).mean(),
-        )
+        return before, after
 
-    def total(self, state: State) -> Losses:
-        """L_Lin under its name; nothing where it has no weight."""
-        return dict(lineages=torch.stack(list(self.losses(state).values())).sum())
+    def losses(self, state: State, ends: Ends) -> Losses:
+        """The two parts of L_Lin: ``velocity``, and ``growth`` where there is any."""
+        before, after = ends
+        z = torch.lerp(before, after, self.u[:, None])
+        way = after - before
+        by_interval = way.unflatten(0, (self.intervals, -1))
+        variance = (by_interval - by_interval.mean(1, keepdim=True)).square().sum(2).mean()
+        weight = (self.u * self.log_growth).exp()
+        weight = weight / weight.mean()
+        strays = (state.velocity(self.t, z) * self.gap[:, None] - way).square().sum(1)
+        parts = dict(velocity=(weight * strays).mean() / (variance + STILL * way.square().sum(1).mean()))
+        if state.config.networks.growth:
+            misses = (state.growth(self.t, z) - self.rate) * self.gap
+            parts["growth"] = (weight * misses.square()).mean()
+        return parts
+
+    def total(self, state: State, ends: Ends) -> Losses:
+        """L_Lin under its name."""
+        return dict(lineages=torch.stack(list(self.losses(state, ends).values())).sum())
 
 
 def bridges_for(state: State, key: int) -> Bridges | None:
-    """Pairs for a step of the rounds where L_Lin has a weight: as many as for L_Btw."""
-    size = max(state.config.schedule.batch_size // 2, 1)
-    return Bridges.of(state, key, size) if state.config.weights.lambda_lineages else None
+    """Bridges for a step of the rounds where L_Lin has a weight: as many as there are pairs for L_Btw."""
+    return Bridges.of(state, key, state.pairs) if state.config.weights.lambda_lineages else None
 
 
 def warm_step(state: State, k: int) -> Losses:
-    """Regress v and g on couplings, before the ODE is solved (ours): on L_Lin where it has a weight; else v on the
-    displacements of optimal couplings in the embedding, and g on the logarithms of the mass ratios."""
+    """Regress v and g on couplings, before the ODE is solved (ours): on L_Lin where it has a weight, else on couplings
+    in the embedding."""
     schedule = state.config.schedule
     slow_down(state, "warm", schedule.start_rate, k, schedule.warm_steps)
-    if state.config.weights.lambda_lineages:
-        bridges = Bridges.of(state, state.step, state.config.schedule.batch_size)
-        return descend(state, "warm", lambda: bridges.losses(state), lambda terms: terms["velocity"] + terms["growth"])
+    if not state.config.weights.lambda_lineages:
+        return descend(state, "warm", _steps_in_embedding(state), _unweighed)
+    bridges = Bridges.of(state, state.step, schedule.batch_size)
+    with torch.no_grad():
+        ends = bridges.ends(state)
+    return descend(state, "warm", lambda: bridges.losses(state, ends), _unweighed)
+
+
+def _unweighed(terms: Losses) -> Tensor:
+    return torch.stack(list(terms.values())).sum()
+
+
+def _steps_in_embedding(state: State) -> Callable[[], Losses]:
+    """v to be the displacements of optimal couplings in the embedding, and g the logarithms of the mass ratios."""
     batch = state.draw(state.step, state.config.schedule.batch_size)
     with torch.no_grad():
         z = batch.encode(state.autoencoder)
@@ -111,4 +134,4 @@ def warm_step(state: State, k: int) -> Losses:
             growth=torch.nn.functional.mse_loss(state.growth(t, at), rate),
         )
 
-    return descend(state, "warm", losses, lambda terms: terms["velocity"] + terms["growth"])
+    return losses

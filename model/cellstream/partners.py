@@ -25,10 +25,12 @@ BLUR, PRICE = 0.05, 0.3
 """Entropy, and price of growth (Kullback–Leibler), of the couplings that tell growth, in units of the median squared
 distance between the time points, as in Waddington-OT (Schiebinger et al., Cell 2019; there 0.05 and 1)."""
 MOST_GROWTH = 2.0
-"""Largest logarithm of a cell's growth against the population's that is believed."""
+"""Largest logarithm of a cell's growth that is believed, before growth is divided by its mean."""
+SHIFTS = 10
+"""Times that the move of all cells is found anew."""
 MOST_COST = 30.0
-"""In the same units; a cell farther than this from all others has next to no descendants, e^(−30 / (ε + τ)), and what
-is left of exp(−cost / ε) can still be divided by."""
+"""In units of the median squared distance; a cell farther than this from all others has next to no descendants,
+e^(−30 / (ε + τ)), and what is left of exp(−cost / ε) can still be divided by."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,13 @@ class Partners:
     """Positions in the snapshots."""
     targets: list[Int64[Tensor, " _"]]
     mass: list[Float[Tensor, " _"]]
-    growth: list[Float[Tensor, " _"]]
+    log_growth: list[Float[Tensor, " _"]]
     """Logarithm of how many descendants the source has against the mean of its time point; of each pair."""
 
     @classmethod
     def of(cls, x: list[Float[Tensor, "_ p"]], cells: list[Int64[Tensor, " _"]], growing: bool) -> Partners:
         """Couple the features ``x`` of ``cells``, given per time point; without growth where it is not ``growing``."""
-        sources, targets, mass, growth = [], [], [], []
+        sources, targets, mass, log_growth = [], [], [], []
         for i, (a, b) in enumerate(pairwise(x)):
             weight = descendants(a, b) if growing else torch.ones_like(a[:, 0])
             plan = transport.solve(weight, a, torch.ones_like(b[:, 0]), b)
@@ -54,8 +56,8 @@ class Partners:
             sources.append(cells[i][here])
             targets.append(cells[i + 1][there])
             mass.append(plan.coupling[here, there])
-            growth.append(weight.log()[here])
-        return cls(sources, targets, mass, growth)
+            log_growth.append(weight.log()[here])
+        return cls(sources, targets, mass, log_growth)
 
     def draw(self, size: int, generator: torch.Generator) -> tuple[Int64[Tensor, "i b"], Int64[Tensor, "i b"]]:
         """``size`` pairs for each interval, in proportion to their mass."""
@@ -65,9 +67,9 @@ class Partners:
         self, size: int, generator: torch.Generator
     ) -> tuple[Int64[Tensor, "i b"], Int64[Tensor, "i b"], Float[Tensor, "i b"]]:
         """``size`` pairs for each interval, every source as likely, of its targets in proportion to their mass; and
-        the growth of the source."""
+        the logarithm of the growth of the source."""
         picked = self._picked(self.shares, size, generator)
-        return (*self._at(picked), torch.stack([g[k] for g, k in zip(self.growth, picked, strict=True)]))
+        return (*self._at(picked), torch.stack([g[k] for g, k in zip(self.log_growth, picked, strict=True)]))
 
     @cached_property
     def shares(self) -> list[Float[Tensor, " _"]]:
@@ -93,20 +95,27 @@ def descendants(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"]) -> Float[Tenso
     """How many descendants each cell of ``a`` has among those of ``b``, against the mean of all, which is one.
 
     Row sums of the entropic coupling P that minimises ⟨P, C⟩ + ε KL(P ‖ 1/nm) + τ KL(P1 ‖ 1/n) under Pᵀ1 = 1/m: every
-    later cell comes from somewhere, an earlier one may multiply or die. C is the squared distance of the clouds, each
-    about its own mean, so that the movement of all costs nothing. Source: Chizat et al., Math. Comp. 2018 (algorithm);
-    Schiebinger et al., Cell 2019 (growth from row sums).
+    later cell comes from somewhere, an earlier one may multiply or die. C is the squared distance after the move of all
+    cells alike that makes it least, so that this move costs nothing: that of the mean of those that have descendants.
+    (Between the plain means, a lineage that grows would count as a move of all.) Where most of a population is replaced
+    by a lineage that was rare, the move from the one to the other is cheaper than growth, and is taken for one.
+
+    Source: Chizat et al., Math. Comp. 2018 (algorithm); Schiebinger et al., Cell 2019 (growth from row sums).
     """
-    here, there = ((part - part.mean(0)).cpu().double().numpy() for part in (a, b))
-    cost = ot.dist(here, there)
-    unit = np.median(cost)
-    if not unit > 0:  # at least half the pairs lie on each other: nothing tells one cell's growth from another's
-        return torch.ones_like(a[:, 0])
-    # what is taken off a column changes nothing, since as much comes to each later cell in every coupling
-    cost = np.minimum((cost - cost.min(0)) / unit, MOST_COST)
-    plan = ot.unbalanced.sinkhorn_unbalanced(
-        ot.unif(len(here)), ot.unif(len(there)), cost, BLUR, (PRICE, np.inf), numItermax=1000
-    )
-    growth = plan.sum(1)
-    growth = np.clip(growth / growth.mean(), np.exp(-MOST_GROWTH), np.exp(MOST_GROWTH))
-    return torch.as_tensor(growth / growth.mean()).to(a)
+    here, there = (part.cpu().double().numpy() for part in (a, b))
+    there = there - there.mean(0)
+    masses = ot.unif(len(here)), ot.unif(len(there))
+    ratio, unit, start = np.ones(len(here)), 0.0, None
+    for _ in range(SHIFTS):
+        cost = ot.dist(here - np.average(here, axis=0, weights=ratio), there)
+        unit = unit or np.median(cost)
+        if unit == 0:  # at least half the pairs lie on each other: nothing tells one cell's growth from another's
+            return torch.ones_like(a[:, 0])
+        # what is taken off a column changes nothing, since as much comes to each later cell in every coupling
+        cost = np.minimum((cost - cost.min(0)) / unit, MOST_COST)
+        plan, log = ot.unbalanced.sinkhorn_unbalanced(
+            *masses, cost, BLUR, (PRICE, np.inf), numItermax=1000, warmstart=start, log=True
+        )
+        start, ratio = (log["logu"], log["logv"]), plan.sum(1) * len(here)
+    ratio = np.clip(ratio, np.exp(-MOST_GROWTH), np.exp(MOST_GROWTH))
+    return torch.as_tensor(ratio / ratio.mean()).to(a)

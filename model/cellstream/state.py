@@ -150,9 +150,14 @@ class State:
         return Batch(key, cells, [tau[i].expand(len(c)) for i, c in enumerate(cells)], [s.x[c] for c in cells])
 
     def draw_pairs(self, key: int) -> tuple[Int64[Tensor, "i b"], Int64[Tensor, "i b"]]:
-        """Positions of coupled cells of neighbouring time points, half as many pairs for each interval as a batch has
-        cells of a time point: they are two cells each. The same for the same ``key`` and seed."""
-        return self.partners.draw(max(self.config.schedule.batch_size // 2, 1), self.generator(key, PAIRS))
+        """Positions of coupled cells of neighbouring time points, :attr:`pairs` for each interval; the same for the
+        same ``key`` and seed."""
+        return self.partners.draw(self.pairs, self.generator(key, PAIRS))
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of cells drawn for an interval: half as many as a batch has cells of a time point, being two each."""
+        return self.config.schedule.batch_size // 2
 
     @cached_property
     def seen(self) -> list[Int64[Tensor, " _"]]:

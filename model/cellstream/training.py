@@ -23,7 +23,7 @@ from cellstream.descent import Losses, descend, slow_down
 from cellstream.dynamics import Path, integrate
 from cellstream.errors import Diverged
 from cellstream.events import Event, Finished, Round, Stage, Step
-from cellstream.lineages import Bridges, bridges_for, warm_step
+from cellstream.lineages import bridges_for, warm_step
 from cellstream.shaping import company_of, embedding_losses, embedding_step, start_step
 from cellstream.state import Batch, State
 from cellstream.transport import Plan
@@ -164,30 +164,29 @@ def autoencoder_step(state: State, batch: Batch) -> Losses:
 
     def losses() -> Losses:
         z = batch.encode(state.autoencoder)
-        return embedding_losses(state, batch, z, company) | dynamics_losses(state, z, plans, bridges)
+        lineages = bridges.total(state, bridges.ends(state)) if bridges else {}
+        return embedding_losses(state, batch, z, company) | dynamics_losses(state, z, plans) | lineages
 
     return descend(state, "autoencoder", losses, lambda terms: objective.total(terms, state.config.weights))
 
 
 def dynamics_step(state: State, batch: Batch) -> Losses:
     """Block (b): autoencoder fixed, λ_WFR L_WFR + λ_Match L_Match (+ λ_Lin L_Lin) over v and g."""
-    with torch.no_grad():
-        z = batch.encode(state.autoencoder)
     plans: list[Plan] = []
     bridges = bridges_for(state, batch.key)
-    return descend(
-        state,
-        "dynamics",
-        lambda: dynamics_losses(state, z, plans, bridges),
-        lambda terms: objective.total(terms, state.config.weights),
-    )
+    with torch.no_grad():
+        z = batch.encode(state.autoencoder)
+        ends = bridges.ends(state) if bridges else None
+
+    def losses() -> Losses:
+        lineages = bridges.total(state, ends) if bridges and ends else {}
+        return dynamics_losses(state, z, plans) | lineages
+
+    return descend(state, "dynamics", losses, lambda terms: objective.total(terms, state.config.weights))
 
 
-def dynamics_losses(
-    state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan], bridges: Bridges | None = None
-) -> Losses:
-    """Action and matching of particles that start at ``z[0]``, and L_Lin on the ``bridges``. ``plans`` is filled at
-    first and then held fixed."""
+def dynamics_losses(state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan]) -> Losses:
+    """Action and matching of particles that start at ``z[0]``. ``plans`` is filled at first and then held fixed."""
     length = (
         spread(torch.cat(list(z)))
         if state.config.networks.latent_scale == "unit"
@@ -196,12 +195,11 @@ def dynamics_losses(
     path = follow(state, z[0], length)
     if not plans:
         plans += objective.couplings(path, z)
-    terms = dict(
+    return dict(
         wfr=objective.action(path),
         mass=objective.mass_error(path, state.snapshots.mass),
         ot=objective.matching(path, z, plans) / length,
     )
-    return terms | (bridges.total(state) if bridges else {})
 
 
 def follow(state: State, z0: Float[Tensor, "n d"], length: Float[Tensor, ""]) -> Path:
@@ -231,9 +229,9 @@ def judge(state: State, done: int) -> Round | None:
         return None
     batch = state.draw(-2, EVALUATION_CELLS)
     z = batch.encode(state.autoencoder)
-    terms = embedding_losses(state, batch, z, company_of(state, batch)) | dynamics_losses(
-        state, z, [], bridges_for(state, batch.key)
-    )
+    terms = embedding_losses(state, batch, z, company_of(state, batch)) | dynamics_losses(state, z, [])
+    if bridges := bridges_for(state, batch.key):
+        terms |= bridges.total(state, bridges.ends(state))
     loss = objective.total(terms, state.config.weights).item()
     state.round += 1
     better = loss < state.best_loss

@@ -73,13 +73,45 @@ def test_islands_too_far_apart_to_cross_grow_to_the_shares_observed():
     assert growth[60:].mean().item() == pytest.approx(2 / 3, rel=0.1)
 
 
+@pytest.mark.parametrize(("late", "apart"), [(0.67, 6), (0.8, 6), (0.9, 10), (0.9, 20)])
+def test_growth_of_standing_lineages_is_not_taken_for_a_move_of_all(late, apart):
+    """From half and half to a share of ``late``: the logarithms of growth differ by the log odds. Were each cloud
+    centred on its own mean, 0.4 to 1.0 would be found in place of 0.7 to 2.2."""
+
+    def islands(first: int, second: int, seed: int) -> torch.Tensor:
+        x = torch.randn(first + second, 5, generator=torch.Generator().manual_seed(seed))
+        x[first:, 0] += apart
+        return x
+
+    move = torch.tensor([0.0, 5.0, 0.0, 0.0, 0.0])
+    n = round(300 * late)
+    growth = descendants(islands(150, 150, 0), islands(n, 300 - n, 1) + move).log()
+    found = (growth[:150].mean() - growth[150:].mean()).item()
+    assert found == pytest.approx(np.log(late / (1 - late)), rel=0.2)
+
+
+def test_pairs_carry_the_growth_of_their_source():
+    x = [islands(60, 60), islands(120, 60, at=5.0, seed=1)]
+    found = Partners.of(x, [torch.arange(120), torch.arange(120, 300)], growing=True)
+    torch.testing.assert_close(found.log_growth[0], descendants(*x).log()[found.sources[0]])
+
+
+def test_growth_beyond_belief_is_cut():
+    """Five cells that become 145, where 150 stay 150: 29 times the growth, of which no more is believed than e² of all
+    against less than one of the rest."""
+    growth = descendants(islands(150, 5), islands(150, 145, at=5.0, seed=1))
+    times = (growth[150:].mean() / growth[:150].mean()).item()
+    assert np.exp(MOST_GROWTH) < times < 20
+
+
 def test_descendants_are_the_row_sums_of_the_semirelaxed_coupling():
-    """Against the same iteration on logarithms."""
+    """Against the same iteration on logarithms, at the shift that the row sums themselves make the best one."""
     g = torch.Generator().manual_seed(0)
     a, b = torch.randn(40, 3, generator=g, dtype=torch.float64), torch.randn(50, 3, generator=g, dtype=torch.float64)
     b[:30, 0] += 2
-    cost = torch.cdist(a - a.mean(0), b - b.mean(0)).square()
-    cost = cost / cost.flatten().median()
+    found = descendants(a, b)
+    unit = torch.cdist(a - a.mean(0), b - b.mean(0)).square().flatten().median()
+    cost = torch.cdist(a - found @ a / found.sum(), b - b.mean(0)).square() / unit
     f = torch.zeros(40, dtype=torch.float64)
     for _ in range(5000):
         h = -BLUR * torch.logsumexp((f[:, None] - cost) / BLUR - np.log(40), 0)
@@ -88,7 +120,7 @@ def test_descendants_are_the_row_sums_of_the_semirelaxed_coupling():
     rows = torch.logsumexp((f[:, None] + h - cost) / BLUR, 1).exp() / 50
     assert rows.log().abs().max() < MOST_GROWTH
     assert rows.std() > 0.1
-    torch.testing.assert_close(descendants(a, b), rows, rtol=2e-3, atol=0)
+    torch.testing.assert_close(found, rows, rtol=2e-3, atol=0)
 
 
 @pytest.mark.filterwarnings("error")
@@ -102,7 +134,7 @@ def test_a_stray_cell_changes_little_for_the_others(late, away):
     stray = torch.tensor([[away, 0, 0, 0, 0]])
     found = descendants(a, torch.cat([b, stray])) if late else descendants(torch.cat([a, stray]), b)
     assert late or found[-1] < 0.2
-    assert np.corrcoef(found[:600], expected)[0, 1] > 0.95
+    assert np.corrcoef(found[:600], expected)[0, 1] > 0.9
     assert (found[:600] - expected).abs().median() < 0.05
 
 

@@ -401,40 +401,83 @@ def test_warm_start_regresses_on_the_steps_of_the_coupling(marching):
 # who becomes whom
 
 
-def pairs_by_hand(state: State, drawn: lineages.Bridges) -> tuple[float, float]:
-    """L_Lin's two parts, pair by pair, for fields v = U and g = G."""
+def pairs_by_hand(state: State, bridges: lineages.Bridges) -> tuple[float, float]:
+    """L_Lin's two parts, pair by pair, for the fields of :func:`slanting_fields`."""
     s = state.snapshots
     z = state.autoencoder.encode(s.tau[s.index], s.x).detach().numpy()
-    strays, growths, weights, speeds = [], [], [], []
-    for a, b, u, growth in zip(
-        *(part.tolist() for part in (drawn.before, drawn.after, drawn.u, drawn.growth)), strict=True
-    ):
+    ratio = {int(a): float(g) for a, g in zip(bridges.before, bridges.log_growth, strict=True)}
+    strays, misses, weights, ways = [], [], [], []
+    for a, b, u in zip(*(part.tolist() for part in (bridges.before, bridges.after, bridges.u)), strict=True):
         i = int(s.index[a])
         assert s.index[b] == i + 1
-        gap = float(s.tau[i + 1] - s.tau[i])
-        speeds.append((i, (z[b] - z[a]) / gap))
-        rate = (growth + math.log(float(s.mass[i + 1] / s.mass[i]))) / gap
-        strays.append(((U.numpy() - speeds[-1][1]) ** 2).sum())
-        growths.append((G - rate) ** 2)
-        weights.append(math.exp(u * growth))
+        start, end = s.tau[i].item(), s.tau[i + 1].item()
+        t, place = (1 - u) * start + u * end, (1 - u) * z[a] + u * z[b]
+        ways.append((i, z[b] - z[a]))
+        v, g = U.numpy() + 0.3 * place + 0.2 * t, G + 0.2 * place[0] - 0.1 * t
+        strays.append((((end - start) * v - ways[-1][1]) ** 2).sum())
+        misses.append(((end - start) * g - ratio[a] - math.log(float(s.mass[i + 1] / s.mass[i]))) ** 2)
+        weights.append(math.exp(u * ratio[a]))
     w = np.array(weights) / np.mean(weights)
-    of = [np.array([speed for j, speed in speeds if j == i]) for i in range(2)]
+    of = [np.array([way for j, way in ways if j == i]) for i in range(2)]
     variance = np.mean([((part - part.mean(0)) ** 2).sum(1).mean() for part in of])
     size = np.mean([(part**2).sum(1).mean() for part in of])
-    return (w * strays).mean() / (variance + 1e-3 * size), (w * growths).mean()
+    return (w * strays).mean() / (variance + 1e-3 * size), (w * misses).mean()
+
+
+def slanting_fields(state: State) -> None:
+    """v and g that depend on where and when they are asked."""
+    state.velocity = lambda t, z: U + 0.3 * z + 0.2 * t[:, None]
+    state.growth = lambda t, z: G + 0.2 * z[:, 0] - 0.1 * t
 
 
 def test_lineage_term_by_its_formula(moving_cloud):
     uneven = replace(moving_cloud, even=False)  # the networks' times are 0, 2/3, 2
     state = State.initial(uneven, ours(lambda_lineages=23))
-    constant_fields(state)
-    drawn = lineages.bridges_for(state, 3)
-    assert len(drawn.u) == 2 * (state.config.schedule.batch_size // 2)
-    assert drawn.growth.std() > 0.05
-    found = drawn.losses(state)
-    expected = pairs_by_hand(state, drawn)
+    slanting_fields(state)
+    bridges = lineages.bridges_for(state, 3)
+    assert len(bridges.u) == 2 * (state.config.schedule.batch_size // 2)
+    assert bridges.log_growth.std() > 0.05
+    found = bridges.losses(state, bridges.ends(state))
+    expected = pairs_by_hand(state, bridges)
     assert (found["velocity"].item(), found["growth"].item()) == pytest.approx(expected, rel=1e-6)
-    assert drawn.total(state)["lineages"].item() == pytest.approx(sum(expected), rel=1e-6)
+    assert bridges.total(state, bridges.ends(state))["lineages"].item() == pytest.approx(sum(expected), rel=1e-6)
+
+
+def test_places_on_bridges_are_spread_evenly_and_differ_from_step_to_step(moving_cloud):
+    state = State.initial(moving_cloud, ours(lambda_lineages=1))
+    first, again, next_ = (lineages.Bridges.of(state, key, 4000) for key in (3, 3, 4))
+    assert torch.equal(first.u, again.u)
+    assert torch.equal(first.before, again.before)
+    assert not torch.equal(first.u, next_.u)
+    assert not torch.equal(first.before, next_.before)
+    assert 0 <= first.u.min() < 0.01
+    assert 0.99 < first.u.max() < 1
+    assert first.u.mean().item() == pytest.approx(1 / 2, abs=0.02)
+    assert first.u.var().item() == pytest.approx(1 / 12, abs=0.005)
+    starts = state.snapshots.tau[state.snapshots.index[first.before]]
+    torch.testing.assert_close(first.t, starts + first.u * first.gap)
+
+
+def test_without_growth_nothing_is_asked_of_it(moving_cloud):
+    state = State.initial(moving_cloud, ours(lambda_lineages=1, growth=False))
+    bridges = lineages.bridges_for(state, 0)
+    assert not bridges.log_growth.any()
+    assert list(bridges.losses(state, bridges.ends(state))) == ["velocity"]
+
+
+def test_warm_start_goes_down_both_parts_of_the_lineage_term(moving_cloud):
+    state = State.initial(moving_cloud, ours(lambda_lineages=1))
+    bridges = lineages.Bridges.of(state, state.step, state.config.schedule.batch_size)
+    ends = bridges.ends(state)
+    for net in (state.velocity.net[0], state.growth.net[0]):
+        pull = slope(lambda: sum(part.item() for part in bridges.losses(state, ends).values()), net.weight)
+        kept = [p.detach().clone() for field in (state.velocity, state.growth) for p in field.parameters()]
+        lineages.warm_step(state, 0)
+        assert net.weight.grad.view(-1)[0].item() == pytest.approx(pull, rel=1e-3, abs=1e-6)
+        with torch.no_grad():
+            for p, value in zip([*state.velocity.parameters(), *state.growth.parameters()], kept, strict=True):
+                p.copy_(value)
+    assert all(p.grad is None for p in state.autoencoder.parameters())
 
 
 @pytest.mark.parametrize("block", ["autoencoder_step", "dynamics_step"])
@@ -443,8 +486,8 @@ def test_both_blocks_go_down_the_lineage_term(moving_cloud, block):
     batch = state.draw(0, 20)
     net = state.autoencoder.encoder[0] if block == "autoencoder_step" else state.velocity.net[0]
     without = State.initial(moving_cloud, ours())
-    drawn = lineages.bridges_for(state, batch.key)
-    pull = slope(lambda: 23 * drawn.total(state)["lineages"].item(), net.weight)
+    bridges = lineages.bridges_for(state, batch.key)
+    pull = slope(lambda: 23 * bridges.total(state, bridges.ends(state))["lineages"].item(), net.weight)
     assert "lineages" in getattr(training, block)(state, batch)
     assert "lineages" not in getattr(training, block)(without, without.draw(0, 20))
     other = without.autoencoder.encoder[0] if block == "autoencoder_step" else without.velocity.net[0]
@@ -464,5 +507,6 @@ def test_fields_that_are_true_cost_nothing(marching):
     state.__dict__["partners"] = state.partners.of(
         [snapshots.x[snapshots.index == i] for i in range(3)], [snapshots.cells(i) for i in range(3)], growing=False
     )
-    found = lineages.Bridges.of(state, 0, 50).losses(state)
+    bridges = lineages.Bridges.of(state, 0, 50)
+    found = bridges.losses(state, bridges.ends(state))
     assert (found["velocity"].item(), found["growth"].item()) == pytest.approx((0, 0), abs=1e-9)
