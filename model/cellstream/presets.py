@@ -78,7 +78,7 @@ PRESETS = {
     for preset in (
         Preset("quick", "A first look in under a minute.", _QUICK),
         Preset("paper", "The paper's networks, losses and weights.", _PAPER),
-        Preset("best", "Keeps the cells' differences as well as their order in time; a few minutes.", _OURS),
+        Preset("best", "Keeps the cells' differences as well as their order in time; about a minute.", _OURS),
     )
 }
 
