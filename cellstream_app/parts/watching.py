@@ -52,6 +52,8 @@ class Watching(pn.viewable.Viewer):
         session.param.watch(self._on_news, ["news", "page"])
         session.param.watch(self._show_picture, ["news", "page", "run", "source", "dark"])
         self._on_run()
+        # made when it is first asked for, it may be there too late to hear so; a finished run says nothing more
+        pn.state.execute(self._show_picture)
 
     def __panel__(self) -> pn.Column:
         return self.view

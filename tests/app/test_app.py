@@ -169,6 +169,14 @@ def test_layers_and_colours(browser: Browser, address: str):
         expect(page.get_by_text("erythroid", exact=True)).to_be_visible()
 
 
+def test_a_finished_run_has_its_picture_on_a_page_made_when_it_is_asked_for(browser: Browser, address: str):
+    with visit(browser, address) as page:
+        page.get_by_role("tab", name="Train").click()
+        expect(page.get_by_text("finished", exact=True)).to_be_visible()
+        expect(page.get_by_text("day 5", exact=True)).to_be_visible()  # in the legend; the charts' labels are no text
+        wait_for(lambda: (np.ptp(picture(page)[250:600, 350:850], axis=2) > 60).sum() > 1000, 30)
+
+
 def test_train_to_the_end_and_save(browser: Browser, address: str, place: Path):
     with visit(browser, address, "?page=data") as page:
         open_sample(page)
