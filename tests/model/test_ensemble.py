@@ -206,8 +206,9 @@ def test_in_any_dimension(moving_cloud, d):
 
 @pytest.mark.slow
 def test_few_cells_and_places_without_cells_are_less_certain():
-    """The paper's simulated populations: 16 times the cells should about quarter the standard deviations. Of growth they
-    halve: couplings tell it cell by cell, and what they err by for one cell does not shrink with the number of others."""
+    """The paper's simulated populations: 16 times the cells should about quarter the standard deviations. Of growth
+    they halve: couplings tell it cell by cell, and their error for one cell does not shrink with the number of others.
+    """
     config = preset("quick", rounds=3, ensemble=4)
     growth, direction = {}, {}
     for n in (40, 640):
