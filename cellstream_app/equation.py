@@ -11,9 +11,11 @@ SERIF = "'STIX Two Text', 'Cambria Math', Georgia, 'Times New Roman', serif"
 MEANINGS = (
     ("AE", "reconstruct the cells"),
     ("Nbr", "keep neighbours together"),
+    ("Btw", "decode between time points"),
     ("WFR", "short, even paths and growth"),
     ("OT", "meet the observed cells"),
     ("Mass", "meet the population sizes"),
+    ("Lin", "become what cells alike become"),
 )
 
 
@@ -36,9 +38,9 @@ def equation(config: Config) -> str:
         f"<span style='white-space:nowrap'>{_sub('λ', 'Match')}&thinsp;(</span>{_weighted('OT', w.lambda_ot)} + "
         f"{_weighted('Mass', w.lambda_mass)})"
     )
-    line = " + ".join(
-        [_weighted("AE", w.lambda_ae), _weighted("Nbr", w.lambda_neighbours), _weighted("WFR", w.lambda_wfr), match]
-    )
+    shape = (("AE", w.lambda_ae), ("Nbr", w.lambda_neighbours), ("Btw", w.lambda_between), ("WFR", w.lambda_wfr))
+    parts = [_weighted(name, value) for name, value in shape]
+    line = " + ".join([*parts, match, _weighted("Lin", w.lambda_lineages)])
     rows = "".join(
         f"<tr><td style='padding:1px 10px 1px 0;font-family:{SERIF}'>{_sub('L', name)}</td><td>{text}</td></tr>"
         for name, text in MEANINGS

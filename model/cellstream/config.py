@@ -178,9 +178,9 @@ class Weights:
     )
     lambda_lineages: float = setting(
         0.0,
-        "Keep who becomes whom: velocity and growth near what an unbalanced coupling of the cells in the input says of "
-        "them, so that lineages that have parted grow and die instead of mixing again; λ_Btw and λ_Step then go by "
-        "this coupling too (ours, 0 in the paper).",
+        "Keep who becomes whom, as an unbalanced coupling of the cells in the input tells it, without any labels: "
+        "lineages that have parted grow and die where they are. At 0 cells cross from one to another where that is "
+        "shorter; more follows the coupling, and its errors, more closely (ours, 0 in the paper).",
         label="Keep lineages",
         symbol="λ_Lin",
         bounds=(0, None),

@@ -254,6 +254,10 @@ def _arrivals(s: _Arrays, labels: np.ndarray, since: str | None) -> dict[str, An
     if not shares:
         return {}
     difference = max(abs(share["predicted"] - share["observed"]) for share in shares.values())
+    begin = labels[s.index == start].astype(str)
+    known = np.isin(begin, list(shares))
+    for name, share in shares.items():
+        share["start"] = float((begin[known] == name).mean()) if known.any() else float("nan")
     return {"from": s.labels[start], "to": s.labels[last], "lineages": shares, "difference": difference}
 
 

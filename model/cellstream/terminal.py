@@ -89,17 +89,34 @@ def _arrivals(m: dict[str, Any]) -> str:
     arrivals = m.get("arrivals")
     if not arrivals:
         return ""
-    head = (f"lineage at {arrivals['to']}", f"share arriving from {arrivals['from']}", "observed")
-    rows = [(name, f"{s['predicted']:.3f}", f"{s['observed']:.3f}") for name, s in arrivals["lineages"].items()]
+    begin, end = arrivals["from"], arrivals["to"]
+    head: tuple[str, ...] = (f"lineage at {end}", f"share arriving from {begin}", "observed")
+    rows: list[tuple[str, ...]] = [
+        (name, f"{s['predicted']:.3f}", f"{s['observed']:.3f}") for name, s in arrivals["lineages"].items()
+    ]
+    shares = [s.get("start", math.nan) for s in arrivals["lineages"].values()]
+    if not any(map(math.isnan, shares)):
+        # what would arrive if all stayed in their lineage and none grew
+        head = (*head, f"share at {begin}")
+        rows = [(*row, f"{share:.3f}") for row, share in zip(rows, shares, strict=True)]
     return columns([head, *rows])
 
 
 def _fidelity(m: dict[str, Any]) -> str:
-    """Where cells have a lineage before the last time point: how many of them arrive in it."""
-    if not m.get("fidelity"):
+    """Where cells have a lineage before the last time point: how many of them arrive in it, and what that is worth."""
+    if "fidelity" not in m:
         return ""
-    rows = [(label, f"{at['of']:,}", f"{at['kept']:.3f}") for label, at in m["fidelity"].items()]
-    return columns([("time point", "cells with a lineage", "share arriving in it"), *rows])
+    if not m["fidelity"]:
+        return (
+            "No cell before the last time point has one of its lineages: whether single cells reach the right one "
+            "cannot be told here, only whether as many arrive in each.\n"
+        )
+    rows = [(label, f"{at['of']:,.0f}", f"{at['kept']:.3f}") for label, at in m["fidelity"].items()]
+    table = columns([("time point", "cells with a lineage", "share arriving in it"), *rows])
+    return (
+        f"{table}Of the cells that have a lineage already, which are the easy ones: before lineages are apart, neither "
+        "the fate of a cell nor its growth can be believed.\n"
+    )
 
 
 def _ensemble(m: dict[str, Any]) -> str:

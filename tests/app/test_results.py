@@ -372,5 +372,5 @@ def test_arrows_are_spread():
 def test_the_equation_greys_what_has_no_weight():
     faint = "opacity:.35"
     assert equation(preset("best")).count(faint) == 0
-    assert equation(preset("paper")).count(faint) == (preset("paper").weights.lambda_neighbours == 0)
+    assert equation(preset("paper")).count(faint) == 3  # L_Nbr, L_Btw and L_Lin are ours
     assert equation(preset("best", lambda_ot=0, lambda_mass=0)).count(faint) == 2
