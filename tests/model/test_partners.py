@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from cellstream import partners
-from cellstream.partners import BLUR, MOST_GROWTH, PRICE, Partners, descendants
+from cellstream.benchmark import cases
+from cellstream.partners import BLUR, MOST_GROWTH, NEAREST, PRICE, Partners, descendants, row_sums
 from cellstream.presets import preset
 from cellstream.state import State
 
@@ -104,12 +105,12 @@ def test_growth_beyond_belief_is_cut():
     assert np.exp(MOST_GROWTH) < times < 20
 
 
-def test_descendants_are_the_row_sums_of_the_semirelaxed_coupling():
+def test_row_sums_are_those_of_the_semirelaxed_coupling():
     """Against the same iteration on logarithms, at the shift that the row sums themselves make the best one."""
     g = torch.Generator().manual_seed(0)
     a, b = torch.randn(40, 3, generator=g, dtype=torch.float64), torch.randn(50, 3, generator=g, dtype=torch.float64)
     b[:30, 0] += 2
-    found = descendants(a, b)
+    found = row_sums(a, b)
     unit = torch.cdist(a - a.mean(0), b - b.mean(0)).square().flatten().median()
     cost = torch.cdist(a - found @ a / found.sum(), b - b.mean(0)).square() / unit
     f = torch.zeros(40, dtype=torch.float64)
@@ -118,7 +119,6 @@ def test_descendants_are_the_row_sums_of_the_semirelaxed_coupling():
         f = -PRICE / (PRICE + BLUR) * BLUR * torch.logsumexp((h - cost) / BLUR - np.log(50), 1)
     h = -BLUR * torch.logsumexp((f[:, None] - cost) / BLUR - np.log(40), 0)
     rows = torch.logsumexp((f[:, None] + h - cost) / BLUR, 1).exp() / 50
-    assert rows.log().abs().max() < MOST_GROWTH
     assert rows.std() > 0.1
     torch.testing.assert_close(found, rows, rtol=2e-3, atol=0)
 
@@ -130,12 +130,30 @@ def test_a_stray_cell_changes_little_for_the_others(late, away):
     """Of 60 standard deviations, exp(−cost / ε) is no number that could be divided by."""
     g = torch.Generator().manual_seed(0)
     a, b = torch.randn(600, 5, generator=g), torch.randn(700, 5, generator=g)
-    expected = descendants(a, b)
+    expected = row_sums(a, b)
     stray = torch.tensor([[away, 0, 0, 0, 0]])
-    found = descendants(a, torch.cat([b, stray])) if late else descendants(torch.cat([a, stray]), b)
+    found = row_sums(a, torch.cat([b, stray])) if late else row_sums(torch.cat([a, stray]), b)
     assert late or found[-1] < 0.2
     assert np.corrcoef(found[:600], expected)[0, 1] > 0.9
     assert (found[:600] - expected).abs().median() < 0.05
+
+
+def test_descendants_are_row_sums_averaged_over_the_nearest_cells():
+    g = torch.Generator().manual_seed(0)
+    a, b = torch.randn(60, 4, generator=g), torch.randn(70, 4, generator=g)
+    near = torch.cdist(a, a).argsort(1)[:, :NEAREST]
+    expected = row_sums(a, b)[near].mean(1)
+    assert expected.log().abs().max() < MOST_GROWTH
+    torch.testing.assert_close(descendants(a, b), expected / expected.mean())
+
+
+def test_descendants_tell_the_growth_of_simulated_lineages():
+    """True rates are known; from day 5 on all cells have the fate they keep. Row sums alone: 0.82."""
+    case = cases.branching(0)
+    x = [case.snapshots.x[case.snapshots.cells(i)] for i in (4, 5)]
+    true = case.growth[case.snapshots.cells(4)]
+    assert np.corrcoef(descendants(*x).log(), true)[0, 1] > 0.92
+    assert np.corrcoef(row_sums(*x).log(), true)[0, 1] < 0.87
 
 
 def test_cells_that_nothing_tells_apart_grow_alike():

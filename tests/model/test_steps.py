@@ -415,7 +415,7 @@ def pairs_by_hand(state: State, bridges: lineages.Bridges) -> tuple[float, float
         ways.append((i, z[b] - z[a]))
         v, g = U.numpy() + 0.3 * place + 0.2 * t, G + 0.2 * place[0] - 0.1 * t
         strays.append((((end - start) * v - ways[-1][1]) ** 2).sum())
-        misses.append(((end - start) * g - ratio[a] - math.log(float(s.mass[i + 1] / s.mass[i]))) ** 2)
+        misses.append((((end - start) * g - ratio[a] - math.log(float(s.mass[i + 1] / s.mass[i]))) / 0.3) ** 2)
         weights.append(math.exp(u * ratio[a]))
     w = np.array(weights) / np.mean(weights)
     of = [np.array([way for j, way in ways if j == i]) for i in range(2)]

@@ -2,8 +2,9 @@
 
 ``fate LABEL``: of the cells of a time point, the share that end among cells of their own true fate. ``growth LABEL``:
 correlation, over the cells of a time point, of their growth rate with the true one; within an interval, so that of
-two growths at a time point the one of the interval that begins there counts. Where the true rate is the same for all
-cells there is nothing to correlate, and it is None.
+two growths at a time point the one of the interval that begins there counts. ``slope LABEL``: by how much it rises
+where the true one rises by one, 1 where differences have their true size. Where the true rate is the same for all cells
+there is nothing to compare, and both are None.
 
 What no picture can do better is told by couplings of the cells in the input (:func:`yardsticks`). The fate of a cell
 is drawn before its lineage can be told from the others', so no method reaches 1 at the early time points.
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import ot
+import scipy.stats
 from jaxtyping import Float
 from torch import Tensor
 
@@ -36,9 +38,9 @@ def measured(stream: CellStream, case: Case) -> dict[str, Any]:
     x, index, times = s.x.cpu().numpy(), s.index.cpu().numpy(), s.times.cpu().numpy()
     latent = stream.encode(x, times[index])
     found: dict[str, Any] = {f"fate {label}": share["kept"] for label, share in kept.items()}
-    for i, label in enumerate(s.labels[:-1]):
+    for i in range(len(s.times) - 1):
         here = index == i
-        found[f"growth {label}"] = _correlation(stream.growth(latent[here], times[i]), case, i)
+        found |= _compared(stream.growth(latent[here], times[i]), case, i)
     return found | dict(tc=metrics.consistency(z, v, index).tc, trust=metrics.trust_within(x, z, index))
 
 
@@ -59,7 +61,8 @@ def yardsticks(case: Case, grow: bool) -> dict[str, Any]:
         plan = ot.emd(weights[i], ot.unif(len(b)), ot.dist(a - a.mean(0), b - b.mean(0)), numItermax=1_000_000)
         ends = plan @ ends / plan.sum(1, keepdims=True)
         found[f"fate {s.labels[i]}"] = float((ends.argmax(1) == codes[cells[i]]).mean())
-        found[f"growth {s.labels[i]}"] = _correlation(np.log(weights[i]), case, i) if grow else None
+        gap = float(s.times[i + 1] - s.times[i])
+        found |= _compared(np.log(weights[i]) / gap, case, i)
     return found
 
 
@@ -68,7 +71,11 @@ def _weights(a: Tensor, b: Tensor, grow: bool) -> Float[np.ndarray, " n"]:
     return descendants / descendants.sum()
 
 
-def _correlation(rates: Sequence[float] | np.ndarray, case: Case, i: int) -> float | None:
+def _compared(rates: Sequence[float] | np.ndarray, case: Case, i: int) -> dict[str, float | None]:
+    """Correlation and slope of growth rates of the cells of time point ``i`` on the true ones."""
     assert case.growth is not None
-    true = case.growth[case.snapshots.index.cpu().numpy() == i]
-    return float(np.corrcoef(rates, true)[0, 1]) if min(np.ptp(true), np.ptp(rates)) > 0 else None
+    true, label = case.growth[case.snapshots.index.cpu().numpy() == i], case.snapshots.labels[i]
+    if min(np.ptp(true), np.ptp(rates)) == 0:
+        return {f"growth {label}": None, f"slope {label}": None}
+    line = scipy.stats.linregress(true, rates)
+    return {f"growth {label}": float(line.rvalue), f"slope {label}": float(line.slope)}
