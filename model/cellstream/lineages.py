@@ -1,11 +1,11 @@
 """Who becomes whom, in velocity and growth: L_Lin, and the warm start before the ODE is solved (ours).
 
 L_Lin = ⟨ m |v(t, z) Δt − Δz|² ⟩ / s² + ⟨ m (g(t, z) − γ)² Δt² ⟩ / ℓ² over pairs (a, b) of coupled cells
-(:mod:`partners`) and places u between them: t = t_a + u Δt, z = (1−u) z_a + u z_b, Δz = z_b − z_a. r is the number of descendants of a
-against the mean of its time point, γ Δt = log(r M_b / M_a) with the sizes M of the population, m = r^u as a share of
-all, s² the variance of Δz within an interval, which is learned through, and ℓ = 0.3: growth by a factor of e^0.3 more
-or less than the rest weighs as much as a move by a standard deviation. Changes over an interval and not rates are
-compared, or the shortest interval would have the whole say.
+(:mod:`partners`) and places u between them: t = t_a + u Δt, z = (1−u) z_a + u z_b, Δz = z_b − z_a. r is the number of
+descendants of a against the mean of its time point, γ Δt = log(r M_b / M_a) with the sizes M of the population, m = r^u
+as a share of all, s² the variance of Δz within an interval, which is learned through, and ℓ = 0.3: growth by a factor
+of e^0.3 more or less than the rest weighs as much as a move by a standard deviation. Changes over an interval and not
+rates are compared, or the shortest interval would have the whole say.
 
 Its minimiser, v Δt = ⟨m Δz⟩ / ⟨m⟩ and g Δt = ⟨m γ Δt⟩ / ⟨m⟩ at each (t, z), carries the cells of each time point onto
 those of the next (conditional flow matching; Lipman et al., ICLR 2023; Tong et al., TMLR 2024; with growth, Zhang,

@@ -169,8 +169,8 @@ TABLES: dict[str, Table] = {
             "Simulated lineages that part: true fates and growth",
             "Of the cells of a day, the share that the model carries to cells of their own true fate; and the "
             "correlation of their growth rates with the true ones, within a day, with the slope (1 where differences "
-            "of growth have their true size). The lineages part at about day 1.5 and day 2.8, and before that nothing in "
-            "a cell tells its fate. The data of each seed are simulated anew.",
+            "of growth have their true size). The lineages part at about day 1.5 and day 2.8, and before that nothing "
+            "in a cell tells its fate. The data of each seed are simulated anew.",
             3,
             fits.parting,
             (
