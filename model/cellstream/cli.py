@@ -7,6 +7,7 @@ help comes at once.
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -33,6 +34,11 @@ trust      neighbours in the map are neighbours in the data, within time points;
 direction  cosine between velocities and the way to the cells of the next time point; 1 at best
 W2         distance of predicted and observed cells, where 1 is the longer side of the map's bounding box; at best
            about the noise floor, which is the distance between two halves of the observed cells
+mass       size of the population against the first time point, predicted beside observed
+R²         how much of the features comes back from the map; 1 at best, 0 is their mean, plain PCA's beside it
+branches   (--labels) neighbours in the map have the same label; 1 at best
+arriving   (--labels) which share of the mass ends in each lineage, beside what was observed at the last time point;
+           and of the cells that have a lineage already, which share ends in their own, beside what chance would give
 More on each, and on the others: assets/benchmarks/README.md in the source of CellStream."""
 
 
@@ -96,12 +102,24 @@ def fit(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     genes = new_file(arguments.genes, arguments.overwrite, ".csv") if arguments.genes else None
     from cellstream import ensemble, evaluation, readers, scverse
+    from cellstream.metrics import labelled
+    from cellstream.snapshots import cautions
+    from cellstream.time_labels import counted
 
     adata = readers.open_file(arguments.result).adata
     stream, snapshots, recipe = scverse.read_result(adata)
-    for sentence in snapshots.report:
+    true = "where the true ones are known, train again with --masses"
+    known = cautions(
+        snapshots, sizes=true, gaps="--real-times of fit follows the real ones", masses=recipe.get("masses")
+    )
+    for sentence in (*snapshots.report, *known):
         say(sentence)
-    labels = scverse.column(adata, snapshots, arguments.labels) if arguments.labels else None
+    labels = None
+    if arguments.labels:
+        labels = scverse.lineages(adata, snapshots, arguments.labels)
+        if left := int((~labelled(labels)).sum()):
+            said = f"{counted(left, 'cell')} without a label in '{arguments.labels}'"
+            say(f"{said} (empty, not assigned, unknown, …) {'is' if left == 1 else 'are'} left out where labels count.")
     metrics = evaluation.evaluate(stream, snapshots, labels)
     if stream.members:
         metrics["ensemble"] = ensemble.disagreement(stream, snapshots)
@@ -278,6 +296,23 @@ def allowed(item: Any) -> str:
 
 class Parser(argparse.ArgumentParser):
     """Mistakes become our one sentence instead of argparse's usage and message."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.options: list[str] = []
+        super().__init__(*args, **kwargs)
+
+    def add_argument(self, *names: Any, **kwargs: Any) -> Any:
+        self.options += [name for name in names if name.startswith("-")]
+        return super().add_argument(*names, **kwargs)
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """What is not known is told here, by the command whose help tells more; argparse leaves it to the top."""
+        known, unknown = super().parse_known_args(*args, **kwargs)
+        if unknown:
+            close = difflib.get_close_matches(unknown[0].partition("=")[0], self.options, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return known, unknown
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message[:1].upper()}{message[1:]}; '{self.prog} --help' tells more.")

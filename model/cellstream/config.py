@@ -8,6 +8,7 @@ arXiv 2511.13786, "Experiments" and appendix.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import typing
 from collections.abc import Mapping
@@ -150,10 +151,20 @@ class Weights:
         5.0, "Matching: how well particles meet the observed cells.", symbol="λ_Match", bounds=(0, None), advanced=False
     )
     lambda_ot: float = setting(
-        1.0, "Within matching: positions (optimal transport).", symbol="λ_OT", bounds=(0, None), advanced=False
+        1.0,
+        "Within matching: positions (optimal transport).",
+        label="Match positions",
+        symbol="λ_OT",
+        bounds=(0, None),
+        advanced=False,
     )
     lambda_mass: float = setting(
-        1.0, "Within matching: population size.", symbol="λ_Mass", bounds=(0, None), advanced=False
+        1.0,
+        "Within matching: population size.",
+        label="Match population sizes",
+        symbol="λ_Mass",
+        bounds=(0, None),
+        advanced=False,
     )
     alpha: float = setting(
         1.0, "Price of growth against movement in the action.", symbol="α", bounds=(0, None), advanced=False
@@ -189,12 +200,14 @@ class Weights:
     lambda_steps: float = setting(
         0.1,
         "While the embedding is shaped: even steps between cells that are coupled in the input (ours).",
+        label="Even steps at the start",
         symbol="λ_Step",
         bounds=(0, None),
     )
     lambda_separation: float = setting(
         5.0,
         "While the embedding is shaped: time points as far apart as the time separation asks for (ours).",
+        label="Separate time points at the start",
         symbol="λ_Sep",
         bounds=(0, None),
     )
@@ -345,5 +358,7 @@ def find(name: str) -> tuple[str, dataclasses.Field]:
     for found in (by_name, by_symbol):
         if len(found) == 1:
             return found[0]
-    known = ", ".join(item.name for _, item in settings())
-    raise UserError(f"No setting is called {name!r}. Known settings: {known}.")
+    known = [item.name for _, item in settings()]
+    if close := difflib.get_close_matches(wanted, known, n=3):
+        raise UserError(f"No setting is called {name!r}; did you mean {' or '.join(close)}?")
+    raise UserError(f"No setting is called {name!r}. Known settings: {', '.join(known)}.")

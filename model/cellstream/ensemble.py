@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -70,12 +71,21 @@ def disagreement(stream: CellStream, snapshots: Snapshots) -> dict[str, float]:
     """How far the directions of an ensemble scatter at the cells, each at its own time (:attr:`Uncertainty.scatter`).
 
     Returns:
-        ``models``, how many there are; ``median``, in degrees; ``scattered``, share of cells beyond :data:`SCATTERED`.
+        ``models``, how many there are; ``median``, in degrees; ``scattered``, share of cells beyond :data:`SCATTERED`;
+        ``growth``, the median standard deviation of a cell's growth rate among the models, and ``growth_cells``, that
+        of the model's growth rate among the cells of a time point, root mean square, both per ``clock.rate_unit``.
 
     Raises:
         UserError: there is no ensemble.
     """
     t = snapshots.times.cpu().numpy().astype(np.float64)[snapshots.index.cpu().numpy()]
-    scatter = stream.uncertainty(stream.encode(snapshots.x.cpu().numpy(), t), t).scatter
-    share = float((scatter > SCATTERED).mean())
-    return dict(models=len(stream.members) + 1, median=float(np.median(scatter)), scattered=share)
+    z = stream.encode(snapshots.x.cpu().numpy(), t)
+    spread = stream.uncertainty(z, t)
+    among = pd.Series(stream.growth(z, t)).groupby(t).transform(lambda rates: rates - rates.mean())
+    return dict(
+        models=len(stream.members) + 1,
+        median=float(np.median(spread.scatter)),
+        scattered=float((spread.scatter > SCATTERED).mean()),
+        growth=float(np.median(spread.growth)),
+        growth_cells=float(np.sqrt(np.square(among).mean())),
+    )

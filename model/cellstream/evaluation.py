@@ -113,7 +113,8 @@ def per_gene(stream: CellStream, snapshots: Snapshots, expression: Any) -> tuple
 
     ``expression`` (n, m), dense or csr, holds the genes ``stream.genes`` themselves
     (:func:`cellstream.scverse.expression`). Columns r2, r2_pca and r2_features, that of all components, from which the
-    decoder learns; the totals have the keys r2_genes, r2_genes_pca, r2_genes_features.
+    decoder learns; the totals have the keys r2_genes, r2_genes_pca, r2_genes_features, and r2_genes_below, the share of
+    the genes that come back worse than by their mean.
     """
     if stream.genes is None:
         raise UserError("The features of this result do not lead back to genes: train with X or a layer as the input.")
@@ -136,6 +137,7 @@ def per_gene(stream: CellStream, snapshots: Snapshots, expression: Any) -> tuple
     table = pd.DataFrame(dict(zip(found, each, strict=True)), pd.Index(genes.names, name="gene"))
     together = 1 - residual.sum(1) / total.sum()
     totals = {f"r2_genes{name[2:]}": float(value) for name, value in zip(found, together, strict=True)}
+    totals["r2_genes_below"] = float((table["r2"].dropna() < 0).mean())
     return table.sort_values("r2", ascending=False, kind="stable"), totals
 
 
@@ -202,12 +204,14 @@ def arrivals(
     return _arrivals(_Arrays(stream, snapshots), np.asarray(labels, dtype=object), since)
 
 
-def fidelity(stream: CellStream, snapshots: Snapshots, labels: Sequence | np.ndarray) -> dict[str, dict[str, float]]:
+def fidelity(stream: CellStream, snapshots: Snapshots, labels: Sequence | np.ndarray) -> dict[str, dict[str, Any]]:
     """Of the cells of each time point that have a label of the last one, the share that the model carries to cells of
     their own label (:func:`metrics.landed`): lineages that have parted should not mix again.
 
     Returns:
-        ``{time point: {"of": labelled cells, "kept": share}}``, without time points that have none.
+        ``{time point: {"of": labelled cells, "kept": share, "chance": share that would be kept if they were spread over
+        the labels of the last time point as its cells are, "lineages": {label: kept}}}``, without time points that have
+        none.
     """
     return _fidelity(_Arrays(stream, snapshots), np.asarray(labels, dtype=object))
 
@@ -223,18 +227,22 @@ def _lineages(s: _Arrays, labels: Sequence | np.ndarray, since: str | None) -> d
     )
 
 
-def _fidelity(s: _Arrays, labels: np.ndarray) -> dict[str, dict[str, float]]:
+def _fidelity(s: _Arrays, labels: np.ndarray) -> dict[str, dict[str, Any]]:
     last = len(s.labels) - 1
     ends = labels[s.index == last]
     names = labels.astype(str)
-    committed = np.isin(names, ends[metrics.labelled(ends)].astype(str))
-    found = {}
+    observed = pd.Series(ends[metrics.labelled(ends)].astype(str)).value_counts(normalize=True)
+    committed = np.isin(names, observed.index)
+    found: dict[str, dict[str, Any]] = {}
     for i, name in enumerate(s.labels[:last]):
         here = np.flatnonzero(committed & (s.index == i))
         if len(here):
             there = s.seen(s.stream.push(s.latent[here], s.times[i], s.times[-1:]).z[0])
             kept = metrics.landed(there, s.at(s.z, last), ends) == names[here]
-            found[name] = dict(of=float(len(here)), kept=float(kept.mean()))
+            own = {str(label): kept[names[here] == label] for label in np.unique(names[here])}
+            chance = sum(len(part) * observed[label] for label, part in own.items()) / len(here)
+            by_lineage = {label: float(part.mean()) for label, part in own.items()}
+            found[name] = dict(of=float(len(here)), kept=float(kept.mean()), chance=float(chance), lineages=by_lineage)
     return found
 
 

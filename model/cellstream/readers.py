@@ -117,8 +117,10 @@ def _resolve(path: str | Path) -> Path:
 
 
 def _close_names(missing: Path) -> list[str]:
+    """Alike but for their endings, which would make all files of a kind alike."""
     try:
-        return difflib.get_close_matches(missing.name, [entry.name for entry in missing.parent.iterdir()], n=1)
+        there = {entry.name.partition(".")[0]: entry.name for entry in sorted(missing.parent.iterdir())}
+        return [there[stem] for stem in difflib.get_close_matches(missing.name.partition(".")[0], there, n=1)]
     except OSError:
         return []
 

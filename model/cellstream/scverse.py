@@ -20,13 +20,16 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
+from cellstream.metrics import labelled
 from cellstream.preprocess import expressed
 from cellstream.snapshots import Snapshots, fingerprint, from_anndata
 from cellstream.stream import CellStream
+from cellstream.time_labels import counted
 from cellstream.times import read_times
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ VELOCITY = "velocity_cellstream"
 GROWTH = "cellstream_growth_rate"
 VELOCITY_UNCERTAINTY = "cellstream_velocity_uncertainty"
 GROWTH_UNCERTAINTY = "cellstream_growth_uncertainty"
+MOST_KINDS = 50
+"""Different labels that any column of kinds of cells may have; more only where each has some cells."""
 SAME = 1e-2
 """Embeddings count as the same where no cell is further away than this share of the embedding's spread."""
 
@@ -143,6 +148,7 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
         )
     snapshots = replace(from_anndata(adata, recipe["time_key"], **made), unit=stream.clock.unit)
     _require_same(stream, adata, snapshots)
+    snapshots = replace(snapshots, labels=stream.clock.labels)  # of an earlier version they may be longer
     if stream.genes is None:  # of an earlier version: the same cells and values have the same components
         stream = replace(stream, genes=snapshots.genes)
     return stream, _as_counted(snapshots, counted), recipe
@@ -164,7 +170,8 @@ def require_same_cells(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str
     if recipe and recipe.get("time_key"):
         read = read_times(adata.obs, recipe["time_key"], recipe.get("time_map"))
         kept = np.flatnonzero(read.index >= 0)
-        same = read.labels == snapshots.labels and np.array_equal(kept, rows)
+        at = snapshots.times.cpu().numpy()
+        same = len(read.values) == len(at) and np.allclose(read.values, at, rtol=1e-9) and np.array_equal(kept, rows)
         if not (same and np.array_equal(read.index[kept], snapshots.index.cpu().numpy())):
             key = recipe["time_key"]
             raise UserError(f"The times of the cells in '{key}' are not those that the result was made from: {again}.")
@@ -205,6 +212,26 @@ def column(adata: AnnData, snapshots: Snapshots, key: str) -> np.ndarray:
         there = ", ".join(f"'{name}'" for name in adata.obs.columns[:12]) or "none"
         raise UserError(f"There is no column '{key}' in obs; there are: {there}.")
     return adata.obs[key].to_numpy(dtype=object)[_rows(adata, snapshots)]
+
+
+def lineages(adata: AnnData, snapshots: Snapshots, key: str) -> np.ndarray:
+    """Like :func:`column`, of labels that can be lineages: kinds of cells, not a quantity and not the time once more.
+
+    Raises:
+        UserError: there is no such column, or it holds something else.
+    """
+    values = column(adata, snapshots, key)
+    kinds = pd.Series(values).where(labelled(values)).astype("object")
+    n, different = int(kinds.count()), kinds.nunique()
+    wanted = "choose a column with the cells' types, lineages or clusters"
+    if different > max(MOST_KINDS, n / 5):
+        raise UserError(
+            f"Expected kinds of cells as labels, but '{key}' has {different:,} of them for {counted(n, 'cell')}: "
+            f"{wanted}."
+        )
+    if different > 1 and kinds.groupby(snapshots.index.cpu().numpy()).nunique().max() == 1:
+        raise UserError(f"Expected kinds of cells as labels, but '{key}' has one for each time point: {wanted}.")
+    return values
 
 
 def _ours(kept: Any) -> bool:
@@ -285,10 +312,15 @@ def _announce(adata: AnnData) -> None:
         adata.uns["velocity_params"] = {**params, "embeddings": [*known, KEY]}
 
 
+def _at_the_same_times(stream: CellStream, snapshots: Snapshots) -> bool:
+    times = snapshots.times.cpu().numpy()
+    return len(times) == len(stream.clock.times) and bool(np.allclose(times, stream.clock.times, rtol=1e-9))
+
+
 def _require_same(stream: CellStream, adata: AnnData, snapshots: Snapshots) -> None:
     """What the model says of the cells must be what the file holds, or one of the two has been changed."""
     again = "take the file as it was written, or train again"
-    if snapshots.labels != stream.clock.labels:
+    if snapshots.labels != stream.clock.labels and not _at_the_same_times(stream, snapshots):
         raise UserError(
             f"The result is of the time points {', '.join(stream.clock.labels)}, but the file now has "
             f"{', '.join(snapshots.labels)}: {again}."

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
+MOST_LINEAGES = 6
+"""Lineages that have a column each."""
 LONELY = 0.1
 """Share of cells without neighbours from which it is told."""
 W2_UNIT = "W2 and its yardsticks: 1 is the longer side of the embedding's bounding box.\n"
@@ -111,8 +113,20 @@ def _fidelity(m: dict[str, Any]) -> str:
             "No cell before the last time point has one of its lineages: whether single cells reach the right one "
             "cannot be told here, only whether as many arrive in each.\n"
         )
-    rows = [(label, f"{at['of']:,.0f}", f"{at['kept']:.3f}") for label, at in m["fidelity"].items()]
-    table = columns([("time point", "cells with a lineage", "share arriving in it"), *rows])
+    names = sorted({name for at in m["fidelity"].values() for name in at.get("lineages", {})})
+    names = names if len(names) <= MOST_LINEAGES else []
+    head = (
+        "time point",
+        "cells with a lineage",
+        "share arriving in it",
+        "by chance",
+        *(f"of {name}" for name in names),
+    )
+    rows = []
+    for label, at in m["fidelity"].items():
+        own = (_share(at.get("lineages", {}).get(name)) for name in names)
+        rows.append((label, f"{at['of']:,.0f}", f"{at['kept']:.3f}", _share(at.get("chance")), *own))
+    table = columns([head, *rows])
     return (
         f"{table}Of the cells that have a lineage already, which are the easy ones: before lineages are apart, neither "
         "the fate of a cell nor its growth can be believed.\n"
@@ -126,16 +140,29 @@ def _ensemble(m: dict[str, Any]) -> str:
     from cellstream.ensemble import AGREEMENT, SCATTERED  # whose torch the command line's help does not wait for
 
     at = m["ensemble"]
+    growth = ""
+    if at.get("growth") is not None:  # unknown of a run of an earlier version
+        growth = (
+            f" Their growth rates of a cell differ by {at['growth']:.3f} (median standard deviation), those of the "
+            f"cells of a time point by {at['growth_cells']:.3f}."
+        )
     return (
         f"The directions of {at['models']} models scatter by {at['median']:.0f}° (median), by more than "
-        f"{SCATTERED:.0f}° at {at['scattered']:.0%} of the cells. {AGREEMENT}\n"
+        f"{SCATTERED:.0f}° at {at['scattered']:.0%} of the cells.{growth} {AGREEMENT}\n"
     )
+
+
+def _share(value: float | None) -> str:
+    """A share, where it is known: a run of an earlier version does not tell all."""
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _of_constant(m: dict[str, Any]) -> str:
     """The best that one direction for all cells can do; unknown of a run of an earlier version."""
     value = m.get("direction_constant")
-    return "" if value is None else f" (a constant field {value:.3f})"
+    if value is None:
+        return ""
+    return f" (a constant field {value:.3f}{', which does better' if value > m['direction'] else ''})"
 
 
 def _beside(m: dict[str, Any], key: str, before: str = "") -> str:
@@ -157,7 +184,9 @@ def _genes(m: dict[str, Any]) -> list[tuple[str, ...]]:
     if "r2_genes" not in m:
         return []
     left = f"plain PCA {m['r2_genes_pca']:.3f}, all components {m['r2_genes_features']:.3f}"
-    return [("R² genes", f"{m['r2_genes']:.3f}", f"genes that the decoder returns ({left})")]
+    below = m.get("r2_genes_below")
+    worse = f"; {below:.0%} of the genes below 0, worse than by their mean" if below else ""
+    return [("R² genes", f"{m['r2_genes']:.3f}", f"genes that the decoder returns ({left}){worse}")]
 
 
 def growth_of(unit: str) -> str:

@@ -21,6 +21,7 @@ SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "week": 604800, "month": 26
 """Length of each unit in seconds; a month is a twelfth of a Julian year of 365.25 days."""
 UNITS = ("", *SECONDS)
 """Every unit that :class:`Times` can have; "" is unknown."""
+LONG_FRACTION = re.compile(r"-?\d+\.\d{7,}")
 MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>", "nat"})
 
 _PLAIN = {
@@ -178,6 +179,13 @@ def number_label(value: float | np.number) -> str:
     if not isinstance(number, np.floating):
         return str(number)
     return np.format_float_positional(number, trim="-") if 1e-5 < abs(number) < 1e16 or number == 0 else str(number)
+
+
+def shortened(labels: Sequence[str]) -> tuple[str, ...]:
+    """The same, with six digits where numbers have more than fit beside each other: 0.9359722222 -> 0.935972. As they
+    are where that would make two alike."""
+    rounded = [number_label(float(f"{float(t):.6g}")) if LONG_FRACTION.fullmatch(t) else t for t in labels]
+    return tuple(rounded if len(set(rounded)) == len(labels) else labels)
 
 
 def as_label(value: object) -> str:

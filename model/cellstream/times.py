@@ -35,6 +35,7 @@ from cellstream.time_labels import (
     parsed,
     quantity,
     read_time_map,
+    shortened,
     tidied,
     unit_in_name,
     words_of,
@@ -70,9 +71,9 @@ MAX_TIME_POINTS = 200
 class Times:
     """The time points of a data set: T of them, over n cells.
 
-    ``labels`` as in the file, in order of time; ``values`` (T,) float64, strictly increasing, in ``unit``; ``index``
-    (n,) int64, the time point of each cell, -1 where it has none; ``key`` the column; ``note`` one sentence on how
-    the labels were read.
+    ``labels`` as in the file, in order of time, long fractions rounded; ``values`` (T,) float64, strictly increasing,
+    in ``unit``; ``index`` (n,) int64, the time point of each cell, -1 where it has none; ``key`` the column; ``note``
+    one sentence on how the labels were read.
     """
 
     labels: tuple[str, ...]
@@ -142,7 +143,7 @@ def _ordered(levels: _Levels, values: np.ndarray, unit: str, note: str, key: str
         raise UserError(f"Column '{key}' has {found}, but at least two are needed: choose another column.")
     place = np.where(np.isnan(values), -1, np.searchsorted(points, values))
     index = np.append(place, -1)[levels.codes].astype(np.int64)  # code -1, a missing label, falls on the appended -1
-    return Times(tuple(names[0] for names in groups), points.astype(np.float64), unit, index, key, note + ".")
+    return Times(shortened([names[0] for names in groups]), points.astype(np.float64), unit, index, key, note + ".")
 
 
 def _column(obs: pd.DataFrame, key: str) -> pd.Series:

@@ -189,6 +189,33 @@ def test_evaluate_follows_lineages(fitted, command):
     )
 
 
+def test_only_kinds_of_cells_are_lineages(fitted, tmp_path, command):
+    adata = anndata.read_h5ad(fitted[0])
+    adata.obs["depth"] = np.random.default_rng(0).normal(size=adata.n_obs)
+    adata.obs["stage"] = adata.obs["time"].map({0: "early", 1: "middle", 2: "late"}).to_numpy()
+    adata.obs["some"] = adata.obs["population"].astype(str).mask(np.arange(adata.n_obs) % 3 == 0, "unknown")
+    path = tmp_path / "labelled.h5ad"
+    adata.write_h5ad(path)
+    for key, says in (
+        ("depth", f"'depth' has {adata.n_obs} of them for {adata.n_obs} cells"),
+        ("time", "'time' has one for each time point"),
+        ("stage", "'stage' has one for each time point"),
+    ):
+        code, _, err = command("evaluate", path, "--labels", key)
+        assert code == 2
+        assert says in one_sentence(err.splitlines()[-1] + "\n")
+    code, _, err = command("evaluate", path, "--labels", "some")
+    assert code == 0
+    left = (adata.obs["some"] == "unknown").sum()
+    assert f"{left} cells without a label in 'some' (empty, not assigned, unknown, …) are left out" in err
+
+
+def test_evaluate_repeats_what_one_should_know(fitted, command):
+    _, _, err = command("evaluate", fitted[0])
+    assert "Few cells at 0: what is learned there is uncertain." in err
+    assert "Population sizes" not in err  # they were given
+
+
 def test_metrics_of_an_earlier_version_are_still_shown(fitted):
     before = json.loads(anndata.read_h5ad(fitted[0]).uns["cellstream"]["metrics"])
     less = {key: value for key, value in before.items() if key not in ("tc_pca", "r2_pca")}
@@ -211,15 +238,28 @@ def test_further_tables_are_shown_where_the_metrics_have_them(fitted):
     further = dict(
         branch_accuracy=0.9961,
         branch_accuracy_pca=0.9424,
-        fidelity={"day 2": dict(of=1234, kept=0.8125), "day 2.5": dict(of=56, kept=1.0)},
+        fidelity={
+            "day 2": dict(of=1234, kept=0.8125, chance=0.51, lineages=dict(En=0.9, M=0.75)),
+            "day 2.5": dict(of=56, kept=1.0),  # as an earlier version tells it
+        },
         ensemble=dict(models=5, median=12.3, scattered=0.034),
     )
     lines = table_of(metrics | further).splitlines()
     assert "branches   0.996  lineages told apart (plain PCA 0.942)" in lines
-    assert "day 2       1,234                 0.812" in lines
+    assert "time point  cells with a lineage  share arriving in it  by chance  of En  of M" in lines
+    assert "day 2       1,234                 0.812                 0.510      0.900  0.750" in lines
+    assert "day 2.5     56                    1.000                 –          –      –" in lines
     (said,) = (line for line in lines if "models scatter" in line)
     assert said.startswith("The directions of 5 models scatter by 12° (median), by more than 45° at 3% of the cells. ")
     assert said.endswith("it does not say that a fate is right.")
+    more = table_of(metrics | further | dict(ensemble=dict(further["ensemble"], growth=0.0512, growth_cells=0.113)))
+    assert (
+        "Their growth rates of a cell differ by 0.051 (median standard deviation), those of the cells of a time "
+        in more
+    )
+    better = table_of(metrics | dict(direction=0.9, direction_constant=0.95))
+    assert "(a constant field 0.950, which does better)" in better
+    assert "does better" not in table_of(metrics | dict(direction=0.95, direction_constant=0.9))
     assert "models" not in plain
 
 
@@ -272,8 +312,11 @@ def test_genes_are_told_where_the_features_are_their_components(tmp_path, comman
     assert len(found["r2_per_feature"]) == 50
     assert table["r2"].max() == pytest.approx(max(found["r2_per_feature"].values()))
     assert found["r2_genes"] < found["r2_genes_features"] < 1
-    code, said, _ = command("evaluate", out)
+    code, said, err = command("evaluate", out)
+    assert "Population sizes are taken from the numbers of cells in the file" in err
     assert f"all components {found['r2_genes_features']:.3f}" in said
+    assert found["r2_genes_below"] == pytest.approx((table["r2"].dropna() < 0).mean())
+    assert f"{found['r2_genes_below']:.0%} of the genes below 0" in said
 
 
 @pytest.mark.slow
@@ -569,7 +612,8 @@ def test_a_folder_with_spaces_is_quoted(tmp_path):
         (["fit", "DATA", "--out", "NEW", "--time-key", "days"], "Columns that look like time: 'time'"),
         (["fit", "DATA", "--out", "NEW", "--input", "layer:none"], "layer:velocity_true"),
         (["fit", "DATA", "--out", "NEW", "--set", "alpha"], "name=value"),
-        (["fit", "DATA", "--out", "NEW", "--set", "lambda_oops=1"], "Known settings"),
+        (["fit", "DATA", "--out", "NEW", "--set", "lambda_oops=1"], "did you mean"),
+        (["fit", "DATA", "--out", "NEW", "--set", "quux=1"], "Known settings"),
         (["fit", "DATA", "--out", "NEW", "--set", "rounds=-1"], "rounds expects 0 to 10000"),
         (["fit", "DATA", "--out", "NEW", "--seed", "x"], "--seed"),
         (["fit", "DATA", "--out", "NEW", "--preset", "finest"], "quick"),
@@ -578,6 +622,8 @@ def test_a_folder_with_spaces_is_quoted(tmp_path):
         (["fit", "DATA", "--out", "NEW", "--time-map", "none.csv"], "none.csv"),
         (["evaluate", "DATA"], "cellstream fit"),
         (["evaluate", "none.h5ad"], "none.h5ad"),
+        (["evaluate", "DATA", "--label", "x"], "(did you mean --labels?); 'cellstream evaluate --help'"),
+        (["datasets", "list", "--loud"], "'cellstream datasets list --help'"),
         (["resume", "."], "run folder"),
         (["run", "nowhere"], "run folder"),
         (["simulate", "weather", "--out", "NEW"], "populations, branching"),

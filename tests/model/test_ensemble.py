@@ -122,6 +122,12 @@ def test_the_disagreement_is_that_of_the_directions_at_the_cells_own_times(movin
     assert found["models"] == 3
     assert found["median"] == pytest.approx(np.median(scatter), abs=0.1)
     assert found["scattered"] == pytest.approx((scatter > 45).mean(), abs=0.01)
+    nets = (stream.growth_net, *(m.growth_net for m in stream.members))
+    g = np.stack([net(tau, z).numpy(force=True) for net in nets])
+    assert found["growth"] == pytest.approx(np.median(g.std(0, ddof=1)), rel=1e-3)
+    index = moving_cloud.index.numpy()
+    away = np.concatenate([g[0, index == i] - g[0, index == i].mean() for i in range(3)])
+    assert found["growth_cells"] == pytest.approx(np.sqrt((away**2).mean()), rel=1e-3)
 
 
 def test_members_like_the_model_agree_to_the_last_bit(moving_cloud):
@@ -240,7 +246,7 @@ def test_steps_count_on_through_the_members(moving_cloud):
 
 
 def test_after_an_early_stop_the_total_is_what_is_left(moving_cloud):
-    config = THREE.with_settings(patience=1, rounds=30, autoencoder_rate=0.1, dynamics_rate=0.03)
+    config = THREE.with_settings(patience=1, rounds=30, autoencoder_rate=0.3, dynamics_rate=0.3)
     said = list(train(State.initial(moving_cloud, config)))
     steps = [e.step for e in said if isinstance(e, events.Step)]
     assert steps == list(range(1, len(steps) + 1))
@@ -273,7 +279,7 @@ def test_a_broken_ensemble_goes_on_to_the_same_result(moving_cloud, tmp_path, mo
 
 def test_a_broken_ensemble_after_an_early_stop_goes_on_to_the_same_result(moving_cloud, tmp_path):
     """Its steps then lie among those that the model might have had."""
-    config = THREE.with_settings(patience=1, rounds=30, autoencoder_rate=0.1, dynamics_rate=0.03)
+    config = THREE.with_settings(patience=1, rounds=30, autoencoder_rate=0.3, dynamics_rate=0.3)
     whole, broken, again = (State.initial(moving_cloud, config) for _ in range(3))
     for _ in train(whole):
         pass

@@ -333,7 +333,13 @@ def test_fidelity_is_the_share_of_labelled_cells_that_stay_in_their_lineage(stre
     told = np.isin(labels.astype(str), ["up", "down"]) & (index == 1)
     there = stream.push(z[told], 1.0, [3.0]).z[0]
     found = evaluation.fidelity(stream, moving_cloud, labels)
-    assert found == {"1": dict(of=told.sum(), kept=pytest.approx((votes.predict(there) == labels[told]).mean()))}
+    kept = votes.predict(there) == labels[told]
+    observed = {name: (labels[last] == name).mean() for name in ("up", "down")}
+    chance = np.mean([observed[name] for name in labels[told]])
+    own = {name: pytest.approx(kept[labels[told] == name].mean()) for name in ("up", "down")}
+    assert found == {
+        "1": dict(of=told.sum(), kept=pytest.approx(kept.mean()), chance=pytest.approx(chance), lineages=own)
+    }
     assert 0.3 < found["1"]["kept"] < 1
     everything = evaluation.evaluate(stream, moving_cloud, labels)
     assert everything["fidelity"] == found

@@ -461,6 +461,7 @@ def objects(file):
 BAD = {
     "missing": (lambda folder: folder / "none.h5ad", ["no file or folder", "none.h5ad"]),
     "misspelt": (lambda folder: saved(cells())(folder).with_name("xx.h5ad"), ["did you mean 'x.h5ad'?"]),
+    "by its ending alone": (lambda folder: saved(cells())(folder).with_name("q.h5ad"), ["check the path"]),
     "no path": (lambda folder: "  ", ["No path"]),
     "web": (lambda folder: "https://example.org/x.h5ad", ["web address"]),
     "nul": (lambda folder: "a\0b", ["path"]),

@@ -171,6 +171,15 @@ def test_a_columns_name_tells_the_unit_of_its_numbers(key, unit):
     assert read_times(obs(**{key: ["0", "1", "2"]}), key).unit == unit
 
 
+def test_long_fractions_are_shortened_where_they_stay_apart():
+    hours = np.array([0.0, 22.46333333333, 48.123456789])
+    read = read_times(pd.DataFrame({"day": np.repeat(hours / 24, 2)}), "day")
+    assert read.labels == ("0", "0.935972", "2.00514")
+    assert read.values.tolist() == (hours / 24).tolist()
+    near = read_times(pd.DataFrame({"day": np.repeat([0.93597222, 0.93597223], 2)}), "day")
+    assert near.labels == ("0.93597222", "0.93597223")
+
+
 def test_one_time_written_in_two_ways_is_one_time_point():
     times = read_times(obs(t=["Day 1", "day_1", "day 2"]), "t")
     np.testing.assert_array_equal(times.index, [0, 0, 1])

@@ -107,7 +107,7 @@ def load(source: str, time_key: str | None = None, lineages: str | None = None) 
     else:
         known = lineages
     snapshots = from_anndata(adata, time_key or fit.guessed_time_key(adata), input=input)
-    labels = scverse.column(adata, snapshots, known) if known else None
+    labels = scverse.lineages(adata, snapshots, known) if known else None
     # a file may be called like a data set and is not one
     name = dataset or (f"{path.stem} (file)" if path.stem.lower() in datasets.DATASETS else path.stem)
     return Case(name if input == "X" else f"{name}@{input}", snapshots, labels, since, dataset=as_used)
