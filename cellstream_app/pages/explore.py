@@ -160,6 +160,10 @@ class ExplorePage(pn.viewable.Viewer):
             said += " Still learning: this is its latest picture."
             if self.session.status.stage not in MOVING:
                 said += " Its velocity and growth are not learned yet."
+        elif not result.stream.config.networks.growth:
+            said += " Growth was not learned: every cell keeps its weight."
+        elif run.recipe.get("masses") is None:
+            said += " Growth is learned from the numbers of cells in the file."
         if (d := result.z.shape[1]) > 2:
             share = result.plane.share(result.z)
             said += f" Shown: the two leading principal components of {d} dimensions, with {share:.0%} of the spread."

@@ -27,12 +27,15 @@ BLUR, PRICE = 0.05, 0.3
 """Entropy, and price of growth (Kullback–Leibler), of the couplings that tell growth, in units of the median squared
 distance between the time points, as in Waddington-OT (Schiebinger et al., Cell 2019; there 0.05 and 1)."""
 MOST_GROWTH = 2.0
-"""Largest logarithm of a cell's growth that is believed, before growth is divided by its mean."""
+"""Largest logarithm of a cell's growth that is believed."""
 SHIFTS = 10
 """Times that the move of all cells is found anew."""
 NEAREST = 15
 """Cells of a time point, itself among them, over which a cell's descendants are averaged. A lineage of fewer cells of
 those coupled is averaged with what lies nearest."""
+UNTOLD = 0.02
+"""Added to row sums before they are divided: of a cell that is far from all others next to nothing is told, and it
+counts as growing like all."""
 MOST_COST = 30.0
 """In units of the median squared distance; a cell farther than this from all others has next to no descendants,
 e^(−30 / (ε + τ)), and what is left of exp(−cost / ε) can still be divided by."""
@@ -98,20 +101,28 @@ class Partners:
 def descendants(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"]) -> Float[Tensor, " n"]:
     """How many descendants each cell of ``a`` has among those of ``b``, against the mean of all, which is one.
 
-    :func:`row_sums`, averaged over neighbouring cells. Cell by cell they tell noise more than growth: a cell whose own
-    noise puts it near the centre of a cloud is near to many, and gets their mass (simulated lineages of known growth:
-    correlation of the logarithms .17 and .82 in the last two intervals, .40 and .97 averaged).
+    :func:`row_sums` of the coupling with ``b``, divided by those of the coupling of ``a`` with itself and averaged over
+    neighbouring cells. By themselves row sums tell how central a cell lies, which in many dimensions is how little
+    noise it has: a cell of few molecules is far from all others and seems to die. In simulated lineages, where all grow
+    alike, the logarithm of row sums follows the molecules of a cell (correlation .86, standard deviation .36; divided
+    and averaged .02); where they do not, it follows true growth by .17 and .82 in the last two intervals, divided and
+    averaged by .5 and .98. The quotient is what the debiased potentials of Sinkhorn divergences say of growth (Séjourné
+    et al., arXiv 1910.12958), with no cell coupled with itself.
     """
-    ratio = row_sums(a, b)
+    if len(a) < 3:
+        return torch.ones_like(a[:, 0])
+    ratio = (row_sums(a, b) + UNTOLD) / (row_sums(a) + UNTOLD)
+    ratio = ratio.clamp(math.exp(-MOST_GROWTH), math.exp(MOST_GROWTH))
     x = a.cpu().numpy()
     near = NearestNeighbors(n_neighbors=min(NEAREST, len(x))).fit(x).kneighbors(x, return_distance=False)
-    ratio = ratio[torch.from_numpy(near).to(ratio.device)].mean(1).clamp(math.exp(-MOST_GROWTH), math.exp(MOST_GROWTH))
+    ratio = ratio[torch.from_numpy(near).to(ratio.device)].mean(1)
     return ratio / ratio.mean()
 
 
 @torch.no_grad()
-def row_sums(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"]) -> Float[Tensor, " n"]:
-    """How much of the mass of ``b`` comes from each cell of ``a``, against the mean of all, which is one.
+def row_sums(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"] | None = None) -> Float[Tensor, " n"]:
+    """How much of the mass of ``b`` comes from each cell of ``a``, against the mean of all, which is one; without
+    ``b``, how much of that of the other cells of ``a``.
 
     Those of the entropic coupling P that minimises ⟨P, C⟩ + ε KL(P ‖ 1/nm) + τ KL(P1 ‖ 1/n) under Pᵀ1 = 1/m: every
     later cell comes from somewhere, an earlier one may multiply or die. C is the squared distance after the move of all
@@ -121,7 +132,7 @@ def row_sums(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"]) -> Float[Tensor, 
 
     Source: Chizat et al., Math. Comp. 2018 (algorithm); Schiebinger et al., Cell 2019 (growth from row sums).
     """
-    here, there = (part.cpu().double().numpy() for part in (a, b))
+    here, there = (part.cpu().double().numpy() for part in (a, a if b is None else b))
     there = there - there.mean(0)
     masses = ot.unif(len(here)), ot.unif(len(there))
     ratio, unit, start = np.ones(len(here)), 0.0, None
@@ -130,6 +141,8 @@ def row_sums(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"]) -> Float[Tensor, 
         unit = unit or np.median(cost)
         if unit == 0:  # at least half the pairs lie on each other: nothing tells one cell's growth from another's
             return torch.ones_like(a[:, 0])
+        if b is None:
+            np.fill_diagonal(cost, np.inf)
         # what is taken off a column changes nothing, since as much comes to each later cell in every coupling
         cost = np.minimum((cost - cost.min(0)) / unit, MOST_COST)
         plan, log = ot.unbalanced.sinkhorn_unbalanced(

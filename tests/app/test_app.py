@@ -184,7 +184,9 @@ def test_train_to_the_end_and_save(browser: Browser, address: str, place: Path):
         expect(page.get_by_text("finished").first).to_be_visible(timeout=120_000)
         expect(page.get_by_text("neighbours kept; PCA")).to_be_visible()
         page.get_by_role("tab", name="Explore").click()
-        expect(page.get_by_text("2,736 cells at 6 time points.")).to_be_visible()
+        expect(
+            page.get_by_text("2,736 cells at 6 time points. Growth is learned from the numbers of cells")
+        ).to_be_visible()
         out = place / "saved.h5ad"
         page.get_by_label("Path on this computer").fill(str(out))
         page.get_by_label("Path on this computer").press("Enter")
