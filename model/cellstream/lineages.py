@@ -30,8 +30,7 @@ from cellstream.state import LINEAGES, PLACES, State
 Ends = tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]
 
 LOG_GROWTH = 0.3
-"""ℓ. At 1 growth has next to no say beside movement and comes out flat, at a third to a half of the true differences
-(simulated lineages; at 0.3 two thirds), and differs from seed to seed."""
+"""ℓ. At 1 growth has next to no say beside movement: it comes out flat, and differs from seed to seed."""
 STILL = 1e-3
 """Least s², as a share of ⟨|Δz|²⟩: where all cells move alike nothing would be left to divide by."""
 
