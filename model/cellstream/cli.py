@@ -108,7 +108,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     adata = readers.open_file(arguments.result).adata
     stream, snapshots, recipe = scverse.read_result(adata)
-    true = "where the true ones are known, train again with --masses"
+    true = "train again with the true ones in --masses"
     known = cautions(
         snapshots, sizes=true, gaps="--real-times of fit follows the real ones", masses=recipe.get("masses")
     )
