@@ -246,7 +246,7 @@ def test_steps_count_on_through_the_members(moving_cloud):
 
 
 def test_after_an_early_stop_the_total_is_what_is_left(moving_cloud):
-    config = THREE.with_settings(patience=1, rounds=30, autoencoder_rate=0.3, dynamics_rate=0.3)
+    config = THREE.with_settings(patience=1, rounds=30, autoencoder_rate=0.1, dynamics_rate=0.03)
     said = list(train(State.initial(moving_cloud, config)))
     steps = [e.step for e in said if isinstance(e, events.Step)]
     assert steps == list(range(1, len(steps) + 1))
@@ -279,7 +279,7 @@ def test_a_broken_ensemble_goes_on_to_the_same_result(moving_cloud, tmp_path, mo
 
 def test_a_broken_ensemble_after_an_early_stop_goes_on_to_the_same_result(moving_cloud, tmp_path):
     """Its steps then lie among those that the model might have had."""
-    config = THREE.with_settings(patience=1, rounds=30, autoencoder_rate=0.3, dynamics_rate=0.3)
+    config = THREE.with_settings(patience=1, rounds=30, autoencoder_rate=0.1, dynamics_rate=0.03)
     whole, broken, again = (State.initial(moving_cloud, config) for _ in range(3))
     for _ in train(whole):
         pass
