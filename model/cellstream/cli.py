@@ -109,9 +109,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     adata = readers.open_file(arguments.result).adata
     stream, snapshots, recipe = scverse.read_result(adata)
     true = "train again with the true ones in --masses"
-    known = cautions(
-        snapshots, sizes=true, gaps="--real-times of fit follows the real ones", masses=recipe.get("masses")
-    )
+    real, growth = "--real-times of fit follows the real ones", stream.config.networks.growth
+    known = cautions(snapshots, sizes=true, gaps=real, masses=recipe.get("masses"), growth=growth)
     for sentence in (*snapshots.report, *known):
         say(sentence)
     labels = None
@@ -309,7 +308,8 @@ class Parser(argparse.ArgumentParser):
         """What is not known is told here, by the command whose help tells more; argparse leaves it to the top."""
         known, unknown = super().parse_known_args(*args, **kwargs)
         if unknown:
-            close = difflib.get_close_matches(unknown[0].partition("=")[0], self.options, n=1)
+            option = next((word for word in unknown if word.startswith("-")), unknown[0])
+            close = difflib.get_close_matches(option.partition("=")[0], self.options, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return known, unknown

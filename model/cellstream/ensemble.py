@@ -72,8 +72,8 @@ def disagreement(stream: CellStream, snapshots: Snapshots) -> dict[str, float]:
 
     Returns:
         ``models``, how many there are; ``median``, in degrees; ``scattered``, share of cells beyond :data:`SCATTERED`;
-        ``growth``, the median standard deviation of a cell's growth rate among the models, and ``growth_cells``, that
-        of the model's growth rate among the cells of a time point, root mean square, both per ``clock.rate_unit``.
+        ``growth``, the standard deviation of a cell's growth rate among the models, and ``growth_cells``, that of the
+        model's growth rate among the cells of a time point, both root mean squares, per ``clock.rate_unit``.
 
     Raises:
         UserError: there is no ensemble.
@@ -86,6 +86,6 @@ def disagreement(stream: CellStream, snapshots: Snapshots) -> dict[str, float]:
         models=len(stream.members) + 1,
         median=float(np.median(spread.scatter)),
         scattered=float((spread.scatter > SCATTERED).mean()),
-        growth=float(np.median(spread.growth)),
+        growth=float(np.sqrt(np.square(spread.growth).mean())),
         growth_cells=float(np.sqrt(np.square(among).mean())),
     )

@@ -86,7 +86,8 @@ def fit(
         say(sentence)
     ones = ",".join("1" * len(counts))
     give = f"give the true sizes, or 1 everywhere, as in --masses {ones}"
-    for sentence in cautions(snapshots, sizes=give, gaps="--real-times follows the real ones", masses=masses):
+    real, growth = "--real-times follows the real ones", config.networks.growth
+    for sentence in cautions(snapshots, sizes=give, gaps=real, masses=masses, growth=growth):
         say(sentence)
     recipe = dict(
         name=dataset or path.stem,

@@ -119,8 +119,10 @@ def _resolve(path: str | Path) -> Path:
 def _close_names(missing: Path) -> list[str]:
     """Alike but for their endings, which would make all files of a kind alike."""
     try:
-        there = {entry.name.partition(".")[0]: entry.name for entry in sorted(missing.parent.iterdir())}
-        return [there[stem] for stem in difflib.get_close_matches(missing.name.partition(".")[0], there, n=1)]
+        stem = missing.name.partition(".")[0]
+        there = [entry.name for entry in sorted(missing.parent.iterdir())]
+        likely = [name for name in there if difflib.get_close_matches(stem, [name.partition(".")[0]])]
+        return difflib.get_close_matches(missing.name, likely, n=1)
     except OSError:
         return []
 

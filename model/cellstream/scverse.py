@@ -223,13 +223,22 @@ def lineages(adata: AnnData, snapshots: Snapshots, key: str) -> np.ndarray:
     values = column(adata, snapshots, key)
     kinds = pd.Series(values).where(labelled(values)).astype("object")
     n, different = int(kinds.count()), kinds.nunique()
+    if different < 2:
+        found = f"'{kinds.dropna().iloc[0]}' for all cells that have one" if n else "none"
+        raise UserError(f"Expected kinds of cells as labels, at least two, but '{key}' has {found}.")
     wanted = "choose a column with the cells' types, lineages or clusters"
     if different > max(MOST_KINDS, n / 5):
         raise UserError(
             f"Expected kinds of cells as labels, but '{key}' has {different:,} of them for {counted(n, 'cell')}: "
             f"{wanted}."
         )
-    if different > 1 and kinds.groupby(snapshots.index.cpu().numpy()).nunique().max() == 1:
+    numbers = pd.to_numeric(kinds.dropna(), errors="coerce")
+    fractions = numbers[numbers % 1 > 0]
+    if len(fractions):
+        raise UserError(
+            f"Expected kinds of cells as labels, but '{key}' holds fractions, as in {fractions.iloc[0]:.4g}: {wanted}."
+        )
+    if kinds.groupby(snapshots.index.cpu().numpy()).nunique().max() == 1:
         raise UserError(f"Expected kinds of cells as labels, but '{key}' has one for each time point: {wanted}.")
     return values
 

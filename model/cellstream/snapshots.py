@@ -223,14 +223,16 @@ def from_anndata(
     )
 
 
-def cautions(snapshots: Snapshots, *, sizes: str, gaps: str, masses: Sequence[float] | None = None) -> list[str]:
+def cautions(
+    snapshots: Snapshots, *, sizes: str, gaps: str, masses: Sequence[float] | None = None, growth: bool = True
+) -> list[str]:
     """What a person should know before training: where population sizes come from, even steps, few cells.
 
     ``sizes`` and ``gaps`` say how, at this door, true sizes are given and the real gaps followed; ``masses`` are the
-    sizes that were given.
+    sizes that were given; ``growth``, whether it is learned at all.
     """
     said = []
-    if masses is None:
+    if masses is None and growth:
         said.append(
             "Population sizes are taken from the numbers of cells in the file, and growth is learned from them. Where "
             f"those only say how many cells were sequenced, {sizes}."

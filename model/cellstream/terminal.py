@@ -114,13 +114,14 @@ def _fidelity(m: dict[str, Any]) -> str:
             "cannot be told here, only whether as many arrive in each.\n"
         )
     names = sorted({name for at in m["fidelity"].values() for name in at.get("lineages", {})})
-    names = names if len(names) <= MOST_LINEAGES else []
+    more = f"There are {len(names)} lineages: --json tells the share of each.\n" if len(names) > MOST_LINEAGES else ""
+    names = [] if more else names
     head = (
         "time point",
         "cells with a lineage",
         "share arriving in it",
         "by chance",
-        *(f"of {name}" for name in names),
+        *(f"of those of {name}" for name in names),
     )
     rows = []
     for label, at in m["fidelity"].items():
@@ -128,8 +129,8 @@ def _fidelity(m: dict[str, Any]) -> str:
         rows.append((label, f"{at['of']:,.0f}", f"{at['kept']:.3f}", _share(at.get("chance")), *own))
     table = columns([head, *rows])
     return (
-        f"{table}Of the cells that have a lineage already, which are the easy ones: before lineages are apart, neither "
-        "the fate of a cell nor its growth can be believed.\n"
+        f"{table}{more}Of the cells that have a lineage already, which are the easy ones: before lineages are apart, "
+        "neither the fate of a cell nor its growth can be believed.\n"
     )
 
 
@@ -143,8 +144,8 @@ def _ensemble(m: dict[str, Any]) -> str:
     growth = ""
     if at.get("growth") is not None:  # unknown of a run of an earlier version
         growth = (
-            f" Their growth rates of a cell differ by {at['growth']:.3f} (median standard deviation), those of the "
-            f"cells of a time point by {at['growth_cells']:.3f}."
+            f" Their growth rates of one cell have a standard deviation of {at['growth']:.3f}, the cells of one time "
+            f"point one of {at['growth_cells']:.3f} (root mean squares)."
         )
     return (
         f"The directions of {at['models']} models scatter by {at['median']:.0f}° (median), by more than "
@@ -162,7 +163,8 @@ def _of_constant(m: dict[str, Any]) -> str:
     value = m.get("direction_constant")
     if value is None:
         return ""
-    return f" (a constant field {value:.3f}{', which does better' if value > m['direction'] else ''})"
+    better = round(value, 3) > round(m["direction"], 3)
+    return f" (a constant field {value:.3f}{', which does better' if better else ''})"
 
 
 def _beside(m: dict[str, Any], key: str, before: str = "") -> str:
@@ -184,8 +186,8 @@ def _genes(m: dict[str, Any]) -> list[tuple[str, ...]]:
     if "r2_genes" not in m:
         return []
     left = f"plain PCA {m['r2_genes_pca']:.3f}, all components {m['r2_genes_features']:.3f}"
-    below = m.get("r2_genes_below")
-    worse = f"; {below:.0%} of the genes below 0, worse than by their mean" if below else ""
+    below = m.get("r2_genes_below", 0)
+    worse = f"; {below:.0%} of the genes below 0, worse than by their mean" if below >= 0.005 else ""
     return [("R² genes", f"{m['r2_genes']:.3f}", f"genes that the decoder returns ({left}){worse}")]
 
 

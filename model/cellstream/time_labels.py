@@ -121,6 +121,9 @@ def converted(reading: Reading, unit: str) -> float:
 def mapped(labels: Sequence[str], mapping: Mapping[Any, float], key: str) -> np.ndarray:
     """The value that ``mapping`` gives to each label of column ``key``, (T,) float64."""
     known = {as_label(label): value for label, value in mapping.items()}
+    for label, shown in zip(labels, shortened(labels), strict=True):  # as we say them, people write them
+        if shown in known:
+            known.setdefault(label, known[shown])
     lacking = [label for label in labels if label not in known]
     if lacking:
         raise UserError(
@@ -182,9 +185,9 @@ def number_label(value: float | np.number) -> str:
 
 
 def shortened(labels: Sequence[str]) -> tuple[str, ...]:
-    """The same, with six digits where numbers have more than fit beside each other: 0.9359722222 -> 0.935972. As they
+    """The same, with six decimals where numbers have more than fit beside each other: 0.9359722222 -> 0.935972. As they
     are where that would make two alike."""
-    rounded = [number_label(float(f"{float(t):.6g}")) if LONG_FRACTION.fullmatch(t) else t for t in labels]
+    rounded = [number_label(round(float(t), 6)) if LONG_FRACTION.fullmatch(t) else t for t in labels]
     return tuple(rounded if len(set(rounded)) == len(labels) else labels)
 
 

@@ -194,9 +194,14 @@ def test_only_kinds_of_cells_are_lineages(fitted, tmp_path, command):
     adata.obs["depth"] = np.random.default_rng(0).normal(size=adata.n_obs)
     adata.obs["stage"] = adata.obs["time"].map({0: "early", 1: "middle", 2: "late"}).to_numpy()
     adata.obs["some"] = adata.obs["population"].astype(str).mask(np.arange(adata.n_obs) % 3 == 0, "unknown")
+    adata.obs["part"] = np.where(np.arange(adata.n_obs) % 2, 0.5, 1.25)
+    adata.obs["batch"], adata.obs["nothing"] = "one", np.nan
     path = tmp_path / "labelled.h5ad"
     adata.write_h5ad(path)
     for key, says in (
+        ("part", "'part' holds fractions, as in 1.25"),
+        ("batch", "at least two, but 'batch' has 'one' for all cells that have one"),
+        ("nothing", "'nothing' has none"),
         ("depth", f"'depth' has {adata.n_obs} of them for {adata.n_obs} cells"),
         ("time", "'time' has one for each time point"),
         ("stage", "'stage' has one for each time point"),
@@ -246,20 +251,21 @@ def test_further_tables_are_shown_where_the_metrics_have_them(fitted):
     )
     lines = table_of(metrics | further).splitlines()
     assert "branches   0.996  lineages told apart (plain PCA 0.942)" in lines
-    assert "time point  cells with a lineage  share arriving in it  by chance  of En  of M" in lines
-    assert "day 2       1,234                 0.812                 0.510      0.900  0.750" in lines
-    assert "day 2.5     56                    1.000                 –          –      –" in lines
+    assert "time point  cells with a lineage  share arriving in it  by chance  of those of En  of those of M" in lines
+    assert "day 2       1,234                 0.812                 0.510      0.900           0.750" in lines
+    assert "day 2.5     56                    1.000                 –          –               –" in lines
     (said,) = (line for line in lines if "models scatter" in line)
     assert said.startswith("The directions of 5 models scatter by 12° (median), by more than 45° at 3% of the cells. ")
     assert said.endswith("it does not say that a fate is right.")
     more = table_of(metrics | further | dict(ensemble=dict(further["ensemble"], growth=0.0512, growth_cells=0.113)))
     assert (
-        "Their growth rates of a cell differ by 0.051 (median standard deviation), those of the cells of a time "
-        in more
+        "growth rates of one cell have a standard deviation of 0.051, the cells of one time point one of 0.113" in more
     )
+    seven = dict(day=dict(of=9, kept=1.0, chance=0.2, lineages=dict.fromkeys("abcdefg", 1.0)))
+    assert "There are 7 lineages: --json tells the share of each." in table_of(metrics | dict(fidelity=seven))
     better = table_of(metrics | dict(direction=0.9, direction_constant=0.95))
     assert "(a constant field 0.950, which does better)" in better
-    assert "does better" not in table_of(metrics | dict(direction=0.95, direction_constant=0.9))
+    assert "does better" not in table_of(metrics | dict(direction=0.95, direction_constant=0.9501))
     assert "models" not in plain
 
 

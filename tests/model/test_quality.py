@@ -110,7 +110,7 @@ def test_lineages_that_have_parted_keep_their_cells(name):
     found = fates.measured(fitted(case.snapshots, name), case)
     assert found["fate day 5"] > fates.yardsticks(case, grow=False)["fate day 5"] + 0.03
     assert found["growth day 5"] > 0.85
-    assert 0.25 < found["slope day 5"] < 1.1
+    assert 0.25 < found["slope day 5"] < 1.1  # quick 0.32, best 0.42
 
 
 @pytest.mark.timeout(1800)

@@ -434,6 +434,12 @@ def two_matrices(folder):
     return write_10x_mtx(folder, counts(5, 4), prefix="b_")
 
 
+def several(folder):
+    for name in ("cells.h5ad", "cells.png", "pbmc.day1.h5ad", "pbmc.day2.h5ad"):
+        (folder / name).touch()
+    return folder
+
+
 def empty_folder(folder):
     (folder / "nothing").mkdir()
     return folder / "nothing"
@@ -461,6 +467,8 @@ def objects(file):
 BAD = {
     "missing": (lambda folder: folder / "none.h5ad", ["no file or folder", "none.h5ad"]),
     "misspelt": (lambda folder: saved(cells())(folder).with_name("xx.h5ad"), ["did you mean 'x.h5ad'?"]),
+    "of one stem": (lambda folder: several(folder) / "cells.h5", ["did you mean 'cells.h5ad'?"]),
+    "of one beginning": (lambda folder: several(folder) / "pbmc.dya1.h5ad", ["did you mean 'pbmc.day1.h5ad'?"]),
     "by its ending alone": (lambda folder: saved(cells())(folder).with_name("q.h5ad"), ["check the path"]),
     "no path": (lambda folder: "  ", ["No path"]),
     "web": (lambda folder: "https://example.org/x.h5ad", ["web address"]),

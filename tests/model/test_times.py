@@ -174,7 +174,10 @@ def test_a_columns_name_tells_the_unit_of_its_numbers(key, unit):
 def test_long_fractions_are_shortened_where_they_stay_apart():
     hours = np.array([0.0, 22.46333333333, 48.123456789])
     read = read_times(pd.DataFrame({"day": np.repeat(hours / 24, 2)}), "day")
-    assert read.labels == ("0", "0.935972", "2.00514")
+    assert read.labels == ("0", "0.935972", "2.005144")
+    given = read_times(pd.DataFrame({"day": np.repeat(hours / 24, 2)}), "day", {"0": 1, "0.935972": 2, "2.005144": 4})
+    assert given.values.tolist() == [1, 2, 4]
+    assert shortened(["1234567.12345678", "5"]) == ("1234567.123457", "5")
     assert read.values.tolist() == (hours / 24).tolist()
     near = read_times(pd.DataFrame({"day": np.repeat([0.93597222, 0.93597223], 2)}), "day")
     assert near.labels == ("0.93597222", "0.93597223")
