@@ -171,11 +171,11 @@ def test_noise_is_not_taken_for_growth():
     g = torch.Generator().manual_seed(0)
     quiet = torch.arange(400) % 2 == 0
     noise, place = torch.where(quiet, 0.7, 1.4)[:, None], torch.zeros(400, 30)
-    place[:, 0] = torch.where(quiet, 3.0, -3.0)
+    place[:, 0] = torch.where(quiet, 2.0, -2.0)
     a, b = place + noise * torch.randn(400, 30, generator=g), place + noise * torch.randn(400, 30, generator=g) + 1
     apart = {f: (f(a, b)[quiet].log().mean() - f(a, b)[~quiet].log().mean()).item() for f in (row_sums, descendants)}
-    assert apart[row_sums] > 0.6
-    assert abs(apart[descendants]) < 0.15
+    assert apart[row_sums] > 0.5
+    assert abs(apart[descendants]) < 0.05  # averaged alone 0.19
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

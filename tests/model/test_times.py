@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cellstream.errors import UserError
+from cellstream.time_labels import shortened
 from cellstream.times import (
     SECONDS,
     UNITS,
