@@ -239,10 +239,12 @@ def _fidelity(s: _Arrays, labels: np.ndarray) -> dict[str, dict[str, Any]]:
         if len(here):
             there = s.seen(s.stream.push(s.latent[here], s.times[i], s.times[-1:]).z[0])
             kept = metrics.landed(there, s.at(s.z, last), ends) == names[here]
-            own = {str(label): kept[names[here] == label] for label in np.unique(names[here])}
-            chance = sum(len(part) * observed[label] for label, part in own.items()) / len(here)
-            by_lineage = {label: float(part.mean()) for label, part in own.items()}
-            found[name] = dict(of=float(len(here)), kept=float(kept.mean()), chance=float(chance), lineages=by_lineage)
+            found[name] = dict(
+                of=float(len(here)),
+                kept=float(kept.mean()),
+                chance=float(observed[names[here]].mean()),
+                lineages=pd.Series(kept).groupby(names[here]).mean().to_dict(),
+            )
     return found
 
 

@@ -29,7 +29,7 @@ from cellstream.metrics import labelled
 from cellstream.preprocess import expressed
 from cellstream.snapshots import Snapshots, fingerprint, from_anndata
 from cellstream.stream import CellStream
-from cellstream.time_labels import counted
+from cellstream.time_labels import counted, shortened
 from cellstream.times import read_times
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
         )
     snapshots = replace(from_anndata(adata, recipe["time_key"], **made), unit=stream.clock.unit)
     _require_same(stream, adata, snapshots)
-    snapshots = replace(snapshots, labels=stream.clock.labels)  # of an earlier version they may be longer
+    snapshots = replace(snapshots, labels=stream.clock.labels)  # of an earlier version they are not shortened
     if stream.genes is None:  # of an earlier version: the same cells and values have the same components
         stream = replace(stream, genes=snapshots.genes)
     return stream, _as_counted(snapshots, counted), recipe
@@ -170,8 +170,7 @@ def require_same_cells(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str
     if recipe and recipe.get("time_key"):
         read = read_times(adata.obs, recipe["time_key"], recipe.get("time_map"))
         kept = np.flatnonzero(read.index >= 0)
-        at = snapshots.times.cpu().numpy()
-        same = len(read.values) == len(at) and np.allclose(read.values, at, rtol=1e-9) and np.array_equal(kept, rows)
+        same = read.labels == shortened(snapshots.labels) and np.array_equal(kept, rows)
         if not (same and np.array_equal(read.index[kept], snapshots.index.cpu().numpy())):
             key = recipe["time_key"]
             raise UserError(f"The times of the cells in '{key}' are not those that the result was made from: {again}.")
@@ -221,7 +220,7 @@ def lineages(adata: AnnData, snapshots: Snapshots, key: str) -> np.ndarray:
         UserError: there is no such column, or it holds something else.
     """
     values = column(adata, snapshots, key)
-    kinds = pd.Series(values).where(labelled(values)).astype("object")
+    kinds = pd.Series(values).where(labelled(values))
     n, different = int(kinds.count()), kinds.nunique()
     if different < 2:
         found = f"'{kinds.dropna().iloc[0]}' for all cells that have one" if n else "none"
@@ -321,15 +320,10 @@ def _announce(adata: AnnData) -> None:
         adata.uns["velocity_params"] = {**params, "embeddings": [*known, KEY]}
 
 
-def _at_the_same_times(stream: CellStream, snapshots: Snapshots) -> bool:
-    times = snapshots.times.cpu().numpy()
-    return len(times) == len(stream.clock.times) and bool(np.allclose(times, stream.clock.times, rtol=1e-9))
-
-
 def _require_same(stream: CellStream, adata: AnnData, snapshots: Snapshots) -> None:
     """What the model says of the cells must be what the file holds, or one of the two has been changed."""
     again = "take the file as it was written, or train again"
-    if snapshots.labels != stream.clock.labels and not _at_the_same_times(stream, snapshots):
+    if snapshots.labels != shortened(stream.clock.labels):
         raise UserError(
             f"The result is of the time points {', '.join(stream.clock.labels)}, but the file now has "
             f"{', '.join(snapshots.labels)}: {again}."

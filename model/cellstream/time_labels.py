@@ -22,6 +22,7 @@ SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "week": 604800, "month": 26
 UNITS = ("", *SECONDS)
 """Every unit that :class:`Times` can have; "" is unknown."""
 LONG_FRACTION = re.compile(r"-?\d+\.\d{7,}")
+"""Numbers of more decimals than are shown."""
 MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>", "nat"})
 
 _PLAIN = {

@@ -401,6 +401,25 @@ def test_a_result_of_an_earlier_version_is_read(written):
     assert read_result(adata)[1].mass.equal(snapshots.mass)
 
 
+def test_long_labels_of_an_earlier_version_are_those_of_the_result(cells):
+    cells.obs["time"] = cells.obs["time"] / 3
+    snapshots = from_anndata(cells, "time")
+    assert snapshots.labels == ("0", "0.333333", "0.666667")
+    long = replace(snapshots, labels=("0", "0.3333333333333333", "0.6666666666666666"))
+    stream = State.initial(long, Config().with_settings(**TINY)).result()
+    annotate(stream, cells, long, dict(time_key="time"))
+    assert read_result(cells)[1].labels == stream.clock.labels == long.labels
+
+
+def test_time_points_that_were_renamed_are_refused(written):
+    adata, _, snapshots = written
+    adata.obs["time"] = adata.obs["time"].map("day {}".format).to_numpy()
+    with pytest.raises(UserError, match="The times of the cells in 'time'"):
+        require_same_cells(adata, snapshots, dict(time_key="time"))
+    with pytest.raises(UserError, match="The result is of the time points 0, 1, 2, but the file now has day"):
+        read_result(adata)
+
+
 def test_the_unit_is_that_of_the_training(cells):
     snapshots = replace(from_anndata(cells, "time"), unit="h")
     stream = State.initial(snapshots, Config().with_settings(**TINY)).result()

@@ -5,8 +5,7 @@ correlation, over the cells of a time point, of their growth rate with the true 
 two growths at a time point the one of the interval that begins there counts. ``slope LABEL``: by how much it rises
 where the true one rises by one, that is their correlation times the ratio of their spreads. True rates are those of the
 cells as they are; the mean over the interval, which is what couplings can tell, has slope 1.00 at day 5 and 1.15 at day
-3. Where the true rate is the same for all cells
-there is nothing to compare, and both are None.
+3. Where the true rate is the same for all cells there is nothing to compare, and both are None.
 
 What no picture can do better is told by couplings of the cells in the input (:func:`yardsticks`). The fate of a cell
 is drawn before its lineage can be told from the others', so no method reaches 1 at the early time points.
