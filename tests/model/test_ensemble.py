@@ -214,10 +214,14 @@ def test_in_any_dimension(moving_cloud, d):
 def test_few_cells_and_places_without_cells_are_less_certain():
     """The paper's simulated populations: 16 times the cells should about quarter the standard deviations. Of growth
     they halve: couplings tell it cell by cell, and their error for one cell does not shrink with the number of others.
+
+    Three times as far out as the cells, growth rates differ 1.4 to 2.0 times as much among models of 40 cells, whose
+    rates at the cells are already uncertain, and 4.9 to 8 times among models of 640 (three seeds, two machines). Of
+    directions this is not so: all members extrapolate alike.
     """
     config = preset("quick", rounds=3, ensemble=4)
     growth, direction = {}, {}
-    for n in (40, 640):
+    for n, farther in ((40, 1.2), (640, 3)):
         snapshots = from_anndata(simulate("populations", n_cells=n, seed=0), "time")
         stream = trained(snapshots, config).result()
         t = snapshots.times.numpy()[snapshots.index.numpy()]
@@ -225,7 +229,7 @@ def test_few_cells_and_places_without_cells_are_less_certain():
         found = stream.uncertainty(z, t)
         growth[n], direction[n] = np.median(found.growth), np.median(found.direction)
         far = stream.uncertainty((z - z.mean(0)) * 3 + z.mean(0), t)  # outside of what any cell has shown
-        assert np.median(far.growth) > 1.5 * growth[n]  # of directions this is not so: all members extrapolate alike
+        assert np.median(far.growth) > farther * growth[n]
     assert 1.5 < growth[40] / growth[640] < 8
     assert direction[40] > 1.5 * direction[640]
 
