@@ -1,4 +1,4 @@
-"""The particles' ordinary differential equation, solved with torchdiffeq.
+"""The particles' ordinary differential equation, solved with torchdiffeq or, in fixed steps, by ourselves.
 
 dz/dt = v(t, z),   d log w/dt = g(t, z),   da/dt = (|v|² + α g²) w:
 the Lagrangian form of ∂_t q + ∇·(v q) = g q, with the Wasserstein–Fisher–Rao action along as one more state.
@@ -6,7 +6,6 @@ the Lagrangian form of ∂_t q + ∇·(v q) = g q, with the Wasserstein–Fisher
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +15,9 @@ from torchdiffeq import odeint
 
 from cellstream.config import Integration
 from cellstream.errors import Diverged
+from cellstream.runge_kutta import TABLEAUS, Field, fixed_steps
 
-FIXED_STEP = ("euler", "midpoint", "rk4")
-Field = Callable[[Tensor, Tensor], Tensor]
-"""``(t, z) -> v`` of shape (n, d), or ``(t, z) -> g`` of shape (n,)."""
+FIXED_STEP = tuple(TABLEAUS)
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,13 @@ def integrate(
     """Carry particles from ``times[0]`` through all ``times`` (increasing, or decreasing to go back).
 
     ``length`` is the unit of length in which the action measures movement. Differentiable through the solver's steps.
-    z, log w and the action travel in one tensor of shape (n, d + 2). Fields may jump at any of ``times``.
+    Fields may jump at any of ``times``. Adaptive methods are torchdiffeq's, with z, log w and the action in one tensor
+    of shape (n, d + 2); fixed steps are those of :mod:`runge_kutta`.
     """
+
+    if settings.method in FIXED_STEP:
+        n = settings.steps_per_interval
+        return Path(times, *fixed_steps(velocity, growth, z, log_w, times, alpha, settings.method, n, length))
 
     def rate(t: Tensor, state: Tensor) -> Tensor:
         at, log_weight = state[:, :-2], state[:, -2]
@@ -65,23 +68,12 @@ def integrate(
         return torch.cat([v, g[:, None], da[:, None]], 1)
 
     start = torch.cat([z, log_w[:, None], torch.zeros_like(log_w)[:, None]], 1)
+    how = dict(method=settings.method, rtol=settings.rtol, atol=settings.atol, options=dict(jump_t=times[1:-1]))
     try:
-        states = odeint(rate, start, times, method=settings.method, **_solver(times, settings))
+        states = odeint(rate, start, times, **how)
     except AssertionError as error:
-        # an adaptive solver finds no step small enough, or meets what is no number: the field has exploded
+        # the solver finds no step small enough, or meets what is no number: the field has exploded
         if any(words in str(error) for words in ("underflow", "non-finite")):
             raise Diverged from error
         raise
     return Path(times, states[..., :-2], states[..., -2], states[..., -1])
-
-
-def _solver(times: Tensor, settings: Integration) -> dict:
-    if settings.method not in FIXED_STEP:
-        return dict(rtol=settings.rtol, atol=settings.atol, options=dict(jump_t=times[1:-1]))
-    # every measured time lies on the grid, so nothing is interpolated
-    n = settings.steps_per_interval
-    parts = torch.arange(n, device=times.device, dtype=times.dtype) / n
-    grid = (times[:-1, None] + (times[1:] - times[:-1])[:, None] * parts).flatten()
-    grid = torch.cat([grid, times[-1:]])
-    # a step's first and last stage look just inside it, where a field that jumps at its ends is still its own
-    return dict(options=dict(grid_constructor=lambda func, y0, t: grid, perturb=True))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cellstream import objective
 from cellstream.descent import Losses, descend
+from cellstream.objective import Neighbourhood
 from cellstream.state import PLACES, Batch, State
 
 TOUCHING = 4.2
@@ -30,9 +31,10 @@ class Company:
         self.state, self.batch = state, batch
 
     @cached_property
-    def near(self) -> list[tuple[Int64[Tensor, " _"], Float[Tensor, "_ _"]]]:
+    def near(self) -> list[tuple[Int64[Tensor, " _"], Neighbourhood]]:
         """Cells of each time point whose affinities are known, and those."""
-        return [(cells, self.state.affinities.among(cells)) for cells in self.state.near(self.batch)]
+        among = self.state.affinities.among
+        return [(cells, Neighbourhood.of(among(i, cells))) for i, cells in enumerate(self.state.near(self.batch))]
 
     @cached_property
     def coupled(self) -> Coupled:
@@ -103,8 +105,8 @@ def embedding_losses(
     )
     if company is not None and state.magnification is not None:
         each = [
-            objective.neighbours(state.magnification(part if cells is own else state.encode(cells)), affinities)
-            for part, own, (cells, affinities) in zip(z, batch.cells, company.near, strict=True)
+            objective.neighbours(state.magnification(part if cells is own else state.encode(cells)), near)
+            for part, own, (cells, near) in zip(z, batch.cells, company.near, strict=True)
         ]
         terms["neighbours"] = torch.stack(each).mean()
     if company is not None and state.config.weights.lambda_between:

@@ -90,10 +90,10 @@ class State:
         embedding = [*autoencoder.parameters(), *(magnification.parameters() if magnification else [])]
         rates = config.schedule
         optimisers: dict[str, torch.optim.Optimizer] = dict(
-            start=torch.optim.Adam(embedding, lr=rates.start_rate),
-            warm=torch.optim.Adam(dynamics, lr=rates.start_rate),
-            autoencoder=torch.optim.Adam(embedding, lr=rates.autoencoder_rate),
-            dynamics=torch.optim.Adam(dynamics, lr=rates.dynamics_rate),
+            start=torch.optim.Adam(embedding, lr=rates.start_rate, fused=True),
+            warm=torch.optim.Adam(dynamics, lr=rates.start_rate, fused=True),
+            autoencoder=torch.optim.Adam(embedding, lr=rates.autoencoder_rate, fused=True),
+            dynamics=torch.optim.Adam(dynamics, lr=rates.dynamics_rate, fused=True),
         )
         return cls(snapshots, config, autoencoder, velocity, growth, magnification, optimisers)
 

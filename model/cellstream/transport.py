@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import ot
@@ -11,6 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cellstream.errors import Diverged
+
+Problem = tuple[Float[Tensor, " _"], Float[Tensor, "_ d"], Float[Tensor, " _"], Float[Tensor, "_ d"]]
+"""Weights and positions of sources, weights and positions of targets."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,39 @@ def solve(a: Float[Tensor, " n"], x: Float[Tensor, "n d"], b: Float[Tensor, " m"
     ``a`` and ``b`` are positive and are normalised to sum to one. Raises :class:`Diverged` where a position or a weight
     is no longer a number.
     """
+    return solve_all([(a, x, b, y)])[0]
+
+
+@torch.no_grad()
+def solve_all(problems: Sequence[Problem]) -> list[Plan]:
+    """:func:`solve` for each ``(a, x, b, y)``, side by side on the processor's cores: POT's solver runs on one each."""
+    prepared = [_prepared(*problem) for problem in problems]
+    solved = _cores().map(_solved, prepared) if len(prepared) > 1 else map(_solved, prepared)
+    return [
+        Plan(*(torch.as_tensor(part, device=x.device, dtype=x.dtype) for part in parts))
+        for (_, x, _, _), parts in zip(problems, solved, strict=True)
+    ]
+
+
+def _prepared(a: Tensor, x: Tensor, b: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     source, target = (w.detach().cpu().double().numpy() for w in (a, b))
     source, target = source / source.sum(), target / target.sum()
     cost = squared_distances(x.detach(), y.detach()).cpu().double().numpy()
     if not (np.isfinite(source).all() and np.isfinite(cost).all()):
         raise Diverged
+    return source, target, cost
+
+
+def _solved(prepared: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    source, target, cost = prepared
     coupling, log = ot.lp.emd(source, target, cost, log=True, numItermax=1_000_000)
-    potential = log["u"] - float(np.dot(log["u"], source))
-    return Plan(*(torch.as_tensor(part, device=x.device, dtype=x.dtype) for part in (coupling, potential)))
+    return coupling, log["u"] - float(np.dot(log["u"], source))
+
+
+@cache
+def _cores() -> ThreadPoolExecutor:
+    """Threads suffice: the solver lets go of Python's lock."""
+    return ThreadPoolExecutor(thread_name_prefix="transport")
 
 
 def cost_of(plan: Plan, a: Float[Tensor, " n"], x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, ""]:

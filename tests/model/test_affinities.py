@@ -34,7 +34,7 @@ def by_the_book(x: np.ndarray, perplexity: float, most_near: int) -> np.ndarray:
 def test_affinities_are_those_of_the_perplexity(n, perplexity, most_near):
     """Thirty neighbours, or a third of the few others; among three times as many nearest cells."""
     x = np.random.default_rng(0).normal(size=(n, 4)) * [1, 2, 3, 1]
-    found = Affinities([torch.tensor(x)], [torch.arange(n)]).among(torch.arange(n)).numpy()
+    found = Affinities([torch.tensor(x)], [torch.arange(n)]).among(0, torch.arange(n)).numpy()
     np.testing.assert_allclose(found / found.sum(), by_the_book(x, perplexity, most_near), atol=2e-6)
 
 
@@ -45,9 +45,8 @@ def test_among_is_in_the_order_asked_for_and_of_the_time_point_asked_about():
     both = Affinities([x[at] for at in cells], cells)
     alone = by_the_book(x[cells[1]].numpy(), 29 / 3, 29)
     order = torch.tensor([21, 5, 59, 1])
-    whole = both.among(cells[1]).sum().item()
-    np.testing.assert_allclose(both.among(order) / whole, alone[np.ix_(order // 2, order // 2)], atol=2e-6)
-    assert (both.among(torch.tensor([0, 1])) == 0).all()
+    whole = both.among(1, cells[1]).sum().item()
+    np.testing.assert_allclose(both.among(1, order) / whole, alone[np.ix_(order // 2, order // 2)], atol=2e-6)
 
 
 def population(counts: list[int], seed: int = 0) -> Snapshots:
@@ -66,9 +65,9 @@ def test_affinities_see_the_input_in_the_autoencoders_units():
     """With every feature at variance 1, one of large numbers does not decide alone who is near."""
     snapshots = population([50, 60])
     state = State.initial(snapshots, preset("best", **TINY, held_out=0, input_scaling="standardise"))
-    for cells in state.kept:
+    for i, cells in enumerate(state.kept):
         x = snapshots.x.numpy() / snapshots.x.numpy().std(0, ddof=1)
-        found = state.affinities.among(cells).numpy()
+        found = state.affinities.among(i, cells).numpy()
         expected = by_the_book(x[cells], (len(cells) - 1) / 3, len(cells) - 1)
         np.testing.assert_allclose(found / found.sum(), expected, atol=2e-5)
 
@@ -95,8 +94,8 @@ def test_the_neighbour_term_means_the_same_for_any_number_of_cells(monkeypatch):
     share = []
     for counts in ([400, 400], [4000, 4000]):
         state = State.initial(population(counts), preset("best", **TINY, held_out=0))
-        near = [cells for k in range(5) for cells in state.near(state.draw(k, 64))]
-        share.append(np.mean([(state.affinities.among(cells) > 0).float().mean().item() for cells in near]))
+        near = [pair for k in range(5) for pair in enumerate(state.near(state.draw(k, 64)))]
+        share.append(np.mean([(state.affinities.among(i, cells) > 0).float().mean().item() for i, cells in near]))
     assert share[1] == pytest.approx(share[0], rel=0.1)
 
 
@@ -108,8 +107,8 @@ def test_the_neighbour_term_is_that_of_cells_with_affinities(monkeypatch):
         "neighbours"
     ].item()
     terms = []
-    for cells in (batch.cells[0], state.near(batch)[1]):
+    for i, cells in enumerate((batch.cells[0], state.near(batch)[1])):
         z = state.encode(cells)
         z = 10 * z / z.var(0).sum().sqrt()
-        terms.append(objective.neighbours(z, state.affinities.among(cells)).item())
+        terms.append(objective.neighbours(z, objective.Neighbourhood.of(state.affinities.among(i, cells))).item())
     assert found == pytest.approx(np.mean(terms), rel=1e-5)

@@ -7,9 +7,12 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torchdiffeq import odeint
 
-from cellstream.config import Integration
+from cellstream import runge_kutta
+from cellstream.config import Integration, Networks
 from cellstream.dynamics import FIXED_STEP, integrate
+from cellstream.networks import Growth, Velocity
 
 METHODS = {"euler": 2e-2, "midpoint": 1e-3, "rk4": 1e-5, "dopri5": 1e-4, "bosh3": 1e-3, "adaptive_heun": 1e-3}
 TIMES = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
@@ -111,3 +114,54 @@ def test_fixed_steps_meet_every_time_exactly():
     one = Integration(method="euler", steps_per_interval=1)
     path = integrate(lambda t, z: u.expand_as(z), seasonal, Z, torch.zeros(2, dtype=torch.float64), times, 1.0, one)
     torch.testing.assert_close(path.z, Z + times[:, None, None] * u)
+
+
+@pytest.fixture(params=["still", "moving"])
+def fields(request):
+    """Velocity and growth that depend on time, place and interval, in double precision."""
+    torch.manual_seed(0)
+    settings = Networks(frame=request.param, latent_dim=2, velocity_width=8, growth_width=8)
+    velocity, growth = (net(settings, 3).double() for net in (Velocity, Growth))
+    z = [torch.randn(9, 2, dtype=torch.float64) + i for i in range(3)]
+    for net in (velocity, growth):
+        net.set_scaling(z, torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64), torch.tensor([1.0, 1.5, 0.5]).double())
+    return velocity, growth
+
+
+def plainly(velocity, growth, z, log_w, method, n, alpha, length):
+    """Everything stepped together by torchdiffeq, as :func:`integrate` has it for adaptive methods."""
+    parts = torch.arange(n, dtype=torch.float64) / n
+    grid = torch.cat([(TIMES[:-1, None] + TIMES.diff()[:, None] * parts).flatten(), TIMES[-1:]])
+
+    def rate(t, state):
+        v, g = velocity(t, state[:, :2]), growth(t, state[:, :2])
+        return torch.cat([v, g[:, None], ((v**2).sum(1) / length**2 + alpha * g**2)[:, None] * state[:, 2:3].exp()], 1)
+
+    start = torch.cat([z, log_w[:, None], torch.zeros_like(log_w)[:, None]], 1)
+    how = dict(grid_constructor=lambda f, y, t: grid, perturb=True)
+    return odeint(rate, start, TIMES, method=method, options=how)
+
+
+@pytest.mark.parametrize("at_once", [1, 10**6])
+@pytest.mark.parametrize("method", FIXED_STEP)
+def test_fixed_steps_are_those_of_torchdiffeq(monkeypatch, fields, method, at_once):
+    """Path, weights, action and all gradients, whether weights are worked out for a step or for the whole way."""
+    monkeypatch.setattr(runge_kutta, "AT_ONCE", at_once)
+    z, log_w = torch.randn(7, 2, dtype=torch.float64), torch.randn(7, dtype=torch.float64)
+    z.requires_grad_()
+    parameters = [z, *fields[0].parameters(), *fields[1].parameters()]
+    path = integrate(*fields, z, log_w, TIMES, 0.3, Integration(method=method, steps_per_interval=3), 1.7)
+    found = torch.cat([path.z, path.log_w[..., None], path.action[..., None]], 2)
+    expected = plainly(*fields, z, log_w, method, 3, 0.3, 1.7)
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+    weights = torch.randn_like(expected)
+    pairs = zip(*(torch.autograd.grad((part * weights).sum(), parameters) for part in (found, expected)), strict=True)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, atol=1e-8, rtol=1e-8)
+
+
+def test_a_field_prepared_for_times_is_the_field(fields):
+    velocity, _ = fields
+    times, z = torch.tensor([0.0, 0.3, 1.0, 1.9, 2.0], dtype=torch.float64), torch.randn(6, 2, dtype=torch.float64)
+    for t, at in zip(times, velocity.at_times(times), strict=True):
+        torch.testing.assert_close(at(z), velocity(t, z))

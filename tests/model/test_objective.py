@@ -14,6 +14,7 @@ from cellstream import objective
 from cellstream.config import Networks, Weights
 from cellstream.dynamics import Path
 from cellstream.networks import Autoencoder
+from cellstream.objective import Neighbourhood
 
 
 @pytest.fixture
@@ -75,12 +76,20 @@ def test_neighbours_is_the_divergence_of_tsne():
     q = 1 / (1 + ((z[:, None] - z[None]) ** 2).sum(-1).numpy())
     np.fill_diagonal(q, 0)
     expected = kl_div((p / p.sum()).numpy(), q / q.sum())[~np.eye(30, dtype=bool)].sum()
-    assert objective.neighbours(z, p).item() == pytest.approx(expected, rel=1e-6)
+    assert objective.neighbours(z, Neighbourhood.of(p)).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_gradient_of_neighbours_is_that_of_its_value():
+    g = torch.Generator().manual_seed(1)
+    z = torch.randn(12, 3, generator=g, dtype=torch.float64, requires_grad=True)
+    p = torch.rand(12, 12, generator=g, dtype=torch.float64) * (torch.rand(12, 12, generator=g) > 0.5)
+    near = Neighbourhood.of((p + p.T).fill_diagonal_(0))
+    assert torch.autograd.gradcheck(lambda z: 3 * objective.neighbours(z, near), z)
 
 
 def test_cells_without_neighbours_have_nothing_to_keep():
     z = torch.randn(8, 2, requires_grad=True)
-    loss = objective.neighbours(z, torch.zeros(8, 8))
+    loss = objective.neighbours(z, Neighbourhood.of(torch.zeros(8, 8)))
     loss.backward()
     assert loss.item() == 0
     assert (z.grad == 0).all()
