@@ -196,6 +196,8 @@ class Velocity(Dynamics):
     def at_times(self, tau: Float[Tensor, " k"]) -> list[Callable[[Float[Tensor, "n d"]], Float[Tensor, "n d"]]]:
         """The field at each of k times: what depends on time alone, worked out for all of them, goes into the constant
         of the first and of the last layer. A solver that knows its times spends a third of its own on that."""
+        if len(self.net) == 1:  # no hidden layer, so the first is the last
+            return [partial(self, t) for t in tau]
         first, last = (cast(nn.Linear, self.net[i]) for i in (0, -1))
         between = self.net[1:-1]
         still = (self.centre.expand(len(tau), -1), torch.zeros_like(self.centre).expand(len(tau), -1))

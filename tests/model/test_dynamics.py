@@ -116,11 +116,12 @@ def test_fixed_steps_meet_every_time_exactly():
     torch.testing.assert_close(path.z, Z + times[:, None, None] * u)
 
 
-@pytest.fixture(params=["still", "moving"])
+@pytest.fixture(params=[("still", 4), ("moving", 4), ("moving", 0)])
 def fields(request):
     """Velocity and growth that depend on time, place and interval, in double precision."""
     torch.manual_seed(0)
-    settings = Networks(frame=request.param, latent_dim=2, velocity_width=8, growth_width=8)
+    frame, layers = request.param
+    settings = Networks(frame=frame, latent_dim=2, velocity_width=8, velocity_layers=layers, growth_width=8)
     velocity, growth = (net(settings, 3).double() for net in (Velocity, Growth))
     z = [torch.randn(9, 2, dtype=torch.float64) + i for i in range(3)]
     for net in (velocity, growth):
