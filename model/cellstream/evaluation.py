@@ -33,6 +33,8 @@ LISTED = 50
 """Features whose R² is kept with a result."""
 ROWS = 2048
 """Cells of all genes that are held at once."""
+PUSHED = 20_000
+"""Cells, at most, that are carried through time: as clouds and in their mean mass the others would look the same."""
 COMPARED = 600
 """Points of a cloud, at most, that are compared with as many observed cells."""
 
@@ -258,7 +260,7 @@ def _arrivals(s: _Arrays, labels: np.ndarray, since: str | None) -> dict[str, An
             f"Expected a time point before the last one to follow lineages from, but got {since!r}; there are "
             f"{', '.join(s.labels[:last])}."
         )
-    flow = s.stream.push(s.at(s.latent, start), s.times[start], s.times[-1:])
+    flow = s.stream.push(_some(s.at(s.latent, start)), s.times[start], s.times[-1:])
     weights = np.exp(flow.log_w[0].astype(np.float64))
     shares = metrics.arrivals(s.seen(flow.z[0]), weights, s.at(s.z, last), labels[s.index == last])
     if not shares:
@@ -290,7 +292,7 @@ class _Arrays:
         self.z = self.seen(self.latent)
         self.v = self.seen(stream.velocity(self.latent, t))
         self.corner, self.side = metrics.unit_box(self.z)
-        self.flow = stream.push(self.latent[self.index == 0], self.times[0], self.times)
+        self.flow = stream.push(_some(self.latent[self.index == 0]), self.times[0], self.times)
         self.later = list(enumerate(snapshots.labels))[1:]
 
     @cached_property
@@ -319,6 +321,13 @@ class _Arrays:
     def at(self, values: np.ndarray, i: int) -> np.ndarray:
         """``values`` of the cells of time point ``i``."""
         return values[self.index == i]
+
+
+def _some(cells: np.ndarray) -> np.ndarray:
+    """At most :data:`PUSHED` of the rows, always the same ones."""
+    if len(cells) <= PUSHED:
+        return cells
+    return cells[np.sort(np.random.default_rng(0).choice(len(cells), PUSHED, replace=False))]
 
 
 def _tc_pca(s: _Arrays) -> float:

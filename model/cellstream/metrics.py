@@ -11,6 +11,8 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
+from cellstream.cores import side_by_side
+
 CHUNK = 1024
 """Rows of a distance matrix that are held at once."""
 PAIRS = 5_000_000
@@ -214,14 +216,21 @@ def compared(
     """
     if not 1 <= m <= len(observed) // 2:
         return dict.fromkeys((*clouds, "floor"), float("nan"))
-    found = np.zeros((splits, len(clouds) + 1))
-    for row, split in zip(found, range(splits), strict=True):
+    pairs = []
+    for split in range(splits):
         order = np.random.default_rng((seed, split)).permutation(len(observed))
         one, other = observed[order[:m]], observed[order[m : 2 * m]]
-        row[0] = w2(other, one)
         # each with the same random numbers, so that what stands beside it makes no difference
-        row[1:] = [w2(resampled(*cloud, m, np.random.default_rng((seed, split, m))), one) for cloud in clouds.values()]
+        drawn = [resampled(*cloud, m, np.random.default_rng((seed, split, m))) for cloud in clouds.values()]
+        pairs += [(cloud, one) for cloud in (other, *drawn)]
+    found = np.reshape(side_by_side(lambda pair: w2(*pair), pairs), (splits, len(clouds) + 1))
     return dict(zip(("floor", *clouds), found.mean(0).tolist(), strict=True))
+
+
+def _coupling(clouds: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Optimal plan between two clouds of equal weights."""
+    a, b = clouds
+    return ot.emd(ot.unif(len(a)), ot.unif(len(b)), ot.dist(a, b), numItermax=1_000_000)
 
 
 @dataclass(frozen=True)
@@ -243,12 +252,13 @@ def direction(
     the field leaves at rest counts as 0.
     """
     rng = np.random.default_rng(0)
-    cosines, directions = [], []
+    pairs, cosines, directions = [], [], []
     for i in np.unique(index)[:-1]:
         here, there = (np.flatnonzero(index == j) for j in (i, i + 1))
-        here, there = (rng.choice(c, most, replace=False) if len(c) > most else c for c in (here, there))
-        a, b = z[here].astype(np.float64), z[there].astype(np.float64)
-        plan = ot.emd(np.full(len(a), 1 / len(a)), np.full(len(b), 1 / len(b)), ot.dist(a, b), numItermax=1_000_000)
+        pairs.append([rng.choice(c, most, replace=False) if len(c) > most else c for c in (here, there)])
+    clouds = [(z[here].astype(np.float64), z[there].astype(np.float64)) for here, there in pairs]
+    plans = side_by_side(_coupling, clouds)
+    for (here, _), (a, b), plan in zip(pairs, clouds, plans, strict=True):
         step, v = plan @ b * len(a) - a, velocity[here].astype(np.float64)
         steps, speeds = np.linalg.norm(step, axis=1), np.linalg.norm(v, axis=1)
         goes = steps > 0

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import ot
@@ -13,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cellstream.cores import side_by_side
 from cellstream.errors import Diverged
 
 Problem = tuple[Float[Tensor, " _"], Float[Tensor, "_ d"], Float[Tensor, " _"], Float[Tensor, "_ d"]]
@@ -50,8 +49,7 @@ def solve(a: Float[Tensor, " n"], x: Float[Tensor, "n d"], b: Float[Tensor, " m"
 @torch.no_grad()
 def solve_all(problems: Sequence[Problem]) -> list[Plan]:
     """:func:`solve` for each ``(a, x, b, y)``, side by side on the processor's cores: POT's solver runs on one each."""
-    prepared = [_prepared(*problem) for problem in problems]
-    solved = _cores().map(_solved, prepared) if len(prepared) > 1 else map(_solved, prepared)
+    solved = side_by_side(_solved, [_prepared(*problem) for problem in problems])
     return [
         Plan(*(torch.as_tensor(part, device=x.device, dtype=x.dtype) for part in parts))
         for (_, x, _, _), parts in zip(problems, solved, strict=True)
@@ -71,12 +69,6 @@ def _solved(prepared: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.nda
     source, target, cost = prepared
     coupling, log = ot.lp.emd(source, target, cost, log=True, numItermax=1_000_000)
     return coupling, log["u"] - float(np.dot(log["u"], source))
-
-
-@cache
-def _cores() -> ThreadPoolExecutor:
-    """Threads suffice: the solver lets go of Python's lock."""
-    return ThreadPoolExecutor(thread_name_prefix="transport")
 
 
 def cost_of(plan: Plan, a: Float[Tensor, " n"], x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, ""]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -27,9 +28,12 @@ def twins(x: Float[np.ndarray, "n p"]) -> Int[np.ndarray, " n"]:
     directions = random.normal(size=(x.shape[1], DIRECTIONS))
     directions /= np.linalg.norm(directions, axis=0) * max(PITCH * usual, 1e-12)
     places = np.concatenate([x[i : i + ROWS].astype(np.float64) @ directions for i in range(0, len(x), ROWS)])
-    first, second = (
-        np.unique(np.floor(places + random.random(DIRECTIONS)), axis=0, return_inverse=True)[1].ravel() for _ in "12"
-    )
+    first, second = (_boxes(places + random.random(DIRECTIONS)) for _ in "12")
     boxes, more = first.max() + 1, second.max() + 1
     shared = coo_array((np.ones(len(x)), (first, boxes + second)), shape=(boxes + more, boxes + more))
     return connected_components(shared, directed=False)[1][first]
+
+
+def _boxes(places: Float[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
+    """The number of the box of side one that holds each place, by hashing: sorting takes five times as long."""
+    return pd.DataFrame(np.floor(places)).groupby(list(range(places.shape[1])), sort=False).ngroup().to_numpy()
