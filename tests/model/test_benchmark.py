@@ -8,6 +8,7 @@ import io
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from cellstream import cli, evaluation, metrics
-from cellstream.benchmark import NAMES, cases, fates, fits, holdout, measures, methods, paper, report, sources
+from cellstream.benchmark import NAMES, cases, fates, fits, holdout, measures, methods, paper, report, sources, speed
 from cellstream.benchmark.cases import Case
 from cellstream.benchmark.methods import Entry
 from cellstream.benchmark.plans import TABLES
@@ -387,7 +388,7 @@ def test_the_tables_numbers_are_those_of_the_records(command, tmp_path):
     assert not any("paper's" in title for title in row)  # these are no data of the paper's
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TABLES)
 def test_every_table_can_be_made(command, name, tmp_path):
     chosen = {"table2": ("CellStream paper", "MIOFlow"), "holdout": ("CellStream best d=2", "TIGON + PCA d=10")}
     asked = chosen.get(name, ("CellStream paper",))
@@ -443,7 +444,7 @@ def test_the_papers_numbers_are_in_their_places():
     assert paper.TABLE1["emt", "VeloViz"] == dict(vc_paper=0.88, tc_paper=0.70)
     assert paper.TABLE2[0.5, "MIOFlow"] == dict(va=0.692, tc_paper=0.800)
     assert paper.TABLE3["ipsc", "no growth"] == dict(vc_paper=0.80, tc_paper=0.87)
-    assert tuple(TABLES) == NAMES
+    assert (*TABLES, "speed") == NAMES
 
 
 def test_the_papers_numbers_stand_beside_its_own_data_only(cells, tmp_path):
@@ -929,3 +930,49 @@ def test_a_record_survives_its_file(tmp_path):
     assert Record.read(tmp_path / "one.json") is None
     assert Record.read(tmp_path / "none.json") is None
     assert asdict(one)["metrics"]["vc"] == 0.25
+
+
+# how long things take
+
+
+def test_speed_is_told_in_seconds_and_in_multiples_of_the_calibration(command, monkeypatch, tmp_path):
+    """Two tasks that sleep; what is prepared or told is not timed."""
+
+    def sleeps(seconds: float) -> Callable[[], float]:
+        time.sleep(0.3)
+        return lambda: time.sleep(seconds) or seconds
+
+    def told(slept: float) -> str:
+        time.sleep(0.3)
+        return f"slept {slept}"
+
+    tasks = [
+        speed.Task(speed.CALIBRATION, "", 3, lambda: sleeps(0.05)),
+        speed.Task("sleep", "long", 1, lambda: sleeps(0.15), told),
+    ]
+    monkeypatch.setattr(speed, "tasks", lambda quick: tasks)
+    code, _, wrong = command("speed", data=None)
+    assert code == 0, wrong
+    unit, row = csv.DictReader((tmp_path / "out" / "speed-quick.csv").read_text().splitlines())
+    assert unit["rounds"] == "3"
+    assert 0.05 < float(unit["seconds"]) < 0.25
+    assert 0.15 < float(row["seconds"]) < 0.3  # neither with what comes before nor with what comes after
+    assert float(row["multiple"]) == pytest.approx(float(row["seconds"]) / float(unit["seconds"]), rel=0.01)
+    assert row["outcome"] == "slept 0.15"
+    (_, shown) = grids((tmp_path / "out" / "speed-quick.md").read_text())[0]
+    assert shown["what came of it"] == "slept 0.15"
+    assert (tmp_path / "out" / "speed-quick.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_speed_has_its_own_methods(command):
+    code, _, wrong = command("speed", "--methods", "MIOFlow", data=None)
+    assert code == 2
+    assert "has its own data and methods" in wrong
+
+
+@pytest.mark.slow
+def test_every_task_of_speed_can_be_timed():
+    for task in speed.tasks(quick=True):
+        found = speed.timed(replace(task, rounds=1))
+        assert found.seconds > 0
+        assert found.outcome.startswith("VC 0.") == task.name.startswith("training")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cellstream.benchmark import report
+from cellstream.benchmark import NAMES, report
 from cellstream.benchmark.plans import TABLES, Options
 from cellstream.benchmark.records import Folder, Job, Record, run
 from cellstream.errors import UserError
@@ -23,19 +23,31 @@ def benchmark(name: str, out: str | Path, options: Options) -> list[Path]:
         UserError: there is no such table, data or method; or the folder cannot be written.
         KeyboardInterrupt: with the sentence of how to go on.
     """
-    if name not in TABLES:
-        raise UserError(f"There is no table '{name}'; choose one of: {', '.join(TABLES)}.")
+    if name not in NAMES:
+        raise UserError(f"There is no table '{name}'; choose one of: {', '.join(NAMES)}.")
     if options.seeds is not None and options.seeds < 1:
         raise UserError(f"Expected at least one seed, but got {options.seeds}.")
-    table, folder = TABLES[name], path_of(out)
+    folder = path_of(out)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"Expected a folder for the table, but {folder} is a file. Name another one.")
+    if name == "speed":
+        return timings(folder, options)
+    table = TABLES[name]
     seeds = options.seeds or (1 if options.quick else table.seeds)
     called = f"{name}-quick" if options.quick else name
     jobs = [replace(job, table=called) for job in table.jobs(options, seeds)]
     if not jobs:
         raise UserError(f"There is nothing to fit for {name} with these data and methods: choose others.")
     return report.write(table, called, followed(jobs, Folder(folder)), folder, options.quick)
+
+
+def timings(folder: Path, options: Options) -> list[Path]:
+    """The table of how long things take, which has its own tasks in place of data, methods and seeds."""
+    from cellstream.benchmark.speed import speed
+
+    if options != Options(quick=options.quick):
+        raise UserError("The table speed has its own data and methods: give it --out, and --quick or not.")
+    return speed(folder, options.quick)
 
 
 def followed(jobs: Sequence[Job], folder: Folder) -> list[Record]:
