@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 import datashader as ds
 import datashader.transfer_functions as tf
@@ -18,8 +19,12 @@ import numpy as np
 import pandas as pd
 from bokeh.models import CustomJS
 from bokeh.plotting import figure as Figure
+from datashader.colors import rgb as channels
 
 from cellstream_app.style import MISSING, VALUE_PALETTE, quiet
+
+if TYPE_CHECKING:
+    from xarray import DataArray
 
 SHADE_ABOVE = 20_000  # cells; up to here dots are drawn by the browser
 SINGLE_PIXELS_ABOVE = 250_000  # cells; up to here a shaded cell is three pixels wide
@@ -83,8 +88,10 @@ class Cells:
 
 def view_of(points: np.ndarray, size: tuple[int, int] = SIZE, margin: float = MARGIN) -> View:
     """The smallest view with a margin that holds all points at equal scale on both axes for a picture of ``size``."""
-    finite = points[np.isfinite(points).all(axis=1)]
-    low, high = (finite.min(axis=0), finite.max(axis=0)) if len(finite) else (-np.ones(2), np.ones(2))
+    x, y = points.T  # a column at a time: along rows of two, NumPy takes ten times as long
+    finite = np.isfinite(x) & np.isfinite(y)
+    ends = [(axis[finite].min(), axis[finite].max()) for axis in (x, y)] if finite.any() else [(-1, 1), (-1, 1)]
+    low, high = np.array(ends, np.float64).T
     half = np.maximum((high - low) / 2, 1e-9) * (1 + 2 * margin)
     scale = max(half[0] / size[0], half[1] / size[1])
     (cx, cy), hx, hy = (low + high) / 2, scale * size[0], scale * size[1]
@@ -162,8 +169,7 @@ def shaded(cells: Cells, view: View, size: tuple[int, int], spread: int) -> np.n
     table, colour = cells.table, cells.colour
     if isinstance(colour, Categories):
         counts = canvas.points(table, "x", "y", ds.by("colour", ds.count()))
-        key = dict(zip(table["colour"].cat.categories, [*colour.colours, MISSING], strict=True))
-        image = tf.shade(counts, color_key=key, how="eq_hist", min_alpha=140)
+        image = _mixed(counts, [*colour.colours, MISSING])
     else:
         means = canvas.points(table, "x", "y", ds.mean("colour"))
         image = tf.shade(means, cmap=list(colour.palette), how="linear", span=colour.span())
@@ -171,6 +177,23 @@ def shaded(cells: Cells, view: View, size: tuple[int, int], spread: int) -> np.n
     pixels = np.ascontiguousarray(image.values).view(np.uint8).reshape(*image.shape, 4)[::-1].copy()
     pixels[..., 3] = np.round(pixels[..., 3] * cells.alpha)
     return pixels
+
+
+def _mixed(counts: DataArray, colours: Sequence[str]) -> tf.Image:
+    """Counts per pixel and category as a picture: colours mixed by their share, the more cells the more opaque.
+
+    The picture is that of ``tf.shade(counts, color_key=…)``, which passes over all pixels and categories some twenty
+    times; here it is one product of matrices (a million cells: 0.1 s in place of 0.4 s).
+    """
+    share = np.array([[*channels(colour), 1] for colour in colours], np.float32)
+    red, green, blue, total = (counts.values.reshape(-1, len(colours)).astype(np.float32) @ share).T
+    here = total.reshape(counts.shape[:2]).astype(np.uint32)
+    image = tf.shade(counts[..., 0].copy(data=here), cmap="#000000", how="eq_hist", min_alpha=140)
+    pixels = image.values.view(np.uint8).reshape(-1, 4)
+    filled = np.flatnonzero(total)
+    for channel, values in enumerate((red, green, blue)):
+        pixels[filled, channel] = values[filled] / total[filled]
+    return image
 
 
 def rgb(pixels: np.ndarray, view: View) -> hv.RGB:

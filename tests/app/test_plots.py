@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datashader as ds
+import datashader.transfer_functions as tf
 import holoviews as hv
 import numpy as np
 import pytest
@@ -115,6 +117,25 @@ def test_many_cells_are_shaded_in_their_colours_at_their_places() -> None:
     np.testing.assert_array_equal(pixel(image, 0.5, 0.5)[:3], [0, 0, 255])
     assert pixel(image, 0.5, -0.5)[3] == pixel(image, -0.5, 0.5)[3] == 0
     assert pixel(image, 0.5, 0.5)[3] > 150
+
+
+def test_mixed_colours_are_those_of_datashader() -> None:
+    """To the last digit, single cells and crowds, with cells of no category and of no place."""
+    rng = np.random.default_rng(0)
+    colours = ["#3f90da", "#ffa90e", "#bd1f01"]
+    for n in (1, 50, 30_000):
+        points = rng.normal(size=(n, 2)).astype(np.float32)
+        points[n // 2 :: 10] = np.nan
+        cells = plots.Cells(points, plots.Categories(rng.integers(-1, 3, n), list("abc"), colours))
+        counts = ds.Canvas(120, 80, x_range=(-2, 2), y_range=(-2, 2)).points(
+            cells.table, "x", "y", ds.by("colour", ds.count())
+        )
+        key = dict(zip(cells.table["colour"].cat.categories, [*colours, plots.MISSING], strict=True))
+        theirs = tf.shade(counts, color_key=key, how="eq_hist", min_alpha=140).values.view(np.uint8).reshape(-1, 4)
+        ours = plots._mixed(counts, [*colours, plots.MISSING]).values.view(np.uint8).reshape(-1, 4)
+        seen = theirs[:, 3] > 0
+        np.testing.assert_array_equal(ours[:, 3], theirs[:, 3])
+        np.testing.assert_array_equal(ours[seen], theirs[seen])
 
 
 def test_many_values_are_shaded_by_the_palette_between_the_limits() -> None:
