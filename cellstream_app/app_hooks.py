@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import sys
+import threading
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,11 +19,25 @@ from tornado.web import HTTPError
 from cellstream.errors import UserError
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+WARM_UP_AFTER = 20.0
+"""Seconds after the start at which shading is compiled, for some seconds: later than the first visitor, who usually
+comes at once, and before anybody has opened and trained a large file."""
 HOW_TO_SHARE = (
     "This CellStream answers to its own machine only. To share it, start it with a login: "
     "panel serve cellstream_app --address 0.0.0.0 --allow-websocket-origin=HOST:PORT --basic-auth PASSWORD "
     "--cookie-secret SECRET"
 )
+
+
+def compress_websockets() -> None:
+    """Let pictures travel deflated, to a tenth of their bytes: a shaded view is some megabytes of mostly empty pixels.
+
+    Bokeh's server can do so, but ``panel serve`` has no way to ask it to. The lowest level takes some 20 ms for such a
+    view, higher ones several times as long for little less.
+    """
+    from bokeh.server.views.ws import WSHandler
+
+    WSHandler.get_compression_options = lambda handler: {"compression_level": 1}
 
 
 def on_server_loaded(server_context: Any) -> None:
@@ -32,6 +47,8 @@ def on_server_loaded(server_context: Any) -> None:
     """
     import scanpy  # noqa: F401
 
+    compress_websockets()
+    from cellstream_app.plots import warm_up
     from cellstream_app.results import load_result, sample_run
     from cellstream_app.session import with_source
 
@@ -42,6 +59,9 @@ def on_server_loaded(server_context: Any) -> None:
             with_source(result)
     except UserError as error:
         logging.getLogger(__name__).warning("The sample could not be loaded: %s", error)
+    later = threading.Timer(WARM_UP_AFTER, warm_up)
+    later.daemon = True
+    later.start()
 
 
 def process_request(request: Any) -> dict:

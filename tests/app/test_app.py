@@ -120,6 +120,19 @@ def run_called(place: Path, name: str) -> Run:
     return next(run for run in all_runs(place / "home" / "runs") if run.name == name)
 
 
+def test_pictures_travel_deflated(browser: Browser, address: str) -> None:
+    """The websocket compresses for a browser that offers it, as all do."""
+    with watched(browser) as (page, _):
+        answers: list[dict] = []
+        wire = page.context.new_cdp_session(page)
+        wire.send("Network.enable")
+        wire.on("Network.webSocketHandshakeResponseReceived", lambda event: answers.append(event["response"]))
+        page.goto(address)
+        expect(page.get_by_text("CellStream").first).to_be_visible()
+        headers = {name.lower(): value for name, value in answers[0]["headers"].items()}
+    assert "permessage-deflate" in headers.get("sec-websocket-extensions", "")
+
+
 def test_the_first_page_flows_and_asks_nothing_of_the_outside(browser: Browser, address: str):
     with visit(browser, address) as page:
         expect(page.get_by_text("Each dot is a cell")).to_be_visible()
