@@ -9,10 +9,15 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from cellstream import runge_kutta
+from cellstream import dynamics, runge_kutta
 from cellstream.config import Integration, Networks
 from cellstream.dynamics import FIXED_STEP, integrate
+from cellstream.evaluation import evaluate
 from cellstream.networks import Growth, Velocity
+from cellstream.presets import preset
+from cellstream.state import State
+from cellstream.training import train
+from tests.conftest import TINY
 
 METHODS = {"euler": 2e-2, "midpoint": 1e-3, "rk4": 1e-5, "dopri5": 1e-4, "bosh3": 1e-3, "adaptive_heun": 1e-3}
 TIMES = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
@@ -129,18 +134,20 @@ def fields(request):
     return velocity, growth
 
 
-def plainly(velocity, growth, z, log_w, method, n, alpha, length):
+def plainly(velocity, growth, z, log_w, times, alpha, method, n, length):
     """Everything stepped together by torchdiffeq, as :func:`integrate` has it for adaptive methods."""
-    parts = torch.arange(n, dtype=torch.float64) / n
-    grid = torch.cat([(TIMES[:-1, None] + TIMES.diff()[:, None] * parts).flatten(), TIMES[-1:]])
+    parts = torch.arange(n, dtype=z.dtype) / n
+    grid = torch.cat([(times[:-1, None] + times.diff()[:, None] * parts).flatten(), times[-1:]])
 
     def rate(t, state):
-        v, g = velocity(t, state[:, :2]), growth(t, state[:, :2])
-        return torch.cat([v, g[:, None], ((v**2).sum(1) / length**2 + alpha * g**2)[:, None] * state[:, 2:3].exp()], 1)
+        v, g = velocity(t, state[:, :-2]), growth(t, state[:, :-2])
+        da = ((v**2).sum(1) / length**2 + alpha * g**2) * state[:, -2].exp()
+        return torch.cat([v, g[:, None], da[:, None]], 1)
 
     start = torch.cat([z, log_w[:, None], torch.zeros_like(log_w)[:, None]], 1)
     how = dict(grid_constructor=lambda f, y, t: grid, perturb=True)
-    return odeint(rate, start, TIMES, method=method, options=how)
+    states = odeint(rate, start, times, method=method, options=how)
+    return states[..., :-2], states[..., -2], states[..., -1]
 
 
 @pytest.mark.parametrize("at_once", [1, 10**6])
@@ -153,7 +160,8 @@ def test_fixed_steps_are_those_of_torchdiffeq(monkeypatch, fields, method, at_on
     parameters = [z, *fields[0].parameters(), *fields[1].parameters()]
     path = integrate(*fields, z, log_w, TIMES, 0.3, Integration(method=method, steps_per_interval=3), 1.7)
     found = torch.cat([path.z, path.log_w[..., None], path.action[..., None]], 2)
-    expected = plainly(*fields, z, log_w, method, 3, 0.3, 1.7)
+    z_there, log_w_there, action_there = plainly(*fields, z, log_w, TIMES, 0.3, method, 3, 1.7)
+    expected = torch.cat([z_there, log_w_there[..., None], action_there[..., None]], 2)
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
     weights = torch.randn_like(expected)
     pairs = zip(*(torch.autograd.grad((part * weights).sum(), parameters) for part in (found, expected)), strict=True)
@@ -166,3 +174,21 @@ def test_a_field_prepared_for_times_is_the_field(fields):
     times, z = torch.tensor([0.0, 0.3, 1.0, 1.9, 2.0], dtype=torch.float64), torch.randn(6, 2, dtype=torch.float64)
     for t, at in zip(times, velocity.at_times(times), strict=True):
         torch.testing.assert_close(at(z), velocity(t, z))
+
+
+def test_training_comes_to_the_same_by_either_solver(moving_cloud, monkeypatch):
+    """Loss within 1 %, and the same metrics, after some rounds."""
+    config = preset("best", **{**TINY, "embedding_steps": 20, "warm_steps": 20, "rounds": 2, "dynamics_steps": 10})
+
+    def trained():
+        state = State.initial(moving_cloud, config)
+        for _ in train(state):
+            pass
+        return state.best_loss, evaluate(state.result(), moving_cloud)
+
+    loss, ours = trained()
+    monkeypatch.setattr(dynamics, "fixed_steps", plainly)
+    plain, theirs = trained()
+    assert loss == pytest.approx(plain, rel=0.01)
+    for metric in ("vc", "tc", "trust", "r2", "direction"):
+        assert ours[metric] == pytest.approx(theirs[metric], abs=0.01)
