@@ -133,7 +133,7 @@ def _neighbours(z: np.ndarray, k: int) -> np.ndarray:
 
 def trust_within(x: np.ndarray, z: np.ndarray, index: np.ndarray, k: int = 15) -> float:
     """Trustworthiness within each time point, averaged over time points."""
-    values = [trustworthiness(x[index == i], z[index == i], k) for i in np.unique(index)]
+    values = side_by_side(lambda i: trustworthiness(x[index == i], z[index == i], k), np.unique(index))
     return float(np.nanmean(values))
 
 
