@@ -111,14 +111,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     true = "train again with the true ones in --masses"
     real, growth = "--real-times of fit follows the real ones", stream.config.networks.growth
     known = cautions(snapshots, sizes=true, gaps=real, masses=recipe.get("masses"), growth=growth)
+    # a mistake in the labels is told alone, not below what is known of the file
+    labels = scverse.lineages(adata, snapshots, arguments.labels) if arguments.labels else None
     for sentence in (*snapshots.report, *known):
         say(sentence)
-    labels = None
-    if arguments.labels:
-        labels = scverse.lineages(adata, snapshots, arguments.labels)
-        if left := int((~labelled(labels)).sum()):
-            said = f"{counted(left, 'cell')} without a label in '{arguments.labels}'"
-            say(f"{said} (empty, not assigned, unknown, …) {'is' if left == 1 else 'are'} left out where labels count.")
+    if labels is not None and (left := int((~labelled(labels)).sum())):
+        said = f"{counted(left, 'cell')} without a label in '{arguments.labels}'"
+        say(f"{said} (empty, not assigned, unknown, …) {'is' if left == 1 else 'are'} left out where labels count.")
     metrics = evaluation.evaluate(stream, snapshots, labels)
     if stream.members:
         metrics["ensemble"] = ensemble.disagreement(stream, snapshots)

@@ -42,7 +42,7 @@ def serve(file: str | None, port: int | None, *, browser: bool) -> int:
     command += ["--address", "127.0.0.1", "--port", str(port)]
     for host in ("127.0.0.1", "localhost"):
         command += ["--allow-websocket-origin", f"{host}:{port}"]
-    say(f"CellStream is at http://127.0.0.1:{port}. Stop it with Ctrl-C.")
+    say(f"CellStream is at http://127.0.0.1:{port} and ends with Ctrl-C.")
     command += ["--show"] if browser else []
     if os.name == "posix":
         os.execve(command[0], command, environment)  # not a child, which would outlive this process if that is killed

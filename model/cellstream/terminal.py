@@ -129,7 +129,7 @@ def _fidelity(m: dict[str, Any]) -> str:
         rows.append((label, f"{at['of']:,.0f}", f"{at['kept']:.3f}", _share(at.get("chance")), *own))
     table = columns([head, *rows])
     return (
-        f"{table}{more}Of the cells that have a lineage already, which are the easy ones: before lineages are apart, "
+        f"{table}{more}These cells have a lineage already, so they are the easy ones: before lineages are apart, "
         "neither the fate of a cell nor its growth can be believed.\n"
     )
 

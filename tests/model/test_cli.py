@@ -181,7 +181,7 @@ def test_evaluate_follows_lineages(fitted, command):
     assert "share arriving from 1" in said
     assert "share at 1" in said
     assert lineages["population 1"]["start"] + lineages["population 2"]["start"] == pytest.approx(1)
-    assert "which are the easy ones" in said
+    assert "so they are the easy ones" in said
     code, _, said = command("evaluate", fitted[0], "--labels", "fate")
     assert code == 2
     assert "There is no column 'fate' in obs; there are: 'time', 'population'" in one_sentence(
