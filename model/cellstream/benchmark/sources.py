@@ -15,8 +15,10 @@ ROUNDS = (
     "networks.py",
     "lookup.py",
     "dynamics.py",
+    "runge_kutta.py",
     "objective.py",
     "transport.py",
+    "cores.py",
     "held_out.py",
     "twins.py",
 )
