@@ -36,4 +36,9 @@ def twins(x: Float[np.ndarray, "n p"]) -> Int[np.ndarray, " n"]:
 
 def _boxes(places: Float[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
     """The number of the box of side one that holds each place, by hashing: sorting takes five times as long."""
-    return pd.DataFrame(np.floor(places)).groupby(list(range(places.shape[1])), sort=False).ngroup().to_numpy()
+    return (
+        pd.DataFrame(np.floor(places))
+        .groupby(list(range(places.shape[1])), sort=False, dropna=False)
+        .ngroup()
+        .to_numpy()
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
@@ -23,6 +24,22 @@ NARROWEST = 0.25
 def drawn(summary: Summary, title: str) -> Figure:
     """One row of panels for each data set, one panel for each metric that is drawn."""
     return _lines(summary, title) if summary.table.over else _dots(summary, title)
+
+
+def bars(names: Sequence[str], values: Sequence[float], unit: str, muted: Sequence[bool]) -> Figure:
+    """A bar for each value above zero, in the order given, on a logarithmic axis with its number at its end."""
+    figure = Figure(figsize=(6.5, 0.28 * len(names) + 0.9), layout="constrained")
+    ax = figure.subplots()
+    ax.barh(range(len(names)), values, color=[MUTED if quiet else PALETTE[0] for quiet in muted])
+    for i, value in enumerate(values):
+        ax.text(value * 1.1, i, f"{value:.2g}", va="center", fontsize=SIZE - 1, color=INK)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_xscale("log")
+    ax.set_xlim(min(values) / 2, max(values) * 4)
+    ax.invert_yaxis()
+    ax.set_xlabel(unit)
+    _style(ax)
+    return figure
 
 
 def _dots(summary: Summary, title: str) -> Figure:

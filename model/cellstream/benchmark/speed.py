@@ -22,12 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 from anndata import AnnData
-from matplotlib.figure import Figure
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from cellstream import datasets, evaluation, readers, training
-from cellstream.benchmark.figure import GRID, INK, MUTED, PALETTE, SIZE
+from cellstream.benchmark.figure import bars
 from cellstream.benchmark.records import commit, machine
 from cellstream.benchmark.report import QUICK
 from cellstream.config import Config
@@ -251,22 +250,8 @@ def _rounds(found: list[Timed]) -> str:
 
 
 def _drawn(found: list[Timed], path: Path) -> Path:
-    figure = Figure(figsize=(6.5, 0.28 * len(found) + 0.9), layout="constrained")
-    ax = figure.subplots()
-    seconds = [one.seconds for one in found]
-    ax.barh(range(len(found)), seconds, color=[MUTED if "calibration" in one.name else PALETTE[0] for one in found])
-    for i, value in enumerate(seconds):
-        ax.text(value * 1.1, i, f"{value:.2g}", va="center", fontsize=SIZE - 1, color=INK)
-    ax.set_yticks(range(len(found)), [f"{one.name}, {one.size}" for one in found], fontsize=SIZE, color=INK)
-    ax.set_xscale("log")
-    ax.set_xlim(min(seconds) / 2, max(seconds) * 4)
-    ax.invert_yaxis()
-    ax.set_xlabel("seconds", fontsize=SIZE, color=INK)
-    ax.grid(axis="x", color=GRID)
-    ax.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        ax.spines[side].set_visible(False)
-    ax.tick_params(length=0, labelsize=SIZE, colors=INK)
+    names, seconds = [f"{one.name}, {one.size}" for one in found], [one.seconds for one in found]
+    figure = bars(names, seconds, "seconds", [CALIBRATION.partition(":")[0] in name for name in names])
     with whole(path) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
     return path
