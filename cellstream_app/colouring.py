@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from scipy.sparse import issparse
 
-from cellstream import scverse, times
+from cellstream import by_parts, scverse, times
 from cellstream.ensemble import AGREEMENT, SCATTERED
 from cellstream.errors import UserError
 from cellstream.metrics import labelled
@@ -163,22 +163,23 @@ def expression(result: Result, source: Source | None, gene: str) -> np.ndarray:
         raise UserError(f"There is no gene '{gene}': type the beginning of a name and choose from the list.")
     if source is None or source.adata.X is None:
         return result.snapshots.x.numpy()[:, known.index(gene)]
-    adata = source.adata
-    values = _dense(adata.X[:, known.index(gene)])
-    if _holds_counts(adata):
-        values = np.log1p(1e4 * values / np.maximum(_totals(adata), 1))
+    x, column = source.adata.X, known.index(gene)
+    scaled = _holds_counts(x)
+    parts = by_parts.blocks(x) if by_parts.is_lazy(x) else [x]
+    values = np.concatenate([_values(part, column, scaled) for part in parts])
     return values[result.rows].astype(np.float32)
 
 
-def _dense(column: object) -> np.ndarray:
-    return np.asarray(column.todense() if issparse(column) else column, np.float64).ravel()
+def _values(x: Any, column: int, scaled: bool) -> np.ndarray:
+    values = _flat(x[:, column].todense() if issparse(x) else x[:, column])
+    return np.log1p(1e4 * values / np.maximum(_flat(x.sum(axis=1)), 1)) if scaled else values
 
 
-def _totals(adata: AnnData) -> np.ndarray:
-    return np.asarray(adata.X.sum(axis=1), np.float64).ravel()
+def _flat(column: Any) -> np.ndarray:
+    return np.asarray(column, np.float64).ravel()
 
 
-def _holds_counts(adata: AnnData) -> bool:
-    some = adata.X[:200]
+def _holds_counts(x: Any) -> bool:
+    some = next(by_parts.blocks(x[:200]))
     values = some.data if issparse(some) else np.asarray(some)
     return bool(values.size and (values >= 0).all() and (values == np.rint(values)).all() and values.max() > 1)

@@ -11,8 +11,9 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from cellstream import scverse
+from cellstream import by_parts, readers, scverse
 from cellstream.errors import UserError
+from cellstream.files import require_disk
 from cellstream.fit import write
 from cellstream_app import ui
 from cellstream_app.results import Result
@@ -91,6 +92,7 @@ def target(path: str) -> Path:
 
 def write_result(result: Result, source: Source, out: Path) -> None:
     """A copy of the data set with the result in it, as a whole file or none. Takes a while."""
+    require_disk(out.parent, readers.size_of(Path(source.key), source.adata), "The file with the result")
     adata = source.adata.copy()
     run = result.run
     run.poll()
@@ -102,8 +104,7 @@ def size_of(source: Source | None) -> int:
     """Bytes of a data set's matrix in memory, about."""
     if source is None or source.adata.X is None:
         return 0
-    x = source.adata.X
-    return int(x.data.nbytes if hasattr(x, "indptr") else x.nbytes)
+    return by_parts.nbytes(source.adata.X)
 
 
 def stem(source: Source) -> str:

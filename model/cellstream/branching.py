@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import psutil
 from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.special import expit, softmax
 from scipy.stats import norm
 
+from cellstream import memory
 from cellstream.errors import UserError
 
 Array = NDArray[np.float64]
@@ -273,7 +273,7 @@ def at_least(name: str, value: float, low: float) -> None:
 
 def require_room(n_cells: int, n_genes: int) -> None:
     """A UserError if so many cells of so many genes do not fit into the memory that is free."""
-    needed, free = 32 * n_cells * n_genes, psutil.virtual_memory().available  # four numbers of eight bytes at a time
+    needed, free = 32 * n_cells * n_genes, memory.free()  # four numbers of eight bytes at a time
     if needed > free:
         raise UserError(
             f"{n_cells:,} cells of {n_genes:,} genes take about {needed / 1e9:,.0f} GB of memory, but "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,19 @@ def require_vacant(folder: Path | str) -> Path:
 def resuming(folder: Path | str | None) -> str:
     """The command that goes on with the run in a folder, whatever is in the folder's name."""
     return f"cellstream resume {shlex.quote(str(folder))}"
+
+
+def require_disk(folder: Path, needed: float, what: str) -> None:
+    """Refuse, before the work, to write ``what`` takes more than the ``needed`` bytes that are free in ``folder``."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return  # a file system that does not say; the writing will
+    if needed > free:
+        raise UserError(
+            f"{what} needs {needed / 1e9:,.1f} GB of disk but {free / 1e9:,.1f} GB are free in {folder}: make room "
+            "there, or choose another place."
+        )
 
 
 @contextmanager

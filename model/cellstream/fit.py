@@ -17,7 +17,7 @@ from anndata import AnnData
 from cellstream import datasets, readers, scverse
 from cellstream.config import Config
 from cellstream.errors import UserError
-from cellstream.files import beside, path_of, require_vacant, resuming, whole
+from cellstream.files import beside, path_of, require_disk, require_vacant, resuming, whole
 from cellstream.progress import follow, interrupts
 from cellstream.runs import Run, Status
 from cellstream.snapshots import Snapshots, cautions, from_anndata
@@ -70,6 +70,7 @@ def fit(
     reading = readers.open_file(path)
     device_of(config)
     require_writable(reading.adata, out)
+    require_disk(out.parent, readers.size_of(path, reading.adata), "The file with the result")
     guessed = time_key is None
     if time_key is None:
         time_key = datasets.DATASETS[dataset].time_key if dataset else guessed_time_key(reading.adata)
@@ -118,9 +119,11 @@ def resume(run: Run, out: Path | None) -> Outcome:
         source = run.recipe.get("source")
         if not source:
             raise UserError(f"The run in {run.folder} does not say where its data came from: resume it without --out.")
-        adata = readers.open_file(located(str(source))[0]).adata
+        path, _ = located(str(source))
+        adata = readers.open_file(path).adata
         scverse.require_same_cells(adata, snapshots, run.recipe)
         require_writable(adata, out)
+        require_disk(out.parent, readers.size_of(path, adata), "The file with the result")
     if run.status().state != "finished":
         device_of(run.config)
     return train(run, out, adata, snapshots)

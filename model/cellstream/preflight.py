@@ -15,9 +15,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import psutil
 import zarr
 
+from cellstream import memory
 from cellstream.errors import UserError
 
 _KNOWN = "h5ad, zarr, loom, 10x .h5, a 10x folder, csv, tsv"
@@ -123,9 +123,10 @@ def matrices(folder: Path) -> list[Path]:
 # --- is it safe to load -----------------------------------------------------------------------------------------------
 
 
-def inspect_hdf5(file: h5py.File, name: str) -> None:
-    """Walk the metadata: refuse what points outside the file, and more than memory holds."""
-    declared, seen, todo = 0, set(), [file["/"]]
+def inspect_hdf5(file: h5py.File, name: str) -> dict[str, int]:
+    """Walk the metadata: refuse what points outside the file. Bytes that each array takes in memory, by its path."""
+    sizes: dict[str, int] = {}
+    seen, todo = set(), [file["/"]]
     while todo:
         group = todo.pop()
         for key in group:
@@ -144,13 +145,14 @@ def inspect_hdf5(file: h5py.File, name: str) -> None:
             elif isinstance(item, h5py.Dataset):
                 if item.external or item.is_virtual:
                     raise UserError(f"'{name}' keeps '{item.name}' in other files: save a copy with the values inside.")
-                declared += int(item.size or 0) * item.dtype.itemsize
-    require_memory(declared, name)
+                sizes[item.name.lstrip("/")] = int(item.size or 0) * item.dtype.itemsize
+    return sizes
 
 
-def inspect_zarr(group: zarr.Group, name: str) -> None:
-    """Walk the metadata: refuse pickles, and more than memory holds."""
-    declared, todo = 0, [group]
+def inspect_zarr(group: zarr.Group, name: str) -> dict[str, int]:
+    """Walk the metadata: refuse pickles. Bytes that each array takes in memory, by its path in the group."""
+    sizes: dict[str, int] = {}
+    todo, above = [group], len(group.path)
     while todo:
         here = todo.pop()
         todo += [child for _, child in here.groups()]
@@ -160,8 +162,9 @@ def inspect_zarr(group: zarr.Group, name: str) -> None:
                 raise UserError(
                     f"'{name}' holds pickles at '{array.path}', which could run code: save it with a recent anndata."
                 )
-            declared += int(np.prod(array.shape, dtype=object)) * array.dtype.itemsize
-    require_memory(declared, name)
+            size = int(np.prod(array.shape, dtype=object)) * array.dtype.itemsize
+            sizes[array.path[above:].lstrip("/")] = size
+    return sizes
 
 
 def _compressors(array: zarr.Array) -> tuple[object, ...]:
@@ -171,9 +174,5 @@ def _compressors(array: zarr.Array) -> tuple[object, ...]:
 
 def require_memory(needed: float, name: str) -> None:
     """Refuse what takes more than the ``needed`` bytes that are free."""
-    available = psutil.virtual_memory().available
-    if needed > available:
-        raise UserError(
-            f"'{name}' needs {needed / 1e9:,.1f} GB of memory but {available / 1e9:,.1f} GB are free: close other "
-            "programs, or save a part of the cells or genes, or the matrix as sparse."
-        )
+    advice = "close other programs, or save a part of the cells or genes, or the matrix as sparse"
+    memory.require(needed, f"'{name}'", advice)

@@ -1,23 +1,26 @@
 """From the matrix in an AnnData to the features that the encoder reads, doing only what is missing and saying so.
 
 Raw counts -> the same total per cell and log(1 + x) -> highly variable genes -> principal components; scanpy does the
-work. Each step is reported in a sentence. A sparse matrix stays sparse until the last, small one.
+work. Each step is reported in a sentence. A sparse matrix stays sparse until the last, small one, and what is left in
+its file (:mod:`cellstream.by_parts`) stays there until then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import psutil
 from anndata import AnnData
 from scipy import sparse
 
+from cellstream import by_parts, memory
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
 from cellstream.gene_space import GeneSpace
+from cellstream.survey import Survey, survey
 
 TARGET_SUM = 10_000
 """Counts per cell after normalisation, scanpy's and Seurat's convention."""
@@ -27,7 +30,7 @@ LOG_MAX = 25.0
 """No log(1 + x) of a count is above this: exp(25) is 7e10."""
 
 Matrix = Any
-"""np.ndarray or scipy.sparse.csr_matrix, (n, p); scipy ships no types."""
+"""np.ndarray, scipy.sparse.csr_matrix or a dask array of one of them, (n, p); scipy ships no types."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,21 +73,25 @@ def prepare(adata: AnnData, input: str = "X", settings: Preprocess | None = None
 
 def expressed(adata: AnnData, input: str = "X", settings: Preprocess | None = None) -> Matrix:
     """The genes of :attr:`Prepared.genes` (n, m) before any principal components; sparse where they were."""
-    return _expressed(adata, input, settings or Preprocess(), [])[0]
+    return by_parts.gathered(_expressed(adata, input, settings or Preprocess(), [])[0])
 
 
 def _expressed(adata: AnnData, input: str, settings: Preprocess, report: list[str]) -> tuple[Matrix, tuple[str, ...]]:
     source, features = _select(adata, input)
     matrix = _numbers(source, input)
-    _require_finite(matrix, features, input)
+    found = survey(matrix)
+    _require_finite(found, features, input)
     if input.startswith("obsm:"):
         report.append(f"{input.removeprefix('obsm:')} is used as it is.")
-        _require_variation(matrix, input, report)
+        _require_variation(found, input, report)
         return matrix, features
-    matrix, features = _drop_zero_genes(matrix, features, input, report)
-    matrix, logged = _normalised(matrix, _kind(matrix), input, settings, report)
-    _require_variation(matrix, input, report)
-    return _variable(matrix, features, logged, settings.n_top_genes, report)
+    matrix, features, found = _drop_zero_genes(matrix, features, found, input, report)
+    before = matrix
+    matrix, logged = _normalised(matrix, found, input, settings, report)
+    if matrix is not before:
+        found = survey(matrix)
+    _require_variation(found, input, report)
+    return _variable(matrix, features, found, logged, settings.n_top_genes, report)
 
 
 # --- what there is ----------------------------------------------------------------------------------------------------
@@ -111,43 +118,39 @@ def _numbers(source: Any, input: str) -> Matrix:
         if kinds:
             raise UserError(f"'{input}' has columns of {kinds[0]}: expected numbers only.")
         source = source.to_numpy(np.float32)
-    if hasattr(source, "to_memory"):  # a file opened in backed mode
-        source = source.to_memory()
-    matrix: Matrix = sparse.csr_matrix(source) if sparse.issparse(source) else np.asarray(source)
+    if by_parts.is_stored(source):  # of a file opened in backed mode
+        source = by_parts.taken(source)
+    if by_parts.is_lazy(source):
+        matrix: Matrix = source
+    else:
+        matrix = sparse.csr_matrix(source) if sparse.issparse(source) else np.asarray(source)
     if matrix.dtype.kind not in "biuf":
         raise UserError(f"'{input}' holds {matrix.dtype}: expected real numbers.")
     if matrix.ndim == 1:
         matrix = matrix[:, None]
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise UserError(f"'{input}' has the shape {matrix.shape}: expected at least one cell and one feature.")
-    if sparse.issparse(matrix) and not (matrix.has_canonical_format and matrix.data.all()):
-        matrix = matrix.copy()  # an entry stored in two parts has no logarithm, and a stored zero is no count
-        matrix.sum_duplicates()
-        matrix.eliminate_zeros()
+    if by_parts.is_lazy(matrix):
+        return by_parts.in_rows(matrix, input, _canonical)
+    return _canonical(matrix)
+
+
+def _canonical(matrix: Matrix) -> Matrix:
+    """An entry that is stored in two parts has no logarithm, and a stored zero is no count."""
+    if not sparse.issparse(matrix) or (matrix.has_canonical_format and matrix.data.all()):
+        return matrix
+    matrix = matrix.copy()
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
     return matrix
 
 
-def _blocks(matrix: Matrix, entries: int = 4_000_000) -> Any:
-    """Dense rows, or stretches of the stored values of a sparse matrix, a few million numbers at a time."""
-    if sparse.issparse(matrix):
-        values, step = matrix.data, entries
-    else:
-        values, step = matrix, max(1, entries // matrix.shape[1])
-    for start in range(0, len(values), step):
-        yield values[start : start + step]
-
-
-def _require_finite(matrix: Matrix, features: tuple[str, ...], input: str) -> None:
-    if matrix.dtype.kind != "f" or all(np.isfinite(block).all() for block in _blocks(matrix)):
+def _require_finite(found: Survey, features: tuple[str, ...], input: str) -> None:
+    if found.finite:
         return
-    if sparse.issparse(matrix):
-        nan, infinite = np.isnan(matrix.data).sum(), np.isinf(matrix.data).sum()
-        columns = np.unique(matrix.indices[~np.isfinite(matrix.data)])
-    else:
-        nan = sum(np.isnan(block).sum() for block in _blocks(matrix))
-        infinite = sum(np.isinf(block).sum() for block in _blocks(matrix))
-        columns = np.flatnonzero(np.any([~np.isfinite(block).all(axis=0) for block in _blocks(matrix)], axis=0))
-    counted = " and ".join(f"{n:,} {what}" for n, what in ((nan, "missing (NaN)"), (infinite, "infinite")) if n)
+    columns = np.flatnonzero(found.nan + found.infinite)
+    kinds = ((found.nan.sum(), "missing (NaN)"), (found.infinite.sum(), "infinite"))
+    counted = " and ".join(f"{n:,} {what}" for n, what in kinds if n)
     more = f" and {len(columns) - 5:,} more" if len(columns) > 5 else ""
     names = ", ".join(f"'{features[i]}'" for i in columns[:5]) + more
     raise UserError(
@@ -156,15 +159,11 @@ def _require_finite(matrix: Matrix, features: tuple[str, ...], input: str) -> No
     )
 
 
-def _require_variation(matrix: Matrix, input: str, report: list[str]) -> None:
+def _require_variation(found: Survey, input: str, report: list[str]) -> None:
     """Some features may be constant, as single precision sees them, and are told; not all."""
-    if matrix.shape[0] == 1:
+    if found.n == 1:
         return
-    low, high = matrix.min(axis=0), matrix.max(axis=0)
-    if sparse.issparse(matrix):
-        low, high = low.toarray().ravel(), high.toarray().ravel()
-    low, high = low.astype(np.float64), high.astype(np.float64)
-    constant = high - low <= 1e-6 * np.maximum(np.abs(low), np.abs(high))
+    constant = found.constant
     if constant.all():
         raise UserError(
             f"In '{input}' all features are constant, every cell goes into training with the same values: choose "
@@ -177,53 +176,39 @@ def _require_variation(matrix: Matrix, input: str, report: list[str]) -> None:
         )
 
 
-def _kind(matrix: Matrix) -> str:
+def _kind(found: Survey) -> str:
     """One of "counts", "logged" (or otherwise small), "unlogged" and "signed"."""
-    low = min((block.min() for block in _blocks(matrix) if block.size), default=0)
-    high = max((block.max() for block in _blocks(matrix) if block.size), default=0)
-    if low < 0:
+    if found.low.min() < 0:
         return "signed"
-    if matrix.dtype.kind in "biu" or all(_integers(block) for block in _sample(matrix)):
+    if found.integers:
         return "counts"
-    return "logged" if high <= LOG_MAX else "unlogged"
-
-
-def _integers(values: np.ndarray) -> bool:
-    return bool((values == np.rint(values)).all())
-
-
-def _sample(matrix: Matrix, entries: int = 2_000_000) -> Any:
-    """Values from rows all over the matrix: integers are told by some of them."""
-    rows = np.random.default_rng(0).permutation(matrix.shape[0])[: max(1, entries // matrix.shape[1] + 1)]
-    part = matrix[np.sort(rows)]
-    yield part.data if sparse.issparse(part) else part
+    return "logged" if found.high.max() <= LOG_MAX else "unlogged"
 
 
 # --- what is done -----------------------------------------------------------------------------------------------------
 
 
 def _drop_zero_genes(
-    matrix: Matrix, features: tuple[str, ...], input: str, report: list[str]
-) -> tuple[Matrix, tuple[str, ...]]:
-    if sparse.issparse(matrix):
-        filled, filled_cells = matrix.getnnz(axis=0) > 0, matrix.getnnz(axis=1) > 0
-    else:
-        filled, filled_cells = np.any(matrix, axis=0), np.any(matrix, axis=1)
+    matrix: Matrix, features: tuple[str, ...], found: Survey, input: str, report: list[str]
+) -> tuple[Matrix, tuple[str, ...], Survey]:
+    filled = found.filled > 0
     if not filled.any():
         raise UserError(f"'{input}' is zero everywhere: choose another input, or check how the file was written.")
-    if empty := (~filled_cells).sum():
-        report.append(f"Cells that are zero in every feature, kept, but better filtered out before: {empty:,}.")
+    if found.empty:
+        report.append(f"Cells that are zero in every feature, kept, but better filtered out before: {found.empty:,}.")
     if filled.all():
-        return matrix, features
+        return matrix, features, found
     report.append(f"Features left out because they are zero in every cell: {(~filled).sum():,} of {len(features):,}.")
     keep = np.flatnonzero(filled)
-    return matrix[:, keep], tuple(features[i] for i in keep)
+    return matrix[:, keep], tuple(features[i] for i in keep), found.of(keep)
 
 
-def _normalised(matrix: Matrix, kind: str, input: str, settings: Preprocess, report: list[str]) -> tuple[Matrix, bool]:
+def _normalised(
+    matrix: Matrix, found: Survey, input: str, settings: Preprocess, report: list[str]
+) -> tuple[Matrix, bool]:
     """The matrix, normalised where it should be, and whether it now holds logarithms."""
-    high = max(block.max() for block in _blocks(matrix) if block.size)
-    found = {
+    kind, high = _kind(found), found.high.max()
+    seen = {
         "counts": f"raw counts (integers up to {high:,.0f})",
         "logged": f"values from 0 to {high:.3g}, log-transformed already or scaled",
         "unlogged": f"values up to {high:,.4g} that are neither counts nor logarithms (CPM or TPM?)",
@@ -232,7 +217,7 @@ def _normalised(matrix: Matrix, kind: str, input: str, settings: Preprocess, rep
     if settings.normalise == "no" or (settings.normalise == "auto" and kind != "counts"):
         unasked = settings.normalise == "auto" and kind == "unlogged"
         advice = "; set normalise to 'yes' to scale and log them" if unasked else ""
-        report.append(f"{input} holds {found}: used as they are{advice}.")
+        report.append(f"{input} holds {seen}: used as they are{advice}.")
         return matrix, kind == "logged"
     if kind == "signed":
         raise UserError(
@@ -240,25 +225,26 @@ def _normalised(matrix: Matrix, kind: str, input: str, settings: Preprocess, rep
         )
     import scanpy as sc  # costs a second to import, which the command line's help should not
 
-    _require_memory(matrix.nnz * 8 if sparse.issparse(matrix) else matrix.size * 4, "A normalised copy")
+    if not by_parts.is_lazy(matrix):
+        _require_memory(matrix.nnz * 8 if sparse.issparse(matrix) else matrix.size * 4, "A normalised copy")
     work = AnnData(matrix.astype(np.float32))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # cells without counts are in the report already
         sc.pp.normalize_total(work, target_sum=TARGET_SUM)
         sc.pp.log1p(work)
     asked = "" if kind == "counts" else "as asked for, "
-    report.append(f"{input} holds {found}: {asked}scaled each cell to {TARGET_SUM:,} counts and took log(1 + x).")
+    report.append(f"{input} holds {seen}: {asked}scaled each cell to {TARGET_SUM:,} counts and took log(1 + x).")
     return work.X, True
 
 
 def _variable(
-    matrix: Matrix, features: tuple[str, ...], logged: bool, most: int, report: list[str]
+    matrix: Matrix, features: tuple[str, ...], found: Survey, logged: bool, most: int, report: list[str]
 ) -> tuple[Matrix, tuple[str, ...]]:
     if not 0 < most < len(features):
         return matrix, features
     chosen = _by_dispersion(matrix, most) if logged else None
     if chosen is None:
-        chosen = np.argsort(-_variance(matrix), kind="stable")[:most]
+        chosen = np.argsort(-found.variance, kind="stable")[:most]
     keep = np.sort(chosen)
     report.append(f"Kept the {most:,} most variable of {len(features):,} features.")
     return matrix[:, keep], tuple(features[i] for i in keep)
@@ -270,7 +256,7 @@ def _by_dispersion(matrix: Matrix, most: int) -> np.ndarray | None:
 
     work = AnnData(matrix.astype(np.float32, copy=False))
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), by_parts.few_at_once():
             warnings.simplefilter("ignore")
             table = sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=most, inplace=False)
     except (ValueError, IndexError, ZeroDivisionError):
@@ -280,13 +266,6 @@ def _by_dispersion(matrix: Matrix, most: int) -> np.ndarray | None:
     return np.argsort(-dispersion, kind="stable")[:most]
 
 
-def _variance(matrix: Matrix) -> np.ndarray:
-    if sparse.issparse(matrix):
-        mean = np.asarray(matrix.mean(axis=0, dtype=np.float64)).ravel()
-        return np.asarray(matrix.multiply(matrix).mean(axis=0, dtype=np.float64)).ravel() - mean**2
-    return np.var(matrix, axis=0, dtype=np.float64)
-
-
 def _components(matrix: Matrix, most: int, report: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores (n, k), loadings (k, m) and mean (m,), so that scores @ loadings + mean is the best rank-k matrix."""
     import scanpy as sc
@@ -294,15 +273,23 @@ def _components(matrix: Matrix, most: int, report: list[str]) -> tuple[np.ndarra
     k = min(most, matrix.shape[0] - 1, matrix.shape[1] - 1)
     if k < 1:
         raise UserError(f"There is {matrix.shape[0]} cell: expected at least two to find principal components.")
-    if not sparse.issparse(matrix):
+    if by_parts.is_lazy(matrix):
+        with contextlib.suppress(UserError):  # the variable genes alone may well fit, which saves reading them again
+            matrix = by_parts.gathered(matrix)
+    lazy = by_parts.is_lazy(matrix)
+    if lazy:  # from the covariance, which is added up part by part
+        _require_memory(matrix.shape[1] ** 2 * 8 * 3, "The covariance of the features")
+    elif not sparse.issparse(matrix):
         _require_memory(matrix.size * 4, "A copy for the principal components")
-    work = AnnData(matrix.astype(np.float32, copy=False))
-    with warnings.catch_warnings():
+    # in single precision the order of the sums shows: the same whether the matrix came whole or in parts
+    single = matrix.astype(np.float32, copy=False)
+    work = AnnData(single if lazy or sparse.issparse(matrix) else np.ascontiguousarray(single))
+    with warnings.catch_warnings(), by_parts.few_at_once():
         warnings.simplefilter("ignore")
-        sc.pp.pca(work, n_comps=k, random_state=0)
+        sc.pp.pca(work, n_comps=k, random_state=0, svd_solver="covariance_eigh" if lazy else None)
+        x = np.array(work.obsm["X_pca"], dtype=np.float32, order="C")  # of a dask array, worked out here
     share = float(work.uns["pca"]["variance_ratio"].sum())
-    mean = np.asarray(matrix.mean(axis=0, dtype=np.float64), dtype=np.float32).ravel()
-    x = np.array(work.obsm["X_pca"], dtype=np.float32, order="C")
+    mean = survey(matrix).mean.astype(np.float32)
     loadings = np.ascontiguousarray(work.varm["PCs"].T, dtype=np.float32)
     report.append(
         f"{matrix.shape[1]:,} features: reduced to {k} principal components, which hold {share:.0%} of the variance."
@@ -312,14 +299,12 @@ def _components(matrix: Matrix, most: int, report: list[str]) -> tuple[np.ndarra
 
 def _dense(matrix: Matrix) -> np.ndarray:
     _require_memory(matrix.shape[0] * matrix.shape[1] * 4, "The matrix of features")
+    matrix = by_parts.gathered(matrix)
     dense = matrix.astype(np.float32).toarray() if sparse.issparse(matrix) else matrix
     return np.array(dense, dtype=np.float32, order="C")
 
 
 def _require_memory(needed: int, what: str) -> None:
-    available = psutil.virtual_memory().available
-    if needed > available:
-        raise UserError(
-            f"{what} needs {needed / 1e9:,.1f} GB of memory but {available / 1e9:,.1f} GB are free: keep fewer genes "
-            "(n_top_genes), use principal components (n_pcs), or take fewer cells."
-        )
+    memory.require(
+        needed, what, "keep fewer genes (n_top_genes), use principal components (n_pcs), or take fewer cells"
+    )

@@ -26,7 +26,7 @@ import scipy.sparse
 import zarr
 from anndata import AnnData
 
-from cellstream import preflight
+from cellstream import by_parts, memory, preflight
 from cellstream.errors import UserError
 from cellstream.tables import read_table
 from cellstream.time_labels import counted
@@ -80,6 +80,20 @@ def open_file(path: str | Path) -> Reading:
     return Reading(adata, name, tuple(notes))
 
 
+def size_of(path: Path, adata: AnnData) -> int:
+    """Bytes that the data of a file take when they are written without compression, about.
+
+    ``adata`` is what was read from ``path``; what it left there counts with what the file says of it.
+    """
+    matrices = [adata.X, *adata.layers.values(), *adata.obsm.values(), adata.raw.X if adata.raw is not None else None]
+    if not any(map(by_parts.is_lazy, matrices)):
+        return sum(by_parts.nbytes(matrix) for matrix in matrices if matrix is not None)
+    if path.is_dir():
+        return sum(preflight.inspect_zarr(zarr.open_group(str(path), mode="r"), path.name).values())
+    with h5py.File(path, "r") as file:
+        return sum(preflight.inspect_hdf5(file, path.name).values())
+
+
 def sniff(path: str | Path) -> str:
     """The name in :data:`FORMATS` of what lies at ``path``, by its content. Raises :class:`UserError` if it is none."""
     path = _resolve(path)
@@ -131,13 +145,33 @@ def _close_names(missing: Path) -> list[str]:
 
 
 def _read_h5ad(path: Path, notes: list[str]) -> AnnData:
+    with h5py.File(path, "r") as file:
+        if left := _left(file, preflight.inspect_hdf5(file, path.name), path.name, notes):
+            return by_parts.read(file, left)
     return anndata.read_h5ad(path)
+
+
+def _left(file: h5py.File | zarr.Group, sizes: dict[str, int], name: str, notes: list[str]) -> list[str]:
+    """Matrices that are left in the file, because all of it in memory would be too much."""
+    size = sum(sizes.values())
+    if not by_parts.too_large(size):
+        return []
+    left = by_parts.large(file, sizes)
+    preflight.require_memory(size - sum(by_parts.size_of(part, sizes) for part in left), name)
+    if left:
+        notes.append(
+            f"'{name}' takes {size / 1e9:,.1f} GB in memory, and working with it more than the "
+            f"{memory.free() / 1e9:,.1f} GB that are free: {' and '.join(left)} "
+            f"{'stays' if len(left) == 1 else 'stay'} in the file, read in parts when needed, which takes longer."
+        )
+    return left
 
 
 def _read_zarr(path: Path, notes: list[str]) -> AnnData:
     if path.is_dir():
         group = zarr.open_group(str(path), mode="r")
-        preflight.inspect_zarr(group, path.name)
+        if left := _left(group, preflight.inspect_zarr(group, path.name), path.name, notes):
+            return by_parts.read(group, left)
         return anndata.io.read_zarr(group)
     with zipfile.ZipFile(path) as archive:
         roots = [Path(name).parent for name in archive.namelist() if Path(name).name in ("zarr.json", ".zgroup")]
@@ -145,14 +179,20 @@ def _read_zarr(path: Path, notes: list[str]) -> AnnData:
     store = zarr.storage.ZipStore(str(path), mode="r")
     try:
         group = zarr.open_group(store, mode="r", path=str(root) if root.parts else None)
-        preflight.inspect_zarr(group, path.name)
+        _require_room(preflight.inspect_zarr(group, path.name), path.name, "unpack it into a folder")
         return anndata.io.read_zarr(group)
     finally:
         store.close()
 
 
+def _require_room(sizes: dict[str, int], name: str, advice: str = "save it as .h5ad where there is more") -> None:
+    """For formats that cannot be left in their file."""
+    memory.require(sum(sizes.values()), f"'{name}'", f"{advice}, which is read in parts if need be")
+
+
 def _read_loom(path: Path, notes: list[str]) -> AnnData:
     with h5py.File(path, "r") as file:
+        _require_room(preflight.inspect_hdf5(file, path.name), path.name)
         cells, genes = list(file["col_attrs"]), list(file["row_attrs"])
     cell = next(
         (k for k in ("CellID", "obs_names", "cell_names", "cell_id", "barcode", "barcodes") if k in cells), "CellID"
@@ -165,6 +205,7 @@ def _read_10x_h5(path: Path, notes: list[str]) -> AnnData:
     import scanpy  # costs a second to import, and only this format needs it here
 
     with h5py.File(path, "r") as file:
+        _require_room(preflight.inspect_hdf5(file, path.name), path.name)
         genomes = [] if "matrix" in file else sorted(file.keys())
     if len(genomes) > 1:
         raise UserError(

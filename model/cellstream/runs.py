@@ -38,13 +38,16 @@ from cellstream import events
 from cellstream.card import Card
 from cellstream.config import Config
 from cellstream.errors import UserError
-from cellstream.files import path_of, require_vacant, whole
+from cellstream.files import path_of, require_disk, require_vacant, whole
 from cellstream.history import History
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
 
 LIVE = ("starting", "queued", "running", "paused")
 OVER = ("finished", "cancelled", "failed", "dead")
+
+BESIDE_DATA = 50_000_000
+"""Bytes that a run leaves in its folder beside its data: models, checkpoints, pictures, events."""
 
 _children: dict[Path, subprocess.Popen] = {}
 """Workers that this process has started: a child stays as a zombie until its parent takes leave of it."""
@@ -84,6 +87,7 @@ class Run:
         """A new run folder. ``recipe`` says where the data came from, so that the result finds its way back to it."""
         folder = require_vacant(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        require_disk(folder, snapshots.x.nbytes * 1.2 + BESIDE_DATA, "The folder of the run")
         with whole(folder / "data.npz") as path:
             snapshots.save(path)
         made = datetime.now().astimezone().isoformat(timespec="seconds")

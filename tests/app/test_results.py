@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 from scipy.stats import circstd
 
+from cellstream import by_parts, readers
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.events import Finished, Resumed, Round, Stage, Step
@@ -206,6 +209,22 @@ def test_a_gene_is_logged_as_scanpy_does_it(coloured: tuple[Result, Source]):
     assert genes(result, source) == ["A", "B", "C", "D"]
     with pytest.raises(UserError, match="no gene 'E'"):
         expression(result, source, "E")
+
+
+@pytest.mark.parametrize("form", [np.asarray, csr_matrix])
+def test_a_gene_of_a_matrix_that_stays_in_its_file_is_the_same(
+    coloured: tuple[Result, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Any
+):
+    result, source = coloured
+    whole = source.adata.copy()
+    whole.X = form(np.asarray(whole.X))
+    whole.write_h5ad(tmp_path / "x.h5ad")
+    monkeypatch.setattr(by_parts, "ROOM", 1e9)
+    monkeypatch.setattr(by_parts, "ENTRIES", 40)
+    left = replace(source, adata=readers.read(tmp_path / "x.h5ad"))
+    assert left.adata.X.numblocks[0] > 2
+    np.testing.assert_allclose(expression(result, left, "C"), expression(result, source, "C"), rtol=1e-6)
+    assert by_parts.is_lazy(left.adata.X)
 
 
 def test_growth_is_in_doublings_and_centred_on_zero(coloured: tuple[Result, Source]):
