@@ -276,6 +276,7 @@ def read_snapshots(source: Source, reading: Reading) -> Snapshots:
         real_times=reading.real_times,
         masses=reading.masses,
         preprocess=reading.preprocess,
+        prepared_by=lambda rows: source.prepared(rows, reading.input, reading.preprocess),
     )
     return snapshots if reading.unit is None else dataclasses.replace(snapshots, unit=reading.unit)
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from anndata import AnnData
 
 from cellstream import datasets, readers, runs
+from cellstream.config import Preprocess
 from cellstream.errors import UserError
+from cellstream.preprocess import Prepared, prepare
 
 KEPT = 3
-"""Opened data sets that stay in memory, shared by all browser sessions; nobody changes them."""
+"""Opened data sets that stay in memory, and ways in which each was prepared; shared by all browser sessions."""
 LARGEST_UPLOAD = 20_000_000_000
 """Bytes; a larger file is better opened by its path."""
 LISTED = 200
@@ -32,9 +36,27 @@ class Source:
     notes: tuple[str, ...]
     time_key: str = ""
     """The time column, where it is known without guessing."""
+    _prepared: OrderedDict[tuple, Prepared] = field(default_factory=OrderedDict, repr=False)
+    _preparing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def prepared(self, rows: np.ndarray, input: str, settings: Preprocess) -> Prepared:
+        """What the encoder reads of these cells. Takes a while the first time; nobody changes what comes back.
+
+        Times, sizes and units can then be changed at once, and a second session waits for the first one's.
+        """
+        key = input, settings, hashlib.blake2b(rows.tobytes()).digest()
+        with self._preparing:
+            if key not in self._prepared:
+                every = len(rows) == self.adata.n_obs
+                self._prepared[key] = prepare(self.adata if every else self.adata[rows], input, settings)
+                while len(self._prepared) > KEPT:
+                    self._prepared.popitem(last=False)
+            self._prepared.move_to_end(key)
+            return self._prepared[key]
 
 
 _opened: OrderedDict[tuple, Source] = OrderedDict()
+_gates: dict[tuple, threading.Lock] = {}
 _lock = threading.Lock()
 
 
@@ -47,18 +69,21 @@ def open_source(key: str) -> Source:
     path = datasets.fetch(key) if known else permitted(key)
     mark = _mark(path)
     with _lock:
-        if mark is not None and (source := _opened.get(mark)) is not None:
-            _opened.move_to_end(mark)
-            return source
-    reading = readers.open_file(path)
-    title, time_key = (known.title, known.time_key) if known else (path.name, "")
-    source = Source(key if known else str(path), title, reading.adata, reading.notes, time_key)
-    if mark is not None:
+        gate = _gates.setdefault(mark, threading.Lock()) if mark is not None else threading.Lock()
+    with gate:  # two who open the same file at once: the second waits for the first one's
         with _lock:
-            _opened[mark] = source
-            while len(_opened) > KEPT:
-                _opened.popitem(last=False)
-    return source
+            if mark is not None and (source := _opened.get(mark)) is not None:
+                _opened.move_to_end(mark)
+                return source
+        reading = readers.open_file(path)
+        title, time_key = (known.title, known.time_key) if known else (path.name, "")
+        source = Source(key if known else str(path), title, reading.adata, reading.notes, time_key)
+        if mark is not None:
+            with _lock:
+                _opened[mark] = source
+                while len(_opened) > KEPT:
+                    _opened.popitem(last=False)
+        return source
 
 
 def _mark(path: Path) -> tuple | None:

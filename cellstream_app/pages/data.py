@@ -266,6 +266,8 @@ class DataPage(pn.viewable.Viewer):
 
     def _on_busy(self, *events: Any) -> None:
         self.busy.visible = self.session.preparing
+        if self.session.preparing and self.session.snapshots is None:
+            self.report.object = ui.styled(PREPARING, muted=True)
 
 
 def _input_name(name: str) -> str:

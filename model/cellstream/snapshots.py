@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,8 @@ from cellstream.gene_space import GeneSpace
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from cellstream.preprocess import Prepared
 
 
 FEW = 50
@@ -161,6 +163,7 @@ def from_anndata(
     real_times: bool = False,
     masses: Sequence[float] | None = None,
     preprocess: Preprocess | None = None,
+    prepared_by: Callable[[np.ndarray], Prepared] | None = None,
 ) -> Snapshots:
     """Snapshots of an AnnData.
 
@@ -180,6 +183,8 @@ def from_anndata(
         Relative size of the population at each time point, in any unit; by default the numbers of cells.
     preprocess
         See :class:`cellstream.config.Preprocess`.
+    prepared_by
+        What :func:`cellstream.preprocess.prepare` makes of these rows of ``adata``, for those who have it already.
     """
     from cellstream.preprocess import prepare
     from cellstream.times import counted, read_times
@@ -188,7 +193,10 @@ def from_anndata(
     read = read_times(adata.obs, time_key, time_map)
     kept = np.flatnonzero(read.index >= 0)
     every = len(kept) == adata.n_obs
-    prepared = prepare(adata if every else adata[kept], input, preprocess or Preprocess())
+    if prepared_by is None:
+        prepared = prepare(adata if every else adata[kept], input, preprocess or Preprocess())
+    else:
+        prepared = prepared_by(kept)
     report = [read.note, *prepared.report] if read.note else list(prepared.report)
     if not every:
         left = adata.n_obs - len(kept)

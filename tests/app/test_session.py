@@ -15,10 +15,13 @@ import pytest
 import torch
 
 from cellstream import runs
+from cellstream.config import Preprocess
 from cellstream.errors import UserError
+from cellstream.preprocess import prepare
 from cellstream.presets import preset
 from cellstream.runs import Run
 from cellstream_app import session as app
+from cellstream_app import sources
 from cellstream_app.session import Reading, Session
 from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_unit, with_values
 from tests.conftest import TINY
@@ -114,6 +117,32 @@ def test_of_several_readings_the_last_one_counts(file: Path, monkeypatch: pytest
 
 
 # the table of time points
+
+
+def test_a_file_is_prepared_once_for_all_who_read_it_alike(file: Path, monkeypatch: pytest.MonkeyPatch):
+    """Times and sizes change at once, two sessions share, and other features are prepared anew."""
+    made = []
+
+    def slow(*arguments):
+        made.append(arguments[1:])
+        time.sleep(0.2)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(sources, "prepare", slow)
+    first, second = Session(), Session()
+
+    async def both():
+        await asyncio.gather(first.open(str(file)), second.open(str(file)))
+        await first.prepare(dataclasses.replace(first.reading, masses=(1, 2, 3), real_times=True))
+
+    asyncio.run(both())
+    assert made == [("X", Preprocess())]
+    assert first.snapshots.mass.tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(first.snapshots.x, second.snapshots.x)
+    asyncio.run(second.prepare(dataclasses.replace(second.reading, input="obsm:X_pca")))
+    few = second.source.adata.obs["day"].isin(["day 0", "day 5"]).to_numpy()
+    assert len(second.source.prepared(np.flatnonzero(few), "X", Preprocess()).x) == 70
+    assert [input for input, _ in made] == ["X", "obsm:X_pca", "X"]
 
 
 def test_the_table_tells_what_the_labels_say():
