@@ -32,7 +32,7 @@ class Affinities:
     def among(self, i: int, cells: Int64[Tensor, " b"]) -> Float[Tensor, "b b"]:
         """Affinities among these cells of time point ``i``."""
         at = self._place[cells]
-        return self._matrices[i][at[:, None], at]
+        return self._matrices[i].index_select(0, at).index_select(1, at)  # rows whole first: a third of the time
 
 
 def _affinities(x: np.ndarray) -> sp.csr_matrix:
