@@ -1,0 +1,192 @@
+"""A real Dask cluster of two workers: what is done there is what one machine does, and what is lost there is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from distributed import LocalCluster
+from filelock import FileLock
+
+from cellstream import cluster, dispatch, events
+from cellstream.card import Card
+from cellstream.cluster import VARIABLE
+from cellstream.runs import Run
+from cellstream.ticket import PASS, Attempt, Ticket
+from cellstream.worker import work
+from tests.model.test_ensemble import THREE
+from tests.model.test_runs import reached, same_model, until
+
+LONG = dict(rounds=10_000, patience=10_000)
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """A cluster of two workers; its address."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as made:
+        yield made.scheduler_address
+
+
+@pytest.fixture
+def on_cluster(scheduler, monkeypatch) -> str:
+    monkeypatch.setenv(VARIABLE, scheduler)
+    return scheduler
+
+
+@pytest.fixture
+def make(moving_cloud, tiny_config, tmp_path):
+    made = []
+
+    def one(name: str = "run", **changes: object) -> Run:
+        run = Run.create(tmp_path / name, moving_cloud, tiny_config.with_settings(**changes), {})
+        made.append(run)
+        return run
+
+    yield one
+    for run in made:
+        if run.folder.exists() and run.status().live:
+            run.kill()
+            until(lambda run=run: not run.status().live)
+
+
+def workers_of(address: str) -> dict[str, int]:
+    """Process numbers of the workers by their address."""
+    return cluster.connect(address).run(os.getpid)
+
+
+def over(run: Run) -> str:
+    until(lambda: not run.status().live)
+    return run.status().state
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_two_runs_side_by_side_are_those_of_one_machine(make, on_cluster):
+    one, two, alone = make("one"), make("two", seed=1), make("alone")
+    for run in (one, two):
+        run.start()
+        assert run.status().live
+    assert over(one) == over(two) == "finished", (one.status(), two.status())
+    hosts = {Ticket.read(run.folder).attempts[0].worker for run in (one, two)}
+    assert hosts == set(workers_of(on_cluster))
+    work(alone.folder)
+    assert same_model(one, alone)
+    assert not same_model(two, alone)
+    assert list(one.history.steps) == list(range(1, 45))
+    assert one.metrics() == alone.metrics()
+    for run in (one, two):
+        run.delete()
+        assert not run.folder.exists()
+
+
+def test_a_run_waits_is_cancelled_and_its_place_is_given_on(make, on_cluster):
+    first, second, third, fourth = (make(name, **LONG) for name in ("1", "2", "3", "4"))
+    for run in (first, second):
+        run.start()
+        until(lambda run=run: reached(run, 30))
+    for run in (third, fourth):
+        run.start()
+        until(lambda run=run: run.status().state == "queued")
+    # from another process, which has nothing but the folder
+    code = "import sys; from cellstream.runs import Run; Run(sys.argv[1]).cancel()"
+    subprocess.run([sys.executable, "-c", code, str(third.folder)], check=True)
+    assert third.status().state == "cancelled"
+    assert third.status().step == 0
+    assert second.status().state == fourth.status().state.replace("queued", "running") == "running"
+    second.pause()
+    until(lambda: second.status().state == "paused")
+    second.unpause()
+    until(lambda: second.status().state == "running")
+    first.cancel()
+    assert over(first) == "cancelled"
+    assert first.result() is not None
+    until(lambda: reached(fourth, 30))
+    fourth.kill()
+    second.kill()
+    assert over(fourth) == over(second) == "dead"
+    assert "Resume" in second.status().reason
+    assert not (third.folder / "worker.json").exists(), "No worker has begun what was cancelled before."
+
+
+def test_a_worker_that_dies_is_named_and_its_run_goes_on(make, on_cluster):
+    run, other, unbroken = make(rounds=40), make("other", rounds=20), make("unbroken", rounds=40)
+    run.start()
+    other.start()
+    run.pause()
+    until(lambda: run.status().state == "paused")  # which leaves a checkpoint to go on from
+    run.unpause()
+    until(lambda: reached(run, 60))
+    lost, orphan = Ticket.read(run.folder).attempts[0], psutil.Process(Card.read(run.folder).pid)
+    os.kill(workers_of(on_cluster)[lost.worker], signal.SIGKILL)
+    until(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE, 10)
+    assert Run(run.folder).status().live
+    assert over(run) == over(other) == "finished", (run.status(), other.status())
+    said = [event.text for event in run.history.lost]
+    assert len(said) == 1
+    assert f"worker {lost.worker} on {lost.host} was lost at step" in said[0]
+    resumed = [line for line in (run.folder / "events.jsonl").read_text().splitlines() if '"Resumed"' in line]
+    assert len(resumed) == 1
+    assert events.from_line(resumed[0]).step > 0
+    work(unbroken.folder)
+    assert same_model(run, unbroken)
+    assert not other.history.lost
+
+
+def test_a_process_that_was_replaced_ends(make, tmp_path):
+    """Its worker was believed lost, since the network between was: the ticket names another attempt by now."""
+    run = make(**LONG)
+    mine = Ticket("tcp://127.0.0.1:1", "task").begun(Attempt("tcp://10.0.0.1:1", "first"))
+    mine.write(run.folder)
+    command = [sys.executable, "-m", "cellstream", "run", str(run.folder)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, PASS: mine.word})
+    until(lambda: run.poll() and run.history.step > 30)
+    assert process.poll() is None
+    mine.begun(Attempt("tcp://10.0.0.2:1", "second")).write(run.folder)
+    assert process.wait(15) == 1
+    assert not isinstance(run.history.last, events.Finished | events.Cancelled | events.Failed)
+    # and one that comes up late does not begin
+    said = (run.folder / "events.jsonl").read_bytes()
+    late = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, PASS: mine.word})
+    late.wait(60)
+    assert (run.folder / "events.jsonl").read_bytes() == said
+    for one in (process, late):
+        one.stdin.close()
+    (run.folder / "ticket.json").unlink()
+
+
+def test_a_folder_that_the_worker_does_not_see_is_told(make, on_cluster, tmp_path):
+    run = make()
+    with FileLock(run.folder / "start"):
+        dispatch.submit(run.folder, on_cluster, 0, 1)
+        moved = run.folder.rename(tmp_path / "elsewhere")
+    there = Run(moved)
+    assert over(there) == "failed"
+    assert "all machines share" in there.status().reason
+    assert str(run.folder) in there.status().reason
+    there.delete()
+
+
+# --- ensembles --------------------------------------------------------------------------------------------------------
+
+
+def test_the_members_of_an_ensemble_are_those_of_one_machine(moving_cloud, on_cluster, tmp_path, monkeypatch):
+    run, alone = (Run.create(tmp_path / name, moving_cloud, THREE, {}) for name in ("run", "alone"))
+    run.start()
+    assert over(run) == "finished", run.status()
+    monkeypatch.delenv(VARIABLE)
+    work(alone.folder)
+    assert len(run.result().members) == 2
+    assert same_model(run, alone)
+    for one in (run, alone):
+        one.poll()
+    # counted through, to the step at which one machine arrives
+    assert (run.status().step, run.status().total) == (alone.status().step, alone.status().total)
+    assert list(run.history.steps) == sorted(run.history.steps)
+    assert not any((run.folder / name).exists() for name in ("aside", "ensemble.safetensors"))
