@@ -71,7 +71,7 @@ class Errands:
     """Tasks on a cluster for one piece of work, side by side; what is outstanding at the end of the block is cancelled.
 
     >>> with Errands(address, "squares") as errands:
-    ...     errands.submit(1, square, 7)
+    ...     errands.submit(square, 7)
     ...     while errands.outstanding:
     ...         for number, message in errands.news():  # what tell() was given
     ...             ...
@@ -96,13 +96,16 @@ class Errands:
             self.client.cancel(list(self.outstanding.values()))
             self.client.unsubscribe_topic(self.topic)
 
-    def submit(self, number: int, function: Callable[..., Any], *arguments: Any) -> None:
-        """Do ``function(*arguments, tell)`` on a worker, one at a time in a process; see :func:`errand`."""
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> int:
+        """Do ``function(*arguments, tell)`` on a worker, one at a time in a process; returns the task's number. What is
+        submitted first is done first."""
+        number = len(self.numbers)
         key = f"{self.what}-{uuid.uuid4().hex}"
         self.numbers[key] = number
         self.outstanding[number] = self.client.submit(
-            errand, self.topic, key, function, *arguments, key=key, pure=False
+            errand, self.topic, key, function, *arguments, key=key, pure=False, priority=-number
         )
+        return number
 
     def news(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """What tasks have told since the last call."""
@@ -121,6 +124,13 @@ class Errands:
     def slots(self) -> int:
         """How many tasks the cluster does at once."""
         return sum(self.client.nthreads().values())
+
+
+def lost_workers(future: Future) -> bool:
+    """Whether a task was given up since workers died over it."""
+    from distributed import KilledWorker
+
+    return future.status == "error" and isinstance(future.exception(), KilledWorker)
 
 
 def result(future: Future, what: str) -> Any:

@@ -69,14 +69,15 @@ def train_members(state: State, folder: Path) -> Iterator[Event]:
     learned: dict[int, Learned] = {}
     try:
         with Errands(scheduler, "member") as errands:
-            for k in missing:
-                errands.submit(k, learn, str(folder), k)
+            numbers = {errands.submit(learn, str(folder), k): k for k in missing}
             while len(state.members) + 1 < size:
                 told = False
-                for k, news in errands.news():
-                    if k in errands.outstanding:
+                for n, news in errands.news():
+                    if n in errands.outstanding:
+                        k = numbers[n]
                         told, steps[k], losses = True, news["step"], news["losses"]
-                for k, future in errands.done():
+                for n, future in errands.done():
+                    k = numbers[n]
                     found: Learned = result(future, f"model {k + 1} of {size}")
                     learned[k], losses, told = found, found.losses, True
                     steps[k] = most[k] = found.step

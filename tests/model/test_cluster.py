@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
 from distributed import LocalCluster
 from filelock import FileLock
+from safetensors.torch import load_file
 
 from cellstream import cluster, dispatch, events
+from cellstream.benchmark import away
+from cellstream.benchmark.command import Options, benchmark
+from cellstream.benchmark.records import Folder, Job
 from cellstream.card import Card
 from cellstream.cluster import VARIABLE
+from cellstream.errors import Diverged, UserError
 from cellstream.runs import Run
+from cellstream.simulate import populations
+from cellstream.stream import CellStream
 from cellstream.ticket import PASS, Attempt, Ticket
 from cellstream.worker import work
 from tests.model.test_ensemble import THREE
@@ -86,14 +98,16 @@ def test_two_runs_side_by_side_are_those_of_one_machine(make, on_cluster):
         assert not run.folder.exists()
 
 
+@pytest.mark.slow
 def test_a_run_waits_is_cancelled_and_its_place_is_given_on(make, on_cluster):
     first, second, third, fourth = (make(name, **LONG) for name in ("1", "2", "3", "4"))
     for run in (first, second):
         run.start()
+    for run in (first, second):
         until(lambda run=run: reached(run, 30))
     for run in (third, fourth):
         run.start()
-        until(lambda run=run: run.status().state == "queued")
+        assert run.status().state == "queued"
     # from another process, which has nothing but the folder
     code = "import sys; from cellstream.runs import Run; Run(sys.argv[1]).cancel()"
     subprocess.run([sys.executable, "-c", code, str(third.folder)], check=True)
@@ -139,6 +153,7 @@ def test_a_worker_that_dies_is_named_and_its_run_goes_on(make, on_cluster):
     assert not other.history.lost
 
 
+@pytest.mark.slow
 def test_a_process_that_was_replaced_ends(make, tmp_path):
     """Its worker was believed lost, since the network between was: the ticket names another attempt by now."""
     run = make(**LONG)
@@ -190,3 +205,134 @@ def test_the_members_of_an_ensemble_are_those_of_one_machine(moving_cloud, on_cl
     assert (run.status().step, run.status().total) == (alone.status().step, alone.status().total)
     assert list(run.history.steps) == sorted(run.history.steps)
     assert not any((run.folder / name).exists() for name in ("aside", "ensemble.safetensors"))
+
+
+# --- benchmarks -------------------------------------------------------------------------------------------------------
+
+
+def options(folder: Path, seeds: int = 2) -> Options:
+    path = folder / "cells.h5ad"
+    if not path.exists():
+        populations(n_cells=40).write_h5ad(path)
+    return Options(data=(str(path),), methods=("CellStream paper",), seeds=seeds, quick=True)
+
+
+def records_in(out: Path) -> dict[str, dict]:
+    return {path.name: json.loads(path.read_text()) for path in sorted((out / "runs").iterdir())}
+
+
+@pytest.mark.parametrize("table", ["table1", pytest.param("holdout", marks=pytest.mark.slow)])
+def test_a_sweep_is_that_of_one_machine(on_cluster, tmp_path, monkeypatch, table):
+    chosen = options(tmp_path)
+    if table == "holdout":
+        chosen = replace(chosen, methods=("CellStream best d=2",), seeds=1)
+    benchmark(table, tmp_path / "cluster", chosen)
+    monkeypatch.delenv(VARIABLE)
+    benchmark(table, tmp_path / "alone", chosen)
+    there, here = records_in(tmp_path / "cluster"), records_in(tmp_path / "alone")
+    assert there.keys() == here.keys()
+    for name, record in here.items():
+        assert there[name]["metrics"] == record["metrics"]
+        assert there[name]["hash"] == record["hash"]
+        assert not record["failed"]
+    for fit in (tmp_path / "alone" / "fits").glob("*.safetensors"):
+        other = load_file(tmp_path / "cluster" / "fits" / fit.name)
+        assert all(other[k].equal(w) for k, w in load_file(fit).items())
+    pages = [(tmp_path / place / f"{table}-quick.csv").read_text() for place in ("cluster", "alone")]
+    assert pages[0] == pages[1]
+
+
+def deadly(place: str, on_progress) -> CellStream:
+    """A fit that ends its worker, as one that needs too much memory does; the first one only where there is a place."""
+    marks = Path(place)
+    n = len(list(marks.iterdir()))
+    (marks / str(n)).touch()
+    if n < int(marks.name):
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise Diverged
+
+
+def slow(on_progress) -> CellStream:
+    for step in range(600):
+        on_progress(step, 600)
+        time.sleep(0.1)
+    raise Diverged
+
+
+def nothing(stream: CellStream | None) -> dict[str, float]:
+    return dict(vc=1.0)
+
+
+def job(name: str, fit=None) -> Job:
+    return Job("table1", "cells", name, 0, dict(name=name), "measure", nothing, fit)
+
+
+@pytest.mark.slow
+def test_a_job_whose_worker_dies_is_tried_again_and_at_last_reported(on_cluster, tmp_path):
+    for deaths in ("1", "99"):
+        (tmp_path / deaths).mkdir()
+    jobs = [
+        job("dies once", partial(deadly, str(tmp_path / "1"))),
+        job("dies always", partial(deadly, str(tmp_path / "99"))),
+        *(job(f"measure {i}") for i in range(4)),
+    ]
+    told = [told for told in away.run(jobs, Folder(tmp_path / "out"), print) if told.record]
+    found = {told.job.method: told.record for told in told}
+    assert found.keys() == {one.method for one in jobs}
+    assert found["dies once"].diverged
+    assert "has lost 4 workers over the fit 'cells, dies always, seed 0'" in found["dies always"].failed
+    assert all(found[f"measure {i}"].metrics == dict(vc=1.0) for i in range(4))
+    assert Folder(tmp_path / "out").find(jobs[1]) is None, "What a cluster gave up is tried again."
+
+
+def test_ctrl_c_takes_back_what_is_outstanding_and_keeps_what_is_done(on_cluster, tmp_path):
+    jobs = [job("measure"), *(job(f"slow {i}", slow) for i in range(6))]
+    over = []
+
+    def stop(step: int, total: int) -> None:
+        if over and step / total > 0.01:
+            raise KeyboardInterrupt
+
+    def follow() -> None:
+        for told in away.run(jobs, Folder(tmp_path / "out"), stop):
+            over.extend([told.record] if told.record else [])
+
+    with pytest.raises(KeyboardInterrupt):
+        follow()
+    assert [record["method"] for record in records_in(tmp_path / "out").values()] == ["measure"]
+    client = cluster.connect(on_cluster)
+    # those under way end, too: the workers are free for others
+    until(lambda: not any(client.run(executing).values()), 20)
+
+
+def executing(dask_worker) -> int:
+    return dask_worker.state.executing_count + len(dask_worker.state.long_running)
+
+
+# --- no cluster -------------------------------------------------------------------------------------------------------
+
+
+def test_a_scheduler_that_is_not_there_is_one_sentence_soon(make, monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, "tcp://127.0.0.1:9")
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1.0)
+    run = make()
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"Expected a Dask scheduler at tcp://127.0.0.1:9, .* start it"):
+        run.start()
+    assert time.monotonic() - began < 10
+    assert run.status().state == "new"
+    with pytest.raises(UserError, match="Expected a Dask scheduler"):
+        benchmark("table1", tmp_path / "out", options(tmp_path))
+
+
+def test_without_dask_there_is_one_sentence(make, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "tcp://127.0.0.1:9")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UserError, match=r'pip install "cellstream\[dask\]"'):
+        make().start()
+
+
+def test_dask_is_not_imported_unless_asked_for():
+    code = "import sys, cellstream.worker, cellstream.benchmark.command; assert 'distributed' not in sys.modules"
+    env = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
