@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 import pytest
 from distributed import LocalCluster
-from filelock import FileLock
 from safetensors.torch import load_file
 
 from cellstream import cluster, dispatch, events
@@ -82,9 +81,12 @@ def over(run: Run) -> str:
 
 def test_two_runs_side_by_side_are_those_of_one_machine(make, on_cluster):
     one, two, alone = make("one"), make("two", seed=1), make("alone")
-    for run in (one, two):
-        run.start()
-        assert run.status().live
+    one.start()
+    assert one.status().live
+    # by a process that ends at once: the run goes on
+    code = "import sys; from cellstream.runs import Run; Run(sys.argv[1]).start()"
+    subprocess.run([sys.executable, "-c", code, str(two.folder)], check=True)
+    assert two.status().live
     assert over(one) == over(two) == "finished", (one.status(), two.status())
     hosts = {Ticket.read(run.folder).attempts[0].worker for run in (one, two)}
     assert hosts == set(workers_of(on_cluster))
@@ -130,7 +132,7 @@ def test_a_run_waits_is_cancelled_and_its_place_is_given_on(make, on_cluster):
 
 
 def test_a_worker_that_dies_is_named_and_its_run_goes_on(make, on_cluster):
-    run, other, unbroken = make(rounds=40), make("other", rounds=20), make("unbroken", rounds=40)
+    run, other, unbroken = make(rounds=25), make("other"), make("unbroken", rounds=25)
     run.start()
     other.start()
     run.pause()
@@ -176,16 +178,21 @@ def test_a_process_that_was_replaced_ends(make, tmp_path):
     (run.folder / "ticket.json").unlink()
 
 
-def test_a_folder_that_the_worker_does_not_see_is_told(make, on_cluster, tmp_path):
+def test_a_folder_that_the_worker_does_not_see_is_told(make, on_cluster, tmp_path, monkeypatch):
     run = make()
-    with FileLock(run.folder / "start"):
-        dispatch.submit(run.folder, on_cluster, 0, 1)
-        moved = run.folder.rename(tmp_path / "elsewhere")
-    there = Run(moved)
+    there = Run(run.folder.rename(tmp_path / "elsewhere"))
+    write = Ticket.write
+    monkeypatch.setattr(Ticket, "write", lambda ticket, _: write(ticket, there.folder))
+    dispatch.submit(run.folder, on_cluster, 0, 1)
     assert over(there) == "failed"
     assert "all machines share" in there.status().reason
     assert str(run.folder) in there.status().reason
     there.delete()
+
+
+def occupied(until: str) -> None:
+    while not Path(until).exists():
+        time.sleep(0.05)
 
 
 # --- ensembles --------------------------------------------------------------------------------------------------------
@@ -193,7 +200,14 @@ def test_a_folder_that_the_worker_does_not_see_is_told(make, on_cluster, tmp_pat
 
 def test_the_members_of_an_ensemble_are_those_of_one_machine(moving_cloud, on_cluster, tmp_path, monkeypatch):
     run, alone = (Run.create(tmp_path / name, moving_cloud, THREE, {}) for name in ("run", "alone"))
+    client, free = cluster.connect(on_cluster), tmp_path / "free"
+    other = client.submit(occupied, str(free), pure=False)
+    until(lambda: any(client.run(executing).values()))
     run.start()
+    # on the worker where the run is, since the other one has no place: the run makes room for them
+    until(lambda: run.poll() and any(step["stage"] == "ensemble" for step in run.history.steps.values()))
+    assert not other.done()
+    free.touch()
     assert over(run) == "finished", run.status()
     monkeypatch.delenv(VARIABLE)
     work(alone.folder)
@@ -333,6 +347,6 @@ def test_without_dask_there_is_one_sentence(make, monkeypatch):
 
 
 def test_dask_is_not_imported_unless_asked_for():
-    code = "import sys, cellstream.worker, cellstream.benchmark.command; assert 'distributed' not in sys.modules"
+    code = "import sys, cellstream.worker; assert 'distributed' not in sys.modules"
     env = {name: value for name, value in os.environ.items() if name != VARIABLE}
     subprocess.run([sys.executable, "-c", code], check=True, env=env)
