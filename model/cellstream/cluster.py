@@ -122,8 +122,11 @@ class Errands:
 
     @property
     def slots(self) -> int:
-        """How many tasks the cluster does at once."""
-        return sum(self.client.nthreads().values())
+        """How many tasks the cluster does at once. Raises :class:`UserError` where the scheduler is lost."""
+        try:
+            return sum(self.client.nthreads().values())
+        except Exception as error:  # Dask raises anything
+            raise UserError(f"The scheduler was lost ({error}): start it again, then give the same command.") from error
 
 
 def lost_workers(future: Future) -> bool:
@@ -145,6 +148,10 @@ def result(future: Future, what: str) -> Any:
         raise UserError(
             f"The cluster has lost {error.allowed_failures + 1} workers over {what}, the last one "
             f"{error.last_worker.address}, and gave it up: look whether their memory is large enough, then try again."
+        ) from error
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"A worker of the cluster has no {error.name}: install the same version of CellStream on every machine."
         ) from error
     except CancelledError as error:
         raise UserError(

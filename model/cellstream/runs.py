@@ -103,7 +103,8 @@ class Run:
         """
         # two who press Start at once: the second finds the first one's card
         with FileLock(self.folder / "start"):
-            if self.status().live:
+            status = self.status()
+            if status.live:
                 return
             if gone := _children.pop(self.folder, None):
                 gone.wait()
@@ -111,9 +112,8 @@ class Run:
                 (self.folder / wish).unlink(missing_ok=True)
             events_so_far = self.folder / "events.jsonl"
             since = events_so_far.stat().st_size if events_so_far.exists() else 0
-            if old := Ticket.read(self.folder):
-                dispatch.withdraw(old)
-                (self.folder / "ticket.json").unlink(missing_ok=True)
+            self._forget(status)
+            (self.folder / "ticket.json").unlink(missing_ok=True)
             if scheduler := cluster.address():
                 return dispatch.submit(self.folder, scheduler, since, self.config.compute.threads)
             with open(self.folder / "stderr.txt", "wb") as errors:
@@ -166,12 +166,12 @@ class Run:
     def delete(self) -> None:
         """Remove the folder of a run on which nobody works."""
         # one that has said its last word may take a while to end on a busy machine
-        if self.status().live or not self._gone(within=30):
+        status = self.status()
+        if status.live or not self._gone(within=30):
             raise UserError(f"The run {self.name!r} is still under way. Stop it before deleting it.")
         if child := _children.pop(self.folder, None):
             child.wait()
-        if ticket := Ticket.read(self.folder):
-            dispatch.withdraw(ticket)
+        self._forget(status)
         shutil.rmtree(self.folder)
 
     def rename(self, name: str) -> None:
@@ -259,6 +259,12 @@ class Run:
             raise UserError(f"{path} is damaged, since it holds no names and values: {advice}.")
         return found
 
+    def _forget(self, status: Status) -> None:
+        """Let the cluster forget a run that it may still have, as one that waits for a worker in vain."""
+        ticket = Ticket.read(self.folder)
+        if ticket is not None and status.state in ("failed", "dead"):
+            dispatch.withdraw(ticket)
+
     def _take_back(self, step: int) -> None:
         """Cancel a run that waits in a cluster, unless a worker has begun it meanwhile and will see the wish."""
         with FileLock(self.folder / "start"):
@@ -267,7 +273,8 @@ class Run:
                 return
             replace(ticket, key="").write(self.folder)
             with open(self.folder / "events.jsonl", "a", encoding="utf-8") as file:
-                file.write(events.to_line(events.Cancelled(step, 0.0)) + "\n")
+                # a worker that was lost may have left half a line
+                file.write("\n" * bool(ticket.attempts) + events.to_line(events.Cancelled(step, 0.0)) + "\n")
             for wish in ("cancel", "kill"):
                 (self.folder / wish).unlink(missing_ok=True)
         dispatch.withdraw(ticket)

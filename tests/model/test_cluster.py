@@ -155,24 +155,35 @@ def test_a_worker_that_dies_is_named_and_its_run_goes_on(make, on_cluster):
     assert not other.history.lost
 
 
-@pytest.mark.slow
-def test_a_process_that_was_replaced_ends(make, tmp_path):
-    """Its worker was believed lost, since the network between was: the ticket names another attempt by now."""
-    run = make(**LONG)
-    mine = Ticket("tcp://127.0.0.1:1", "task").begun(Attempt("tcp://10.0.0.1:1", "first"))
-    mine.write(run.folder)
+def started(run: Run, ticket: Ticket) -> subprocess.Popen:
+    """The run's process as a worker starts it."""
     command = [sys.executable, "-m", "cellstream", "run", str(run.folder)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, PASS: mine.word})
-    until(lambda: run.poll() and run.history.step > 30)
-    assert process.poll() is None
-    mine.begun(Attempt("tcp://10.0.0.2:1", "second")).write(run.folder)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, PASS: ticket.word})
+
+
+@pytest.mark.slow
+def test_a_process_that_was_replaced_or_is_an_orphan_ends(make):
+    run = make(**LONG)
+    # its worker was believed lost, since the network between was: the ticket names another attempt by now
+    first = Ticket("tcp://127.0.0.1:1", "task").begun(Attempt("tcp://10.0.0.1:1", "first"))
+    first.write(run.folder)
+    process = started(run, first)
+    until(lambda: reached(run, 30))
+    second = first.begun(Attempt("tcp://10.0.0.2:1", "second"))
+    second.write(run.folder)
     assert process.wait(15) == 1
+    run.poll()
     assert not isinstance(run.history.last, events.Finished | events.Cancelled | events.Failed)
-    # and one that comes up late does not begin
+    # one that comes up late does not begin
     said = (run.folder / "events.jsonl").read_bytes()
-    late = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, PASS: mine.word})
+    late = started(run, first)
     late.wait(60)
     assert (run.folder / "events.jsonl").read_bytes() == said
+    # its worker has died
+    orphan = started(run, second)
+    until(lambda: run.poll() and run.history.lost and run.status().state == "running")
+    orphan.stdin.close()
+    assert orphan.wait(15) == 1
     for one in (process, late):
         one.stdin.close()
     (run.folder / "ticket.json").unlink()

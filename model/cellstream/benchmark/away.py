@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from cellstream.benchmark.records import Folder, Job, Origin, Record, Told, made
 from cellstream.cluster import Errands, Teller, address, lost_workers, result
@@ -27,7 +28,7 @@ def run(jobs: Iterable[Job], folder: Folder, on_progress: Progress) -> Iterator[
     much of them is done in sum. A job that the cluster gives up is recorded with the sentence of why.
 
     Raises:
-        UserError: there is no cluster.
+        UserError: there is no cluster, or no longer; what is done is kept.
     """
     todo, done = list(jobs), 0
     total = len(todo)
@@ -87,12 +88,13 @@ def _kept(folder: Folder, job: Job) -> Model | None:
     return path.read_bytes(), origin
 
 
-def _received(folder: Folder, job: Job, future: object) -> Record:
+def _received(folder: Folder, job: Job, future: Any) -> Record:
     """Keep what a worker has made."""
     try:
-        record, model = result(future, f"the fit '{job}'")  # type: ignore[arg-type]
+        record, model = result(future, f"the fit '{job}'")
     except UserError as error:
-        # the job's own mistakes are in its record: this is the cluster's
+        if not lost_workers(future):
+            raise
         record, model = replace(_blank(job), failed=str(error)), None
     if model is not None:
         folder.put(job, *model)
