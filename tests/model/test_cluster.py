@@ -71,6 +71,12 @@ def workers_of(address: str) -> dict[str, int]:
     return cluster.connect(address).run(os.getpid)
 
 
+def in_another_process(what: str, run: Run) -> None:
+    """Start or cancel the run from a process that has nothing but its folder, and ends."""
+    code = "import sys; from cellstream.runs import Run; getattr(Run(sys.argv[2]), sys.argv[1])()"
+    subprocess.run([sys.executable, "-c", code, what, str(run.folder)], check=True)
+
+
 def over(run: Run) -> str:
     until(lambda: not run.status().live)
     return run.status().state
@@ -81,12 +87,9 @@ def over(run: Run) -> str:
 
 def test_two_runs_side_by_side_are_those_of_one_machine(make, on_cluster):
     one, two, alone = make("one"), make("two", seed=1), make("alone")
-    one.start()
-    assert one.status().live
-    # by a process that ends at once: the run goes on
-    code = "import sys; from cellstream.runs import Run; Run(sys.argv[1]).start()"
-    subprocess.run([sys.executable, "-c", code, str(two.folder)], check=True)
-    assert two.status().live
+    for run in (one, two):
+        run.start()
+        assert run.status().live
     assert over(one) == over(two) == "finished", (one.status(), two.status())
     hosts = {Ticket.read(run.folder).attempts[0].worker for run in (one, two)}
     assert hosts == set(workers_of(on_cluster))
@@ -107,12 +110,11 @@ def test_a_run_waits_is_cancelled_and_its_place_is_given_on(make, on_cluster):
         run.start()
     for run in (first, second):
         until(lambda run=run: reached(run, 30))
+    third.start()
+    in_another_process("start", fourth)  # which has ended before a worker begins
     for run in (third, fourth):
-        run.start()
         assert run.status().state == "queued"
-    # from another process, which has nothing but the folder
-    code = "import sys; from cellstream.runs import Run; Run(sys.argv[1]).cancel()"
-    subprocess.run([sys.executable, "-c", code, str(third.folder)], check=True)
+    in_another_process("cancel", third)
     assert third.status().state == "cancelled"
     assert third.status().step == 0
     assert second.status().state == fourth.status().state.replace("queued", "running") == "running"
