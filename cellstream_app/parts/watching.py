@@ -119,7 +119,7 @@ class Watching(pn.viewable.Viewer):
             f"step {status.step:,} of {status.total:,}" if status.total else "",
         ]
         if status.state == "queued":
-            said = ["Waits for its turn: another run is under way."]
+            said = [status.reason or "Waits for its turn: another run is under way."]
         elif status.state == "starting":
             said = ["Starting the training process …"]
         elif status.live:
@@ -127,8 +127,9 @@ class Watching(pn.viewable.Viewer):
         elif status.state == "finished":
             said = [status.reason, f"{status.step:,} steps."]
         self.said.object = ui.styled(ui.escaped(" · ".join(part for part in said if part)), muted=True)
-        bad = status.state in ("failed", "dead", "cancelled")
-        self.message.say(status.reason if bad else "", "info" if status.state == "cancelled" else "error")
+        # of one under way: that a worker was lost and another one goes on
+        told = status.state in ("failed", "dead", "cancelled", "running", "paused")
+        self.message.say(status.reason if told else "", "error" if status.state in ("failed", "dead") else "info")
         self.pause.visible = status.state == "running"
         self.stop.visible = status.live
         self.resume.visible = status.state in ("paused", "cancelled", "failed", "dead", "new")

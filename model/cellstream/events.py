@@ -63,6 +63,23 @@ class Resumed:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """A worker of the cluster was lost in mid-run; another one goes on from the last checkpoint."""
+
+    step: int
+    """Up to which the lost one had come."""
+    text: str
+    """One sentence for a person."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Nothing has happened for a while, for whoever listens to stop or to pause here; not written down."""
+
+    step: int
+
+
+@dataclass(frozen=True)
 class Paused:
     """The run waits to be told to go on."""
 
@@ -98,8 +115,8 @@ class Failed:
     detail: str = ""
 
 
-Event = Stage | Step | Round | Preview | Resumed | Paused | Finished | Cancelled | Failed
-KINDS = {kind.__name__: kind for kind in (Stage, Step, Round, Preview, Resumed, Paused, Finished, Cancelled, Failed)}
+Event = Stage | Step | Round | Preview | Resumed | Lost | Waiting | Paused | Finished | Cancelled | Failed
+KINDS = {kind.__name__: kind for kind in Event.__args__}
 
 
 def to_line(event: Event) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from cellstream import datasets, readers, scverse
+from cellstream import cluster, datasets, readers, scverse
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.files import beside, path_of, require_disk, require_vacant, resuming, whole
@@ -66,6 +66,8 @@ def fit(
     """
     if run_dir:
         require_vacant(run_dir)
+    if scheduler := cluster.address():
+        cluster.connect(scheduler)  # one that is not there is told before the data are read
     path, dataset = located(source)
     reading = readers.open_file(path)
     device_of(config)
@@ -99,7 +101,8 @@ def fit(
         preset=preset,
         out=str(out),
     )
-    folder = run_dir or Path(tempfile.mkdtemp(prefix="cellstream-"))
+    # other machines do not see this one's temporary files: there, it is beside the result
+    folder = run_dir or Path(tempfile.mkdtemp(prefix="cellstream-", dir=out.parent if scheduler else None))
     try:
         run = Run.create(folder, snapshots, config, recipe)
     except BaseException:

@@ -19,6 +19,8 @@ class History:
     stages: list[events.Stage] = field(default_factory=list)
     rounds: list[events.Round] = field(default_factory=list)
     previews: list[events.Preview] = field(default_factory=list)
+    lost: list[events.Lost] = field(default_factory=list)
+    """Workers of a cluster that were lost."""
     last: Event | None = None
     last_at: int = 0
     """Where in the file ``last`` begins, in bytes."""
@@ -38,6 +40,8 @@ class History:
                 self.rounds.append(event)
             case events.Preview():
                 self.previews.append(event)
+            case events.Lost():
+                self.lost.append(event)
             case events.Resumed():
                 self.steps = {k: v for k, v in self.steps.items() if k <= event.step}
                 self.rounds = [r for r in self.rounds if r.step <= event.step]

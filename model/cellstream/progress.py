@@ -53,7 +53,7 @@ class Bar:
     def __init__(self, run: Run, out: TextIO):
         self.run, self.out = run, out
         self.clock = Clock(run.config)
-        self.told = 0
+        self.told = self.lost = 0
         # made when there is something to show: the process needs seconds to come up
         self.bar = tqdm(
             desc="Starting ",
@@ -70,6 +70,9 @@ class Bar:
     def show(self, status: Status, stopping: bool) -> None:
         history = self.run.history
         self.clock.look(history, running=status.state == "running")
+        for lost in history.lost[self.lost :]:
+            say(lost.text, self.out) if self.bar.disable else self.bar.write(lost.text, file=self.out)
+        self.lost = len(history.lost)
         if self.bar.disable:
             for stage in history.stages[self.told :]:
                 say(stage.text, self.out)
@@ -97,7 +100,7 @@ class Tally:
 
     def __init__(self, total: int, out: TextIO | None = None):
         self.out = out or sys.stderr
-        self.done = 0
+        self.begun = self.done = 0
         self.bar = tqdm(
             total=total,
             file=self.out,
@@ -109,18 +112,19 @@ class Tally:
 
     def begin(self, text: str) -> None:
         """The next piece; its name is told."""
+        self.begun += 1
         if self.bar.disable:
-            say(f"{self.done + 1} of {self.bar.total}: {text}", self.out)
+            say(f"{self.begun} of {self.bar.total}: {text}", self.out)
         self.bar.set_description_str(f"{text} ")
 
     def part(self, share: float) -> None:
-        """So much of the present piece is done, from 0 to 1."""
+        """So much of the present piece is done, from 0 to 1; of several at once, so many in sum."""
         # tqdm draws at most ten times a second
-        self.bar.update(self.done + min(share, 0.99) - self.bar.n)
+        self.bar.update(min(self.done + share, self.bar.total - 0.01) - self.bar.n)
 
     def end(self) -> None:
         self.done += 1
-        self.part(0)
+        self.bar.update(self.done - self.bar.n)
 
     def say(self, sentence: str) -> None:
         """A line above the bar."""

@@ -6,6 +6,7 @@
     model.safetensors the result        metrics.json  what it is worth
     worker.json       who works here    heartbeat     touched every second
     cancel, pause     wishes of the user                stderr.txt   the process's last words
+    ticket.json       the task of a cluster that works here, where one was given the run
 
 The app, the command line and the tests all go through this contract; nothing is pickled; files appear whole.
 :class:`Run` is the outside of the folder. The process inside is in :mod:`cellstream.worker`.
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +35,7 @@ import platformdirs
 import psutil
 from filelock import FileLock
 
-from cellstream import events
+from cellstream import cluster, dispatch, events
 from cellstream.card import Card
 from cellstream.config import Config
 from cellstream.errors import UserError
@@ -42,6 +43,7 @@ from cellstream.files import path_of, require_disk, require_vacant, whole
 from cellstream.history import History
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
+from cellstream.ticket import Ticket
 
 LIVE = ("starting", "queued", "running", "paused")
 OVER = ("finished", "cancelled", "failed", "dead")
@@ -60,7 +62,7 @@ class Status:
     state: str
     """new, starting, queued, running, paused, finished, cancelled, failed or dead."""
     reason: str = ""
-    """Why it ended, in a sentence."""
+    """Why it ended, in a sentence; of one under way, what went wrong without ending it."""
     step: int = 0
     total: int = 0
     stage: str = ""
@@ -98,17 +100,26 @@ class Run:
         return cls(folder)
 
     def start(self) -> None:
-        """Start the process, or start it again from the last checkpoint; nothing happens where one is at work."""
+        """Start the process, or start it again from the last checkpoint; nothing happens where one is at work.
+
+        Where ``CELLSTREAM_SCHEDULER`` names a cluster, one of its workers starts it. Raises :class:`UserError` where
+        that cannot be reached.
+        """
         # two who press Start at once: the second finds the first one's card
         with FileLock(self.folder / "start"):
-            if self.status().live:
+            status = self.status()
+            if status.live:
                 return
             if gone := _children.pop(self.folder, None):
                 gone.wait()
-            for wish in ("cancel", "pause"):
+            for wish in ("cancel", "pause", "kill", "aside"):
                 (self.folder / wish).unlink(missing_ok=True)
             events_so_far = self.folder / "events.jsonl"
             since = events_so_far.stat().st_size if events_so_far.exists() else 0
+            self._forget(status)
+            (self.folder / "ticket.json").unlink(missing_ok=True)
+            if scheduler := cluster.address():
+                return dispatch.submit(self.folder, scheduler, since, self.config.compute.threads)
             with open(self.folder / "stderr.txt", "wb") as errors:
                 child = subprocess.Popen(
                     # -P: a file of the user's called torch.py in the current folder is not torch
@@ -125,8 +136,11 @@ class Run:
 
     def cancel(self) -> None:
         """Ask the worker to stop and keep the best model so far. Nothing happens where none is at work."""
-        if self.status().live:
+        status = self.status()
+        if status.live:
             (self.folder / "cancel").touch()
+        if status.state == "queued":
+            self._take_back(status.step)
 
     def pause(self) -> None:
         """Ask the worker to wait. Nothing happens where none is at work."""
@@ -139,8 +153,13 @@ class Run:
 
     def kill(self) -> None:
         """End the process at once. Resume goes on from the last checkpoint."""
-        card = Card.read(self.folder)
+        card, ticket = Card.read(self.folder), Ticket.read(self.folder)
         if card is None or card.host != platform.node() or not card.alive(self.folder):
+            if ticket is not None and (status := self.status()).live:
+                (self.folder / "kill").touch()  # for the worker that waits for the process
+                if status.state == "queued":
+                    self._take_back(status.step)
+                self._gone(within=15)
             return
         try:
             psutil.Process(card.pid).kill()
@@ -151,10 +170,12 @@ class Run:
     def delete(self) -> None:
         """Remove the folder of a run on which nobody works."""
         # one that has said its last word may take a while to end on a busy machine
-        if self.status().live or not self._gone(within=30):
+        status = self.status()
+        if status.live or not self._gone(within=30):
             raise UserError(f"The run {self.name!r} is still under way. Stop it before deleting it.")
         if child := _children.pop(self.folder, None):
             child.wait()
+        self._forget(status)
         shutil.rmtree(self.folder)
 
     def rename(self, name: str) -> None:
@@ -206,6 +227,8 @@ class Run:
     def status(self) -> Status:
         """Where the run stands now; a worker that is gone without a last word is dead."""
         card, alive = self._worker()
+        ticket = Ticket.read(self.folder)
+        since = max(card.since if card else 0, ticket.since if ticket else 0)
         # read after looking for the worker: what it had to say, it said before it went
         self.poll()
         h = self.history
@@ -213,7 +236,7 @@ class Run:
         def stands(state: str, reason: str = "") -> Status:
             return Status(state, reason, h.step, h.total, h.stages[-1].name if h.stages else "")
 
-        match h.last if h.last_at >= (card.since if card else 0) else None:
+        match h.last if h.last_at >= since else None:
             case events.Finished(reason=reason):
                 return stands("finished", reason)
             case events.Cancelled():
@@ -223,8 +246,10 @@ class Run:
             case events.Failed(reason=reason):
                 return stands("failed", reason)
         if card is not None and alive:
-            return stands(card.phase)
-        if card is None and h.last is None:
+            return stands(card.phase, h.lost[-1].text if ticket and len(ticket.attempts) > 1 and h.lost else "")
+        if ticket is not None and (said := dispatch.standing(ticket, h.step))[0]:
+            return stands(*said)
+        if card is None and ticket is None and h.last is None:
             return stands("new")
         return stands("dead", self._last_words(h.step))
 
@@ -237,6 +262,26 @@ class Run:
         if not isinstance(found, dict):
             raise UserError(f"{path} is damaged, since it holds no names and values: {advice}.")
         return found
+
+    def _forget(self, status: Status) -> None:
+        """Let the cluster forget a run that it may still have, as one that waits for a worker in vain."""
+        ticket = Ticket.read(self.folder)
+        if ticket is not None and status.state in ("failed", "dead"):
+            dispatch.withdraw(ticket)
+
+    def _take_back(self, step: int) -> None:
+        """Cancel a run that waits in a cluster, unless a worker has begun it meanwhile and will see the wish."""
+        with FileLock(self.folder / "start"):
+            ticket = Ticket.read(self.folder)
+            if ticket is None or self.status().state != "queued" or self._worker()[1]:
+                return
+            replace(ticket, key="").write(self.folder)
+            with open(self.folder / "events.jsonl", "a", encoding="utf-8") as file:
+                # a worker that was lost may have left half a line
+                file.write("\n" * bool(ticket.attempts) + events.to_line(events.Cancelled(step, 0.0)) + "\n")
+            for wish in ("cancel", "kill"):
+                (self.folder / wish).unlink(missing_ok=True)
+        dispatch.withdraw(ticket)
 
     def _worker(self) -> tuple[Card | None, bool]:
         """Who works here, or did so last, and whether that process is there."""

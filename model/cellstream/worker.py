@@ -17,15 +17,17 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from cellstream import evaluation, events
+from cellstream import cluster, evaluation, events
 from cellstream.card import Card
 from cellstream.ensemble import disagreement
 from cellstream.errors import UserError, is_memory
 from cellstream.events import Event
 from cellstream.files import whole
+from cellstream.members import train_on_cluster
 from cellstream.runs import Run
 from cellstream.state import State
 from cellstream.stream import CellStream
+from cellstream.ticket import Ticket, fenced_out, own_pass
 from cellstream.training import train
 
 LOCK_SECONDS = 5.0
@@ -60,6 +62,8 @@ class Worker:
         self.card_lock = threading.Lock()
 
     def work(self) -> None:
+        if own_pass():
+            threading.Thread(target=_end_with_parent, daemon=True).start()
         lock = FileLock(self.folder / "lock")
         try:
             lock.acquire(timeout=LOCK_SECONDS)
@@ -67,7 +71,10 @@ class Worker:
             raise UserError(f"Another process already works in {self.folder}.") from None
         over = threading.Event()
         with lock, self._signals():
+            if fenced_out(self.folder):
+                return
             self._tidy()
+            self._name_the_lost()
             events_so_far = self.folder / "events.jsonl"
             since = events_so_far.stat().st_size if events_so_far.exists() else 0
             self.card = Card.of(os.getpid(), "running", since)
@@ -89,19 +96,21 @@ class Worker:
 
     def _train(self) -> None:
         run = Run(self.folder)
-        takes_turns = bool(run.recipe.get("takes_turns"))
+        takes_turns = bool(run.recipe.get("takes_turns")) and own_pass() is None  # a cluster has a queue of its own
         if takes_turns and not self._wait_for_turn():
             return self._say(events.Cancelled(self.step, 0.0))
         torch.set_num_threads(run.config.compute.threads)
         state = State.initial(run.snapshots(), run.config)
         if self._restore(state) or (self.folder / "events.jsonl").exists():
             self._say(events.Resumed(state.step))
+        learning = train_on_cluster(state, self.folder) if cluster.address() else train(state)
         try:
-            for event in train(state):
+            for event in learning:
                 self.step = state.step
                 if isinstance(event, events.Finished):
                     return self._finish(state, event)
-                self._say(event)
+                if not isinstance(event, events.Waiting):
+                    self._say(event)
                 if self._wished("pause") and not self._wished("cancel"):
                     self._wait_paused(state, takes_turns)
                 if self._wished("cancel"):
@@ -209,6 +218,8 @@ class Worker:
                 if not (self.folder / "config.json").exists():
                     self.stopped = True  # the folder was taken away: nobody waits for this run any more
                     return
+                if fenced_out(self.folder):
+                    os._exit(1)  # another process goes on with the run, or will when this one is gone
                 (self.folder / "heartbeat").touch()
                 with self.card_lock:
                     if Card.read(self.folder) != self.card:
@@ -232,6 +243,17 @@ class Worker:
             # the next event must not be glued to it
             with open(path, "ab") as file:
                 file.write(b"\n")
+
+    def _name_the_lost(self) -> None:
+        """Where a worker of the cluster was lost before this process, say which."""
+        ticket = Ticket.read(self.folder)
+        if own_pass() is None or ticket is None or len(ticket.attempts) < 2:
+            return
+        run = Run(self.folder)
+        run.poll()
+        step, (before, now) = run.history.step, ticket.attempts[-2:]
+        text = f"The {before} was lost at step {step}; the {now} goes on from the last checkpoint."
+        self._say(events.Lost(step, text))
 
     def _checkpoint(self, state: State) -> None:
         with whole(self.folder / f"checkpoint-{state.step:08d}.safetensors") as path:
@@ -277,6 +299,13 @@ class Worker:
         self._say(events.Preview(state.step, "preview.npz", seen))
         self.previewed, self.shown = time.monotonic(), state.step
         self.pause_between_previews = max(PREVIEW_SECONDS, (self.previewed - began) / PREVIEW_SHARE)
+
+
+def _end_with_parent() -> None:
+    """End when the worker of a cluster that has started this process is gone: another one goes on with the run."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 def _spaced(n: int, most: int) -> torch.Tensor:

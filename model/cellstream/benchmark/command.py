@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cellstream.benchmark import NAMES, report
+from cellstream import cluster
+from cellstream.benchmark import NAMES, away, records, report
 from cellstream.benchmark.plans import TABLES, Options
-from cellstream.benchmark.records import Folder, Job, Record, run
+from cellstream.benchmark.records import Folder, Job, Record
 from cellstream.errors import UserError
 from cellstream.files import path_of
 from cellstream.progress import Tally
@@ -51,16 +52,17 @@ def timings(folder: Path, options: Options) -> list[Path]:
 
 
 def followed(jobs: Sequence[Job], folder: Folder) -> list[Record]:
-    """Run the jobs with a bar; what came of each."""
+    """Run the jobs with a bar, where a cluster is named on that; what came of each."""
+    run = away.run if cluster.address() else records.run
     bar = Tally(len(jobs))
-    over: list[Record] = []
+    over: dict[str, Record] = {}
     try:
         for told in run(jobs, folder, lambda step, total: bar.part(step / max(total, 1))):
             if told.record is None:
                 bar.begin(str(told.job))
             else:
                 bar.end()
-                over.append(told.record)
+                over[told.job.name] = told.record
                 if told.record.failed:
                     bar.say(f"{told.job}: {told.record.failed}")
     except KeyboardInterrupt as stopped:
@@ -68,7 +70,7 @@ def followed(jobs: Sequence[Job], folder: Folder) -> list[Record]:
         raise KeyboardInterrupt(kept) from stopped
     finally:
         bar.close()
-    return over
+    return [over[job.name] for job in jobs]  # a cluster ends them in another order
 
 
 __all__ = ["Options", "benchmark"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from cellstream.benchmark import cases, fates, holdout, measures, methods, paper
 from cellstream.benchmark.cases import Case
 from cellstream.benchmark.measures import Measure
-from cellstream.benchmark.methods import Entry
+from cellstream.benchmark.methods import Entry, Fit
 from cellstream.benchmark.records import Job
 from cellstream.errors import UserError
 from cellstream.events import Progress
@@ -47,17 +48,15 @@ def fit_job(
     table: str, case: Case, entry: Entry, seed: int, measure: Measure = measures.everything, **more: Any
 ) -> Job:
     """Fit ``entry`` to the case, and measure the result; ``more`` are fields of the job."""
-
-    def fit(on_progress: Progress) -> CellStream:
-        return entry.fit(case.snapshots, seed, on_progress)
-
-    def score(stream: CellStream | None) -> dict[str, Any]:
-        assert stream is not None
-        return measure(stream, case)
-
     identity = dict(data=case.digest, **entry.identity)
     said = f"{measure.__name__} {measures.VERSION}"
+    score, fit = partial(_measured, measure, case), partial(entry.fit, case.snapshots, seed)
     return Job(table, case.name, entry.name, seed, identity, said, score, fit, **more)
+
+
+def _measured(measure: Measure, case: Case, stream: CellStream | None) -> dict[str, Any]:
+    assert stream is not None
+    return measure(stream, case)
 
 
 def compared(options: Options, seeds: int) -> list[Job]:
@@ -110,12 +109,13 @@ COUPLINGS = {"balanced couplings of the input": False, "unbalanced couplings of 
 
 def couplings_job(case: Case, name: str, grow: bool, seed: int) -> Job:
     """What couplings of the input say of fates and growth, without a model."""
-
-    def score(_: CellStream | None) -> dict[str, Any]:
-        return fates.yardsticks(case, grow)
-
     identity = dict(data=case.digest, grow=grow)
+    score = partial(_couplings, case, grow)
     return Job("fates", case.name, name, seed, identity, f"couplings {measures.VERSION}", score)
+
+
+def _couplings(case: Case, grow: bool, _: CellStream | None) -> dict[str, Any]:
+    return fates.yardsticks(case, grow)
 
 
 def varied(table: str, settings: Mapping[str, Mapping[str, Any]], options: Options, seeds: int) -> list[Job]:
@@ -218,26 +218,29 @@ def left_out(options: Options, seeds: int) -> list[Job]:
 
 def yardstick_job(case: Case, i: int, seed: int) -> Job:
     """What is said of time point ``i`` without a model."""
-
-    def score(_: CellStream | None) -> dict[str, Any]:
-        gap = holdout.Gap(case, i)
-        return gap.score(holdout.yardsticks(gap), seed)
-
+    score = partial(_yardsticks, case, i, seed)
     identity = dict(data=case.digest, without=i)
     said = f"yardsticks {measures.VERSION}"
     return Job("holdout", case.name, "yardsticks", seed, identity, said, score, setting=case.snapshots.labels[i])
 
 
+def _yardsticks(case: Case, i: int, seed: int, _: CellStream | None) -> dict[str, Any]:
+    gap = holdout.Gap(case, i)
+    return gap.score(holdout.yardsticks(gap), seed)
+
+
 def unseen_job(case: Case, i: int, entry: Entry, seed: int) -> Job:
     """What a model that has not seen time point ``i`` says of it."""
-
-    def fit(on_progress: Progress) -> CellStream:
-        return entry.fit(case.without(i).snapshots, seed, on_progress)
-
-    def score(stream: CellStream | None) -> dict[str, Any]:
-        assert stream is not None
-        return holdout.judged(stream, case, i, seed)
-
+    score, fit = partial(_judged, case, i, seed), partial(_unseen, entry.fit, case, i, seed)
     identity = dict(data=case.digest, without=i, **entry.identity)
     said = f"held out {measures.VERSION}"
     return Job("holdout", case.name, entry.name, seed, identity, said, score, fit, setting=case.snapshots.labels[i])
+
+
+def _unseen(fit: Fit, case: Case, i: int, seed: int, on_progress: Progress) -> CellStream:
+    return fit(case.without(i).snapshots, seed, on_progress)
+
+
+def _judged(case: Case, i: int, seed: int, stream: CellStream | None) -> dict[str, Any]:
+    assert stream is not None
+    return holdout.judged(stream, case, i, seed)

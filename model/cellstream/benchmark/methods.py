@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cellstream.benchmark import sources
@@ -29,6 +30,8 @@ QUICK: dict[str, Any] = dict(
 QUICK_START: dict[str, Any] = dict(embedding_steps=15, warm_steps=10)
 """The same for parts that a preset may do without."""
 
+Fit = Callable[[Snapshots, int, Progress], CellStream]
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -37,7 +40,8 @@ class Entry:
     name: str
     identity: dict[str, Any]
     """What decides the outcome beside data and seed, as JSON values."""
-    fit: Callable[[Snapshots, int, Progress], CellStream]
+    fit: Fit
+    """A function of a module with its first arguments, so that it can be sent to another machine."""
     preset: str = ""
     """Of CellStream; empty for a baseline."""
     d: int = 2
@@ -57,11 +61,12 @@ def ours(name: str, quick: bool = False, called: str = "", **changes: Any) -> En
         shorter = {key: n for key, n in (QUICK | start).items() if getattr(config.schedule, key, 1)}
         config = config.with_settings(**shorter)
 
-    def fit(snapshots: Snapshots, seed: int, on_progress: Progress) -> CellStream:
-        return trained(snapshots, config.with_settings(seed=seed), on_progress)
-
     identity = dict(method=f"CellStream {name}", config=config.to_dict(), code=sources.word(sources.TRAINING))
-    return Entry(called or f"CellStream {name}", identity, fit, name, config.networks.latent_dim)
+    return Entry(called or f"CellStream {name}", identity, partial(_ours, config), name, config.networks.latent_dim)
+
+
+def _ours(config: Config, snapshots: Snapshots, seed: int, on_progress: Progress) -> CellStream:
+    return trained(snapshots, config.with_settings(seed=seed), on_progress)
 
 
 def trained(snapshots: Snapshots, config: Config, on_progress: Progress) -> CellStream:
@@ -75,24 +80,25 @@ def trained(snapshots: Snapshots, config: Config, on_progress: Progress) -> Cell
 
 def baseline(name: str, quick: bool = False) -> Entry:
     """A method of :data:`cellstream.baselines.METHODS`."""
-    method = registry()[name]
+    return Entry(name, _identity(name, quick), partial(_baseline, name, quick))
 
-    def fit(snapshots: Snapshots, seed: int, on_progress: Progress) -> CellStream:
-        return method.fit(snapshots, seed=seed, quick=quick, on_progress=on_progress)
 
-    return Entry(name, _identity(name, quick), fit)
+def _baseline(name: str, quick: bool, snapshots: Snapshots, seed: int, on_progress: Progress) -> CellStream:
+    return registry()[name].fit(snapshots, seed=seed, quick=quick, on_progress=on_progress)
 
 
 def tigon_in_components(quick: bool = False, d: int = 10) -> Entry:
     """TIGON in ``d`` principal components."""
     name = f"TIGON + PCA d={d}"
+    return Entry(name, _identity(name, quick), partial(_in_components, name, d, quick), d=d)
 
-    def fit(snapshots: Snapshots, seed: int, on_progress: Progress) -> CellStream:
-        from cellstream.baselines.tigon_dynamics import fit_pca
 
-        return fit_pca(snapshots, seed, quick, on_progress, d=d, name=name)
+def _in_components(
+    name: str, d: int, quick: bool, snapshots: Snapshots, seed: int, on_progress: Progress
+) -> CellStream:
+    from cellstream.baselines.tigon_dynamics import fit_pca
 
-    return Entry(name, _identity(name, quick), fit, d=d)
+    return fit_pca(snapshots, seed, quick, on_progress, d=d, name=name)
 
 
 def _identity(name: str, quick: bool) -> dict[str, Any]:

@@ -176,11 +176,15 @@ class Folder:
         except UserError:
             return None
 
-    def put(self, job: Job, stream: CellStream, origin: Origin) -> tuple[CellStream, Origin]:
-        """Keep a fitted model; returns it as it is read back, so that it measures the same at any later time."""
+    def put(self, job: Job, stream: CellStream | bytes, origin: Origin) -> tuple[CellStream, Origin]:
+        """Keep a fitted model, or the file of one; returns it as it is read back, so that it measures the same at any
+        later time."""
         path = self.models / f"{job.name}{MODEL}"
         with whole(path) as temporary:
-            stream.save(temporary)
+            if isinstance(stream, bytes):
+                temporary.write_bytes(stream)
+            else:
+                stream.save(temporary)
         # last, since it says that the model is there
         with whole(path.with_suffix(".json")) as temporary:
             temporary.write_text(as_json(asdict(origin)), encoding="utf-8")
