@@ -106,6 +106,12 @@ def w2(points: np.ndarray, weights: np.ndarray, observed: np.ndarray) -> float:
     return metrics.w2(points, observed, weights)
 
 
+def spread(points: np.ndarray, weights: np.ndarray) -> float:
+    """Root of the total variance: W_2 between samples is kind to clouds that have too little of it."""
+    mean = np.average(points, axis=0, weights=weights)
+    return float(np.sqrt(np.average(np.square(points - mean).sum(1), weights=weights)))
+
+
 def page(data: Path, folder: Path, every: list[Run]) -> str:
     """The tables, in Markdown."""
     adata = anndata.read_h5ad(data)
@@ -142,18 +148,23 @@ def page(data: Path, folder: Path, every: list[Run]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
         *rows,
         "",
-        "| W₂, input space | " + " | ".join(f"t{i + 1}" for i in range(len(later))) + " | as multiples of the floor |",
-        "|---|" + "---|" * (len(later) + 1),
+        "| W₂, input space | "
+        + " | ".join(f"t{i + 1}" for i in range(len(later)))
+        + " | as multiples of the floor | spread / observed |",
+        "|---|" + "---|" * (len(later) + 2),
     ]
     sampled = [
         metrics.compared(cells, {name: each[i] for name, each in clouds.items()}, len(cells) // 2)
         for i, cells in enumerate(later)
     ]
-    lines.append("| halves of the observed cells | " + " | ".join(f"{s['floor']:.3f}" for s in sampled) + " | 1 |")
+    lines.append("| halves of the observed cells | " + " | ".join(f"{s['floor']:.3f}" for s in sampled) + " | 1 | 1 |")
     for name, each in clouds.items():
         exact = " | ".join(f"{w2(*cloud, cells):.3f}" for cloud, cells in zip(each, later, strict=True))
         ratios = " / ".join(f"{s[name] / s['floor']:.2f}" for s in sampled)
-        lines.append(f"| {name} | {exact} | {ratios} |")
+        spreads = " / ".join(
+            f"{spread(*cloud) / spread(*metrics.even(cells)):.2f}" for cloud, cells in zip(each, later, strict=True)
+        )
+        lines.append(f"| {name} | {exact} | {ratios} | {spreads} |")
     lines += ["", "In CellStream's own embedding, as multiples of its floor there:", ""]
     for title, found, name in predictions(folder, every):
         if name == "kept":
