@@ -16,7 +16,7 @@ from anndata import AnnData
 from cellstream import datasets, readers, runs
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
-from cellstream.preprocess import Prepared, prepare
+from cellstream.preprocess import Prepared, cells_of, prepare
 
 KEPT = 3
 """Opened data sets that stay in memory, and ways in which each was prepared; shared by all browser sessions."""
@@ -47,8 +47,7 @@ class Source:
         key = input, settings, hashlib.blake2b(rows.tobytes()).digest()
         with self._preparing:
             if key not in self._prepared:
-                every = len(rows) == self.adata.n_obs
-                self._prepared[key] = prepare(self.adata if every else self.adata[rows], input, settings)
+                self._prepared[key] = prepare(cells_of(self.adata, rows), input, settings)
                 while len(self._prepared) > KEPT:
                     self._prepared.popitem(last=False)
             self._prepared.move_to_end(key)

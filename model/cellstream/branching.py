@@ -273,9 +273,5 @@ def at_least(name: str, value: float, low: float) -> None:
 
 def require_room(n_cells: int, n_genes: int) -> None:
     """A UserError if so many cells of so many genes do not fit into the memory that is free."""
-    needed, free = 32 * n_cells * n_genes, memory.free()  # four numbers of eight bytes at a time
-    if needed > free:
-        raise UserError(
-            f"{n_cells:,} cells of {n_genes:,} genes take about {needed / 1e9:,.0f} GB of memory, but "
-            f"{free / 1e9:,.0f} GB are free; simulate fewer cells."
-        )
+    needed = 32 * n_cells * n_genes  # four numbers of eight bytes at a time
+    memory.require(needed, f"A simulation of {n_cells:,} cells of {n_genes:,} genes", "simulate fewer cells")

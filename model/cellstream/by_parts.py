@@ -69,9 +69,17 @@ def large(file: Any, sizes: Mapping[str, int]) -> list[str]:
 
 def _readable(element: Any) -> bool:
     """Whether it can be read in rows, and holds something: a few bytes can declare any size."""
-    arrays = [element] if hasattr(element, "shape") else [element[key] for key in ("data", "indices") if key in element]
-    stored, declared = sum(map(_stored, arrays)), sum(int(a.size) * a.dtype.itemsize for a in arrays)
-    return declared <= PACKED * stored and _rows(element) > 0
+    return _declared(element) <= PACKED * sum(map(_stored, _arrays(element))) and _rows(element) > 0
+
+
+def _arrays(element: Any) -> list[Any]:
+    """The large arrays of a stored matrix: itself, or the two of a sparse one."""
+    return [element] if hasattr(element, "shape") else [element[key] for key in ("data", "indices") if key in element]
+
+
+def _declared(element: Any) -> int:
+    """Bytes of a stored matrix in memory."""
+    return sum(int(array.size) * array.dtype.itemsize for array in _arrays(element))
 
 
 def _stored(array: Any) -> int:
@@ -89,16 +97,16 @@ def size_of(name: str, sizes: Mapping[str, int]) -> int:
 def read(file: Any, left: list[str]) -> AnnData:
     """What is in ``file`` (a group of h5py or zarr that stays where it is), with the matrices ``left`` in it."""
 
-    def taken(name: str) -> Any:
+    def part(name: str) -> Any:
         return opened(file[name]) if name in left else read_elem(file[name])
 
     made = {slot: read_elem(file[slot]) for slot in _SLOTS if slot in file}
     if "X" in file:
-        made["X"] = taken("X")
+        made["X"] = part("X")
     if "layers" in file:
-        made["layers"] = {name: taken(f"layers/{name}") for name in file["layers"]}
+        made["layers"] = {name: part(f"layers/{name}") for name in file["layers"]}
     if "raw/X" in file:
-        made["raw"] = {name: taken(f"raw/{name}") for name in ("X", "var", "varm") if f"raw/{name}" in file}
+        made["raw"] = {name: part(f"raw/{name}") for name in ("X", "var", "varm") if f"raw/{name}" in file}
     return AnnData(**made)
 
 
@@ -114,14 +122,11 @@ def is_stored(source: Any) -> bool:
 
 def taken(source: Any) -> Any:
     """A stored matrix in memory where there is room to work with it, else a dask array."""
-    if isinstance(source, h5py.Dataset):
-        element, size = source, source.size * source.dtype.itemsize
-    else:
-        element = source.group
-        size = sum(element[part].size * element[part].dtype.itemsize for part in ("data", "indices"))
-    if too_large(size) and _rows(element):
+    dense = isinstance(source, h5py.Dataset)
+    element = source if dense else source.group
+    if too_large(_declared(element)) and _rows(element):
         return opened(element)
-    return source[:] if isinstance(source, h5py.Dataset) else source.to_memory()
+    return source[:] if dense else source.to_memory()
 
 
 def in_rows(matrix: Any, name: str, made: Callable[[Any], Any]) -> Any:
@@ -167,12 +172,12 @@ def few_at_once() -> Iterator[None]:
         yield
 
 
-def blocks(matrix: Any, entries: int = ENTRIES) -> Iterator[Any]:
+def blocks(matrix: Any) -> Iterator[Any]:
     """The rows of a matrix, some at a time, in order; of one that is in its file the next are read in the meantime."""
     if is_lazy(matrix):
         yield from _ahead([matrix.blocks[i].compute for i in range(matrix.numblocks[0])])
         return
-    step = max(1, entries * matrix.shape[0] // max(matrix.nnz if sparse.issparse(matrix) else matrix.size, 1))
+    step = max(1, ENTRIES * matrix.shape[0] // max(matrix.nnz if sparse.issparse(matrix) else matrix.size, 1))
     for start in range(0, matrix.shape[0], step):
         yield matrix[start : start + step]
 

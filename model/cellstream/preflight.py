@@ -172,7 +172,10 @@ def _compressors(array: zarr.Array) -> tuple[object, ...]:
     return tuple(array.compressors) if hasattr(array, "compressors") else (array.compressor,)
 
 
-def require_memory(needed: float, name: str) -> None:
-    """Refuse what takes more than the ``needed`` bytes that are free."""
-    advice = "close other programs, or save a part of the cells or genes, or the matrix as sparse"
+def require_memory(
+    needed: float,
+    name: str,
+    advice: str = "close other programs, or save a part of the cells or genes, or the matrix as sparse",
+) -> None:
+    """Refuse a file that takes more than the ``needed`` bytes that are free."""
     memory.require(needed, f"'{name}'", advice)

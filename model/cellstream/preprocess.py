@@ -61,14 +61,19 @@ def prepare(adata: AnnData, input: str = "X", settings: Preprocess | None = None
     """
     settings = settings or Preprocess()
     report: list[str] = []
-    matrix, features = _expressed(adata, input, settings, report)
+    matrix, features, found = _expressed(adata, input, settings, report)
     genes, p = not input.startswith("obsm:"), len(features)
     if not 0 < settings.n_pcs < p or p <= WIDE:
         report.append(f"{p:,} features: kept all.")
         return Prepared(_dense(matrix), features, tuple(report), GeneSpace(features) if genes else None)
-    x, loadings, mean = _components(matrix, settings.n_pcs, report)
+    x, loadings, mean = _components(matrix, found, settings.n_pcs, report)
     names = tuple(f"PC{i + 1}" for i in range(x.shape[1]))
     return Prepared(x, names, tuple(report), GeneSpace(features, loadings, mean) if genes else None)
+
+
+def cells_of(adata: AnnData, rows: np.ndarray) -> AnnData:
+    """These cells, in this order; ``adata`` itself where that is all of them, which saves a copy."""
+    return adata if len(rows) == adata.n_obs else adata[rows]
 
 
 def expressed(adata: AnnData, input: str = "X", settings: Preprocess | None = None) -> Matrix:
@@ -76,7 +81,9 @@ def expressed(adata: AnnData, input: str = "X", settings: Preprocess | None = No
     return by_parts.gathered(_expressed(adata, input, settings or Preprocess(), [])[0])
 
 
-def _expressed(adata: AnnData, input: str, settings: Preprocess, report: list[str]) -> tuple[Matrix, tuple[str, ...]]:
+def _expressed(
+    adata: AnnData, input: str, settings: Preprocess, report: list[str]
+) -> tuple[Matrix, tuple[str, ...], Survey]:
     source, features = _select(adata, input)
     matrix = _numbers(source, input)
     found = survey(matrix)
@@ -84,7 +91,7 @@ def _expressed(adata: AnnData, input: str, settings: Preprocess, report: list[st
     if input.startswith("obsm:"):
         report.append(f"{input.removeprefix('obsm:')} is used as it is.")
         _require_variation(found, input, report)
-        return matrix, features
+        return matrix, features, found
     matrix, features, found = _drop_zero_genes(matrix, features, found, input, report)
     before = matrix
     matrix, logged = _normalised(matrix, found, input, settings, report)
@@ -239,15 +246,15 @@ def _normalised(
 
 def _variable(
     matrix: Matrix, features: tuple[str, ...], found: Survey, logged: bool, most: int, report: list[str]
-) -> tuple[Matrix, tuple[str, ...]]:
+) -> tuple[Matrix, tuple[str, ...], Survey]:
     if not 0 < most < len(features):
-        return matrix, features
+        return matrix, features, found
     chosen = _by_dispersion(matrix, most) if logged else None
     if chosen is None:
         chosen = np.argsort(-found.variance, kind="stable")[:most]
     keep = np.sort(chosen)
     report.append(f"Kept the {most:,} most variable of {len(features):,} features.")
-    return matrix[:, keep], tuple(features[i] for i in keep)
+    return matrix[:, keep], tuple(features[i] for i in keep), found.of(keep)
 
 
 def _by_dispersion(matrix: Matrix, most: int) -> np.ndarray | None:
@@ -266,7 +273,9 @@ def _by_dispersion(matrix: Matrix, most: int) -> np.ndarray | None:
     return np.argsort(-dispersion, kind="stable")[:most]
 
 
-def _components(matrix: Matrix, most: int, report: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _components(
+    matrix: Matrix, found: Survey, most: int, report: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores (n, k), loadings (k, m) and mean (m,), so that scores @ loadings + mean is the best rank-k matrix."""
     import scanpy as sc
 
@@ -289,12 +298,11 @@ def _components(matrix: Matrix, most: int, report: list[str]) -> tuple[np.ndarra
         sc.pp.pca(work, n_comps=k, random_state=0, svd_solver="covariance_eigh" if lazy else None)
         x = np.array(work.obsm["X_pca"], dtype=np.float32, order="C")  # of a dask array, worked out here
     share = float(work.uns["pca"]["variance_ratio"].sum())
-    mean = survey(matrix).mean.astype(np.float32)
     loadings = np.ascontiguousarray(work.varm["PCs"].T, dtype=np.float32)
     report.append(
         f"{matrix.shape[1]:,} features: reduced to {k} principal components, which hold {share:.0%} of the variance."
     )
-    return x, loadings, mean
+    return x, loadings, found.mean.astype(np.float32)
 
 
 def _dense(matrix: Matrix) -> np.ndarray:

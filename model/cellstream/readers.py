@@ -50,6 +50,9 @@ FORMATS = (
 )
 
 
+IN_PARTS = "which is read in parts if need be"
+
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """What came out of a file: the data, the name of its format, and sentences on what was noticed and done."""
@@ -179,20 +182,22 @@ def _read_zarr(path: Path, notes: list[str]) -> AnnData:
     store = zarr.storage.ZipStore(str(path), mode="r")
     try:
         group = zarr.open_group(store, mode="r", path=str(root) if root.parts else None)
-        _require_room(preflight.inspect_zarr(group, path.name), path.name, "unpack it into a folder")
+        sizes = preflight.inspect_zarr(group, path.name)
+        preflight.require_memory(sum(sizes.values()), path.name, f"unpack it into a folder, {IN_PARTS}")
         return anndata.io.read_zarr(group)
     finally:
         store.close()
 
 
-def _require_room(sizes: dict[str, int], name: str, advice: str = "save it as .h5ad where there is more") -> None:
+def _require_memory(file: h5py.File, name: str) -> None:
     """For formats that cannot be left in their file."""
-    memory.require(sum(sizes.values()), f"'{name}'", f"{advice}, which is read in parts if need be")
+    size = sum(preflight.inspect_hdf5(file, name).values())
+    preflight.require_memory(size, name, f"save it as .h5ad where there is more, {IN_PARTS}")
 
 
 def _read_loom(path: Path, notes: list[str]) -> AnnData:
     with h5py.File(path, "r") as file:
-        _require_room(preflight.inspect_hdf5(file, path.name), path.name)
+        _require_memory(file, path.name)
         cells, genes = list(file["col_attrs"]), list(file["row_attrs"])
     cell = next(
         (k for k in ("CellID", "obs_names", "cell_names", "cell_id", "barcode", "barcodes") if k in cells), "CellID"
@@ -205,7 +210,7 @@ def _read_10x_h5(path: Path, notes: list[str]) -> AnnData:
     import scanpy  # costs a second to import, and only this format needs it here
 
     with h5py.File(path, "r") as file:
-        _require_room(preflight.inspect_hdf5(file, path.name), path.name)
+        _require_memory(file, path.name)
         genomes = [] if "matrix" in file else sorted(file.keys())
     if len(genomes) > 1:
         raise UserError(

@@ -26,7 +26,7 @@ import torch
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
 from cellstream.metrics import labelled
-from cellstream.preprocess import expressed
+from cellstream.preprocess import cells_of, expressed
 from cellstream.snapshots import Snapshots, fingerprint, from_anndata
 from cellstream.stream import CellStream
 from cellstream.time_labels import counted, shortened
@@ -181,8 +181,7 @@ def expression(adata: AnnData, stream: CellStream, snapshots: Snapshots, recipe:
 
     Normalised and logged as for training, but before any principal components.
     """
-    rows = _rows(adata, snapshots)
-    cells = adata if len(rows) == adata.n_obs else adata[rows]
+    cells = cells_of(adata, _rows(adata, snapshots))
     return expressed(cells, recipe.get("input", "X"), _preprocess(recipe, stream))
 
 

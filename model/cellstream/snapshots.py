@@ -186,7 +186,7 @@ def from_anndata(
     prepared_by
         What :func:`cellstream.preprocess.prepare` makes of these rows of ``adata``, for those who have it already.
     """
-    from cellstream.preprocess import prepare
+    from cellstream.preprocess import cells_of, prepare
     from cellstream.times import counted, read_times
     from cellstream.twins import twins
 
@@ -194,7 +194,7 @@ def from_anndata(
     kept = np.flatnonzero(read.index >= 0)
     every = len(kept) == adata.n_obs
     if prepared_by is None:
-        prepared = prepare(adata if every else adata[kept], input, preprocess or Preprocess())
+        prepared = prepare(cells_of(adata, kept), input, preprocess or Preprocess())
     else:
         prepared = prepared_by(kept)
     report = [read.note, *prepared.report] if read.note else list(prepared.report)

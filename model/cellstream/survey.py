@@ -29,7 +29,7 @@ class Survey:
     integers: bool
 
     def of(self, keep: np.ndarray) -> Survey:
-        """What was found of some of the features; those left out were zero."""
+        """What was found of some of the features; of cells it still says what all features tell."""
         return replace(
             self, **{f.name: v[keep] for f in fields(self) if isinstance(v := getattr(self, f.name), np.ndarray)}
         )
