@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 from distributed import LocalCluster
@@ -38,9 +39,11 @@ LONG = dict(rounds=10_000, patience=10_000)
 @pytest.fixture(scope="module")
 def scheduler():
     """A cluster of two workers; its address."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
-    ) as made:
+    # a LocalCluster parts with a worker that is not there at the moment so long after its death: one that has come back
+    # and died again just then would be missing for good
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"})
+    local = dict(n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None)
+    with patient, LocalCluster(**local) as made:
         yield made.scheduler_address
 
 
