@@ -258,14 +258,14 @@ def report(outcome: Outcome, asked_json: bool) -> int:
 
 
 def configured(arguments: argparse.Namespace) -> Config:
-    """The preset, with what --set, --seed, --device and --ensemble change."""
+    """The preset, with what --set, --seed, --device, --devices and --ensemble change."""
     changes: dict[str, Any] = {}
     for word in arguments.set:
         name, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"Expected --set name=value, but got {word!r}; 'cellstream settings' lists the names.")
         changes[find(name.strip())[1].name] = value.strip()
-    for name in ("seed", "device", "ensemble"):
+    for name in ("seed", "device", "devices", "ensemble"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
     return preset(arguments.preset, **changes)
@@ -344,6 +344,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="see 'cellstream settings'")
     one.add_argument("--seed", type=int, metavar="N", help="same seed, same machine, same result (default 0)")
     one.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default auto")
+    one.add_argument(
+        "--devices",
+        type=int,
+        metavar="N",
+        help="N processes, one for each GPU, train one model (default 1)",
+    )
     one.add_argument("--ensemble", type=int, metavar="N", help="N models, to see where they disagree (default 1: off)")
     one.add_argument("--time-map", metavar="FILE.csv", help="two columns: a label of KEY, and the time it stands for")
     one.add_argument("--real-times", action="store_true", help="follow the real gaps, not 0, 1, 2, …")

@@ -246,6 +246,14 @@ class Schedule:
         unit="cells",
         bounds=(8, 16_384),
     )
+    batches: int = setting(
+        1,
+        "Batches in a step. Their gradients are averaged: a step takes so many times longer, or is shared among as "
+        "many devices, and follows the cells of all of them (ours).",
+        label="Batches in a step",
+        unit="batches",
+        bounds=(1, 1024),
+    )
     held_out: float = setting(
         0.0,
         "Share of the cells of each time point that training never sees, to judge the reconstruction on; none of time "
@@ -287,6 +295,13 @@ class Compute:
     precision: str = setting("float32", "Floating-point precision.", choices=("float32", "float64"))
     threads: int = setting(
         1, "Processor threads: these small networks run faster on one than on two.", unit="threads", bounds=(1, 256)
+    )
+    devices: int = setting(
+        1,
+        "Processes that train one model together: one for each GPU, or so many on the processor. They share the "
+        "batches of a step, and each has at least one.",
+        unit="processes",
+        bounds=(1, 256),
     )
 
 

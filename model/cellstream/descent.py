@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,18 +13,30 @@ from cellstream.state import State
 Losses = dict[str, Tensor]
 
 
-def descend(state: State, name: str, losses: Callable[[], Losses], weigh: Callable[[Losses], Tensor]) -> Losses:
-    """Some updates of what the optimiser ``name`` holds, downhill of the weighed losses; returns the last losses."""
+def descend(
+    state: State, name: str, losses: Sequence[Callable[[], Losses]], weigh: Callable[[Losses], Tensor]
+) -> Losses:
+    """Some updates of what the optimiser ``name`` holds, downhill of the weighed losses; returns the last losses.
+
+    ``losses`` has one entry for each batch of this process. Gradients and losses are means over those of all processes.
+    """
     optimiser, s = state.optimisers[name], state.config.schedule
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for _ in range(s.updates_per_batch):
-        terms = losses()
-        loss = weigh(terms)
         optimiser.zero_grad()
-        loss.backward()
+        told = [_backward(of_batch(), weigh, state.n_batches) for of_batch in losses]
+        means = {key: torch.stack([terms[key] for terms in told]).sum() for key in told[0]}
+        state.team.add_up([*(p.grad for p in parameters if p.grad is not None), *means.values()])
         torch.nn.utils.clip_grad_norm_(parameters, s.clip)
         optimiser.step()
-    return {"total": loss.detach(), **{key: term.detach() for key, term in terms.items()}}
+    return means
+
+
+def _backward(terms: Losses, weigh: Callable[[Losses], Tensor], n: int) -> Losses:
+    """Add one n-th of the gradient; returns one n-th of the losses and of their ``total``."""
+    total = weigh(terms) / n
+    total.backward()
+    return {"total": total.detach(), **{key: term.detach() / n for key, term in terms.items()}}
 
 
 def slow_down(state: State, name: str, rate: float, k: int, n: int) -> None:

@@ -49,6 +49,7 @@ def member_config(config: Config, k: int) -> Config:
 def begin(state: State, k: int) -> State:
     """Member ``k`` before its training: the best model's embedding, a fresh velocity and growth, cells drawn anew."""
     member = State.initial(bootstrap(state, k), member_config(state.config, k))
+    member.team = state.team
     member.autoencoder.load_state_dict(within(state.best or state.weights(), "autoencoder."))
     return member
 

@@ -22,6 +22,7 @@ from cellstream.progress import follow, interrupts
 from cellstream.runs import Run, Status
 from cellstream.snapshots import Snapshots, cautions, from_anndata
 from cellstream.state import device_of
+from cellstream.team import require_devices
 from cellstream.times import UnclearTimes, guess_time_keys, one_time
 
 PLAUSIBLE = 0.5
@@ -70,7 +71,7 @@ def fit(
         cluster.connect(scheduler)  # one that is not there is told before the data are read
     path, dataset = located(source)
     reading = readers.open_file(path)
-    device_of(config)
+    require_devices(device_of(config), config.compute.devices)
     require_writable(reading.adata, out)
     require_disk(out.parent, readers.size_of(path, reading.adata), "The file with the result")
     guessed = time_key is None

@@ -100,25 +100,29 @@ def warm_step(state: State, k: int) -> Losses:
     in the embedding."""
     schedule = state.config.schedule
     slow_down(state, "warm", schedule.start_rate, k, schedule.warm_steps)
-    if not state.config.weights.lambda_lineages:
-        return descend(state, "warm", _steps_in_embedding(state), _unweighed)
-    bridges = Bridges.of(state, state.step, schedule.batch_size)
-    with torch.no_grad():
-        ends = bridges.ends(state)
-    return descend(state, "warm", lambda: bridges.losses(state, ends), _unweighed)
+    steps = _steps_of_lineages if state.config.weights.lambda_lineages else _steps_in_embedding
+    return descend(state, "warm", [steps(state, key) for key in state.keys], _unweighed)
 
 
 def _unweighed(terms: Losses) -> Tensor:
     return torch.stack(list(terms.values())).sum()
 
 
-def _steps_in_embedding(state: State) -> Callable[[], Losses]:
+def _steps_of_lineages(state: State, key: int) -> Callable[[], Losses]:
+    """v and g to be those of coupled cells: L_Lin."""
+    bridges = Bridges.of(state, key, state.config.schedule.batch_size)
+    with torch.no_grad():
+        ends = bridges.ends(state)
+    return lambda: bridges.losses(state, ends)
+
+
+def _steps_in_embedding(state: State, key: int) -> Callable[[], Losses]:
     """v to be the displacements of optimal couplings in the embedding, and g the logarithms of the mass ratios."""
-    batch = state.draw(state.step, state.config.schedule.batch_size)
+    batch = state.draw(key, state.config.schedule.batch_size)
     with torch.no_grad():
         z = batch.encode(state.autoencoder)
     tau, mass = state.snapshots.tau, state.snapshots.mass
-    generator = state.generator(state.step, PLACES)
+    generator = state.generator(key, PLACES)
     times, points, slopes, rates = [], [], [], []
     for i, (a, b) in enumerate(pairwise(z)):
         gap = tau[i + 1] - tau[i]

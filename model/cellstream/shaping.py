@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float, Int64
@@ -63,36 +63,34 @@ class Coupled:
 
 def start_step(state: State, k: int) -> Losses:
     """Fit the encoder to the principal components of (t, x), and apart from it the decoder to invert them."""
-    batch = state.draw(state.step, state.config.schedule.batch_size)
-    joined = state.autoencoder.joined(torch.cat(batch.tau), torch.cat(batch.x))
-    z = state.principal.project(joined)
 
-    def losses() -> Losses:
+    def losses(joined: Float[Tensor, "n q"], z: Float[Tensor, "n d"]) -> Losses:
         return dict(
             encoder=torch.nn.functional.mse_loss(state.autoencoder.encoder(joined), z) / z.var(),
             decoder=torch.nn.functional.mse_loss(state.autoencoder.decoder(z), joined),
         )
 
-    return descend(state, "start", losses, lambda terms: terms["encoder"] + terms["decoder"])
+    every = [state.autoencoder.joined(torch.cat(batch.tau), torch.cat(batch.x)) for batch in state.batches()]
+    each = [partial(losses, joined, state.principal.project(joined)) for joined in every]
+    return descend(state, "start", each, lambda terms: terms["encoder"] + terms["decoder"])
 
 
 def embedding_step(state: State, k: int) -> Losses:
     """Shape the embedding before there are dynamics: what it has to keep, even steps between coupled cells, and time
     points apart as far as the user wishes (ours)."""
     weights = state.config.weights
-    batch = state.draw(state.step, state.config.schedule.batch_size)
-    company = Company(state, batch)
     gaps = state.snapshots.tau.diff()
     apart = TOUCHING * max(state.config.networks.time_separation, 0.05)
 
-    def losses() -> Losses:
+    def losses(batch: Batch, company: Company) -> Losses:
         z, pairs = batch.encode(state.autoencoder), company.coupled.encode(state)
         return embedding_losses(state, batch, z, company, pairs) | dict(
             steps=objective.uneven_steps(*pairs, gaps),
             separation=torch.relu(1 - objective.separation(z) / apart).square().mean(),
         )
 
-    return descend(state, "start", losses, lambda terms: objective.total(terms, weights))
+    each = [partial(losses, batch, Company(state, batch)) for batch in state.batches()]
+    return descend(state, "start", each, lambda terms: objective.total(terms, weights))
 
 
 def embedding_losses(

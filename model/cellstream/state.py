@@ -26,9 +26,13 @@ from cellstream.networks import Autoencoder, Growth, Magnification, Velocity, wi
 from cellstream.partners import Partners
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
+from cellstream.team import ALONE, Team
 
 CELLS, PAIRS, PLACES, NEAR, KEPT, LINEAGES = range(6)
 """Uses of random numbers, for :meth:`State.generator`."""
+APART = 2_654_435_769
+"""Between the random numbers of two uses. torch reads the lower 32 bits: multiples of 2³² / golden ratio lie far apart
+in them."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class State:
     seconds: float = 0.0
     members: list[dict[str, Tensor]] = field(default_factory=list)
     """Weights of the further velocities and growths of the ensemble, as far as they are trained."""
+    team: Team = ALONE
+    """The processes that train it together. Each has a state of its own, and all are alike after every step."""
 
     @classmethod
     def initial(cls, snapshots: Snapshots, config: Config) -> State:
@@ -134,8 +140,21 @@ class State:
     def generator(self, key: int, use: int) -> torch.Generator:
         """Random numbers from the seed and ``key``, the step's number; each ``use`` within a step has its own, or
         their draws would be alike."""
-        # torch reads the lower 32 bits: multiples of 2³² / golden ratio lie far apart in them
-        return torch.Generator().manual_seed(self.config.compute.seed * 1_000_003 + key + use * 2_654_435_769)
+        return torch.Generator().manual_seed(self.config.compute.seed * 1_000_003 + key + use * APART)
+
+    @property
+    def n_batches(self) -> int:
+        """Batches in a step, those of all processes."""
+        return max(self.config.schedule.batches, self.config.compute.devices)
+
+    @property
+    def keys(self) -> list[int]:
+        """What the batches of the present step are drawn by that are this process's own; see :meth:`draw`."""
+        return [self.step + 8 * APART * b for b in self.team.share(self.n_batches)]
+
+    def batches(self) -> list[Batch]:
+        """The batches of the present step that are this process's own."""
+        return [self.draw(key, self.config.schedule.batch_size) for key in self.keys]
 
     def draw(self, key: int, size: int) -> Batch:
         """At most ``size`` cells of each time point without replacement; the same for the same ``key`` and seed.

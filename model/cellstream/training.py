@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -151,38 +152,51 @@ def round_step(state: State, k: int) -> Losses:
     in_round = k % per_round
     slow_down(state, "autoencoder", s.autoencoder_rate, k, s.rounds * per_round)
     slow_down(state, "dynamics", s.dynamics_rate, k, s.rounds * per_round)
-    batch = state.draw(state.step, s.batch_size)
     if in_round == min(s.autoencoder_steps, per_round - 1):
         follow_cells(state)
-    return (autoencoder_step if in_round < s.autoencoder_steps else dynamics_step)(state, batch)
+    if in_round < s.autoencoder_steps:
+        return autoencoder_step(state, state.batches())
+    return dynamics_step(state, state.batches())
 
 
-def autoencoder_step(state: State, batch: Batch) -> Losses:
+def autoencoder_step(state: State, batches: Sequence[Batch]) -> Losses:
     """Block (a): v and g fixed, the whole loss over the autoencoder; the dynamics' losses reach the encoder."""
-    plans: list[Plan] = []
-    company, bridges = company_of(state, batch), bridges_for(state, batch.key)
 
-    def losses() -> Losses:
-        z = batch.encode(state.autoencoder)
-        lineages = bridges.total(state, bridges.ends(state)) if bridges else {}
-        return embedding_losses(state, batch, z, company) | dynamics_losses(state, z, plans) | lineages
+    def losses_of(batch: Batch) -> Callable[[], Losses]:
+        plans: list[Plan] = []
+        company, bridges = company_of(state, batch), bridges_for(state, batch.key)
 
-    return descend(state, "autoencoder", losses, lambda terms: objective.total(terms, state.config.weights))
+        def losses() -> Losses:
+            z = batch.encode(state.autoencoder)
+            lineages = bridges.total(state, bridges.ends(state)) if bridges else {}
+            return embedding_losses(state, batch, z, company) | dynamics_losses(state, z, plans) | lineages
+
+        return losses
+
+    return descend(state, "autoencoder", list(map(losses_of, batches)), partial(_weighed, state))
 
 
-def dynamics_step(state: State, batch: Batch) -> Losses:
+def dynamics_step(state: State, batches: Sequence[Batch]) -> Losses:
     """Block (b): autoencoder fixed, λ_WFR L_WFR + λ_Match L_Match (+ λ_Lin L_Lin) over v and g."""
-    plans: list[Plan] = []
-    bridges = bridges_for(state, batch.key)
-    with torch.no_grad():
-        z = batch.encode(state.autoencoder)
-        ends = bridges.ends(state) if bridges else None
 
-    def losses() -> Losses:
-        lineages = bridges.total(state, ends) if bridges and ends else {}
-        return dynamics_losses(state, z, plans) | lineages
+    def losses_of(batch: Batch) -> Callable[[], Losses]:
+        plans: list[Plan] = []
+        bridges = bridges_for(state, batch.key)
+        with torch.no_grad():
+            z = batch.encode(state.autoencoder)
+            ends = bridges.ends(state) if bridges else None
 
-    return descend(state, "dynamics", losses, lambda terms: objective.total(terms, state.config.weights))
+        def losses() -> Losses:
+            lineages = bridges.total(state, ends) if bridges and ends else {}
+            return dynamics_losses(state, z, plans) | lineages
+
+        return losses
+
+    return descend(state, "dynamics", list(map(losses_of, batches)), partial(_weighed, state))
+
+
+def _weighed(state: State, terms: Losses) -> Tensor:
+    return objective.total(terms, state.config.weights)
 
 
 def dynamics_losses(state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan]) -> Losses:
@@ -232,7 +246,8 @@ def judge(state: State, done: int) -> Round | None:
     terms = embedding_losses(state, batch, z, company_of(state, batch)) | dynamics_losses(state, z, [])
     if bridges := bridges_for(state, batch.key):
         terms |= bridges.total(state, bridges.ends(state))
-    loss = objective.total(terms, state.config.weights).item()
+    # one process judges for all: machines round differently, and all must keep the same model and stop together
+    loss = state.team.of_first(objective.total(terms, state.config.weights).item())
     state.round += 1
     better = loss < state.best_loss
     if better:

@@ -23,6 +23,7 @@ from cellstream.ensemble import disagreement
 from cellstream.errors import UserError, is_memory
 from cellstream.events import Event
 from cellstream.files import whole
+from cellstream.helpers import helped
 from cellstream.members import train_on_cluster
 from cellstream.runs import Run
 from cellstream.state import State
@@ -103,31 +104,35 @@ class Worker:
         state = State.initial(run.snapshots(), run.config)
         if self._restore(state) or (self.folder / "events.jsonl").exists():
             self._say(events.Resumed(state.step))
-        learning = train_on_cluster(state, self.folder) if cluster.address() else train(state)
         try:
-            for event in learning:
-                self.step = state.step
-                if isinstance(event, events.Finished):
-                    return self._finish(state, event)
-                if not isinstance(event, events.Waiting):
-                    self._say(event)
-                if self._wished("pause") and not self._wished("cancel"):
-                    self._wait_paused(state, takes_turns)
-                if self._wished("cancel"):
-                    self._checkpoint(state)
-                    if state.fitted:
-                        self._keep(state.result())
-                    return self._say(events.Cancelled(state.step, state.seconds, _finite(state.best_loss)))
-                now, stage = time.monotonic(), isinstance(event, events.Stage)
-                # while a member of the ensemble is trained, the state stays as it is: nothing to keep or to show
-                if self.kept != state.step and (now - self.checkpointed > CHECKPOINT_SECONDS or stage):
-                    self._checkpoint(state)
-                if self.shown != state.step and (now - self.previewed > self.pause_between_previews or stage):
-                    self._preview(state)
+            with helped(state, run, lambda: not self._wished("cancel")):
+                self._follow(state, takes_turns)
         except Exception:
             if state.best is not None:
                 self._keep(state.result())
             raise
+
+    def _follow(self, state: State, takes_turns: bool) -> None:
+        """Train, tell of it, and do what is wished meanwhile."""
+        for event in train_on_cluster(state, self.folder) if cluster.address() else train(state):
+            self.step = state.step
+            if isinstance(event, events.Finished):
+                return self._finish(state, event)
+            if not isinstance(event, events.Waiting):
+                self._say(event)
+            if self._wished("pause") and not self._wished("cancel"):
+                self._wait_paused(state, takes_turns)
+            if self._wished("cancel"):
+                self._checkpoint(state)
+                if state.fitted:
+                    self._keep(state.result())
+                return self._say(events.Cancelled(state.step, state.seconds, _finite(state.best_loss)))
+            now, stage = time.monotonic(), isinstance(event, events.Stage)
+            # while a member of the ensemble is trained, the state stays as it is: nothing to keep or to show
+            if self.kept != state.step and (now - self.checkpointed > CHECKPOINT_SECONDS or stage):
+                self._checkpoint(state)
+            if self.shown != state.step and (now - self.previewed > self.pause_between_previews or stage):
+                self._preview(state)
 
     def _finish(self, state: State, event: events.Finished) -> None:
         self._checkpoint(state)

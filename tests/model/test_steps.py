@@ -109,7 +109,7 @@ def test_autoencoder_step_goes_down_the_whole_loss(moving_cloud):
     entries = [net[0].weight for net in (state.autoencoder.encoder, state.autoencoder.decoder)]
     expected = [slope(lambda: whole_loss(state, batch), entry) for entry in [*entries, state.magnification.log_factor]]
     before = whole_loss(state, batch)
-    found = training.autoencoder_step(state, batch)
+    found = training.autoencoder_step(state, [batch])
     assert found["total"].item() == pytest.approx(before)
     grads = [p.grad.view(-1)[0].item() for p in [*entries, state.magnification.log_factor]]
     assert grads == pytest.approx(expected, rel=1e-4, abs=1e-7)
@@ -120,7 +120,7 @@ def test_dynamics_step_goes_down_action_and_matching(moving_cloud):
     batch = state.draw(0, 20)
     entries = [state.velocity.net[0].weight, state.growth.net[0].weight]
     expected = [slope(lambda: whole_loss(state, batch), entry) for entry in entries]
-    found = training.dynamics_step(state, batch)
+    found = training.dynamics_step(state, [batch])
     assert found.keys() == {"total", "wfr", "mass", "ot"}
     expected_total = 3 * found["wfr"] + 5 * (0.5 * found["mass"] + 7 * found["ot"])
     assert found["total"].item() == pytest.approx(expected_total.item())
@@ -153,7 +153,7 @@ def test_one_coupling_serves_all_updates_of_a_batch(moving_cloud, monkeypatch, s
     state = State.initial(moving_cloud, ours(updates_per_batch=4))
     solved, couplings = [], objective.couplings
     monkeypatch.setattr(objective, "couplings", lambda *given: solved.append(1) or couplings(*given))
-    getattr(training, step)(state, state.draw(0, 20))
+    getattr(training, step)(state, [state.draw(0, 20)])
     adam = state.optimisers[step.removesuffix("_step")].state
     assert len(solved) == 1
     assert {int(entry["step"]) for entry in adam.values()} == {4}
@@ -168,7 +168,7 @@ def test_updates_follow_the_gradient_up_to_its_largest_norm(moving_cloud, clip, 
     state = State.initial(moving_cloud, ours(updates_per_batch=3, clip=clip))
     p = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     state.optimisers["bowl"] = torch.optim.SGD([p], lr=0.1)
-    found = descent.descend(state, "bowl", lambda: dict(a=p.square().sum()), lambda terms: terms["a"] / 2)
+    found = descent.descend(state, "bowl", [lambda: dict(a=p.square().sum())], lambda terms: terms["a"] / 2)
     torch.testing.assert_close(p.detach(), torch.tensor([3.0, 4.0]) * end / 5)
     last = end / 0.9 if clip > 1 else end + 0.05
     assert (found["a"].item(), found["total"].item()) == pytest.approx((last**2, last**2 / 2), rel=1e-5)
@@ -488,8 +488,8 @@ def test_both_blocks_go_down_the_lineage_term(moving_cloud, block):
     without = State.initial(moving_cloud, ours())
     bridges = lineages.bridges_for(state, batch.key)
     pull = slope(lambda: 23 * bridges.total(state, bridges.ends(state))["lineages"].item(), net.weight)
-    assert "lineages" in getattr(training, block)(state, batch)
-    assert "lineages" not in getattr(training, block)(without, without.draw(0, 20))
+    assert "lineages" in getattr(training, block)(state, [batch])
+    assert "lineages" not in getattr(training, block)(without, [without.draw(0, 20)])
     other = without.autoencoder.encoder[0] if block == "autoencoder_step" else without.velocity.net[0]
     gained = net.weight.grad.view(-1)[0].item() - other.weight.grad.view(-1)[0].item()
     assert gained == pytest.approx(pull, rel=1e-3, abs=1e-6)

@@ -167,7 +167,7 @@ def _step(n: int) -> Callable[[], Any]:
     state = State.initial(drifting(n), preset("best"))
     training.scale_dynamics(state)
     numbers = itertools.count()
-    return lambda: training.dynamics_step(state, state.draw(next(numbers), state.config.schedule.batch_size))
+    return lambda: training.dynamics_step(state, [state.draw(next(numbers), state.config.schedule.batch_size)])
 
 
 def _metrics(n: int) -> Callable[[], Any]:
