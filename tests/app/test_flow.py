@@ -175,6 +175,49 @@ def test_without_a_loop_playing_ends_at_the_last_frame(browser: Browser) -> None
         assert not wrong
 
 
+COUNT_WORK = """
+window.work = {frames: 0, draws: 0, uploads: 0, floats: 0}
+const gl = WebGL2RenderingContext.prototype
+const count = (name, what) => {
+  const call = gl[name]
+  gl[name] = function (...given) { what(given); return call.apply(this, given) }
+}
+count("clear", () => work.frames++)
+for (const name of ["drawArrays", "drawElements", "drawArraysInstanced", "drawElementsInstanced"])
+  count(name, () => work.draws++)
+for (const name of ["bufferData", "bufferSubData", "texImage2D", "texSubImage2D"]) count(name, () => work.uploads++)
+count("uniform1fv", given => { work.floats = Math.max(work.floats, given[1].length) })
+"""
+
+
+class Crowd(Stage):
+    """Fifty thousand particles that drift to the right."""
+
+    def load(self, canvas: flow.FlowCanvas) -> None:
+        start = np.random.default_rng(0).uniform(-0.5, 0.4, (50_000, 2))
+        paths = start + np.linspace(0, 0.1, 20)[:, None, None] * np.array([1.0, 0.0])
+        canvas.show(paths, np.zeros((20, 50_000)), np.linspace(0, 2, 20), np.repeat(MAGENTA, 50_000, axis=0))
+
+
+def test_a_frame_of_fifty_thousand_particles_is_two_draw_calls_and_writes_no_buffer(browser: Browser) -> None:
+    """What a graphics card has to do for a frame, counted, since this one is a processor: the rest is its shaders'."""
+    stage = Crowd(trail=0.1, point_size=2.0)
+    with served(stage) as url, watched(browser, size=(500, 400)) as (page, wrong):
+        page.add_init_script(COUNT_WORK)
+        page.goto(url)
+        wait_for(lambda: is_magenta(picture(page)).sum() > 20, 60)
+        loaded = page.evaluate("({...work})")
+        assert loaded["uploads"] == 2  # where the particles are at all times, and their colours
+        stage.on_server(playing=True)
+        wait_for(lambda: page.evaluate("work.frames") >= loaded["frames"] + 8, 120)
+        after = page.evaluate("({...work})")
+        frames = after["frames"] - loaded["frames"]
+        assert after["draws"] - loaded["draws"] == 2 * frames
+        assert after["uploads"] == loaded["uploads"]
+        assert after["floats"] <= 28, "Of a trail only the times of its points are handed over."
+        assert not wrong
+
+
 class Growing(Stage):
     """Of four particles at rest, the two on the right double their mass, the two on the left halve it."""
 

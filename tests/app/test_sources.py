@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import anndata
@@ -10,7 +11,7 @@ import pytest
 
 from cellstream.errors import UserError
 from cellstream_app import sources
-from cellstream_app.app_hooks import allowed_origins, refused
+from cellstream_app.app_hooks import allowed_origins, refused, settle
 from cellstream_app.sources import Spool, completions, open_source, permitted
 
 
@@ -144,3 +145,12 @@ def test_the_refusal_of_another_machine_says_how_to_share():
 def test_allowed_names_are_read_from_the_command_line():
     line = "panel serve app --allow-websocket-origin=Lab.example:80 --port 1 --allow-websocket-origin other.example"
     assert allowed_origins(line.split()) == {"lab.example:80", "other.example"}
+
+
+def test_what_is_loaded_at_the_start_is_passed_over_by_the_garbage_collector():
+    try:
+        settle()
+        assert gc.get_freeze_count() > 100_000
+        assert len(gc.get_objects()) < 10_000
+    finally:
+        gc.unfreeze()
