@@ -37,6 +37,23 @@ class Company:
         return [(cells, Neighbourhood.of(among(i, cells))) for i, cells in enumerate(self.state.near(self.batch))]
 
     @cached_property
+    def others(self) -> tuple[list[int], Float[Tensor, " n"], Float[Tensor, "n p"]]:
+        """How many cells of :attr:`near` are not the batch's own at each time point, and their times and features."""
+        s = self.state.snapshots
+        own = self.batch.cells
+        cells = [near if near is not mine else near[:0] for (near, _), mine in zip(self.near, own, strict=True)]
+        joined = torch.cat(cells)
+        return [len(part) for part in cells], s.tau[s.index[joined]], s.x[joined]
+
+    def near_in(self, z: Sequence[Float[Tensor, "_ d"]]) -> list[Float[Tensor, "_ d"]]:
+        """Where the cells of :attr:`near` lie, given where those of the batch do; by one call of the encoder at most."""
+        sizes, tau, x = self.others
+        if not any(sizes):
+            return list(z)
+        others = self.state.autoencoder.encode(tau, x).split(sizes)
+        return [other if len(other) else own for own, other in zip(z, others, strict=True)]
+
+    @cached_property
     def coupled(self) -> Coupled:
         """Coupled cells of neighbouring time points."""
         s = self.state.snapshots
@@ -103,8 +120,8 @@ def embedding_losses(
     )
     if company is not None and state.magnification is not None:
         each = [
-            objective.neighbours(state.magnification(part if cells is own else state.encode(cells)), near)
-            for part, own, (cells, near) in zip(z, batch.cells, company.near, strict=True)
+            objective.neighbours(state.magnification(part), near)
+            for part, (_, near) in zip(company.near_in(z), company.near, strict=True)
         ]
         terms["neighbours"] = torch.stack(each).mean()
     if company is not None and state.config.weights.lambda_between:

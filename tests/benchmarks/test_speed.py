@@ -56,7 +56,7 @@ def test_a_step_costs_the_same_for_any_number_of_cells(benchmark: BenchmarkFixtu
         if part in ("embedding_step", "warm_step"):
             step(state, number)
         else:
-            step(state, state.draw(number, state.config.schedule.batch_size))
+            step(state, [state.draw(number, state.config.schedule.batch_size)])
 
     benchmark.pedantic(step, rounds=15, warmup_rounds=2)
 
