@@ -124,20 +124,24 @@ class Shell:
         if browser.prefers_dark:
             self.page.dark_theme = True
         self._show()
-        await session.restore()
-        await self._open_given()
+        if not await self._open_given():
+            await session.restore()
         pn.state.add_periodic_callback(self._beat, BEAT_MS)
 
-    async def _open_given(self) -> None:
-        """The file that ``cellstream app FILE`` was given; an address cannot name one, it could name any."""
-        given, asked = os.environ.get("CELLSTREAM_FILE"), pn.state.location and "run" in pn.state.location.query_params
-        if not given or (asked and self.session.run_id != SAMPLE):
-            return
-        self.session.page = "data"
-        opening = self.views["data"].opening
-        await opening.open(given)
-        if self.session.source is not None and holds_result(self.session.source):
-            await ui.asks(opening.message)(self.session.show_result_in_file)()
+    async def _open_given(self) -> bool:
+        """Open the given file; whether a result that it holds is shown."""
+        if not self.given:
+            return False
+        if "data" not in self.views:
+            self._build("data")
+        opening, page = self.views["data"].opening, self.session.page
+        await opening.open(self.given)
+        if self.session.source is None or not holds_result(self.session.source):
+            return False
+        await ui.asks(opening.message)(self.session.show_result_in_file)()
+        if "page" in self.asked:
+            self.session.page = page
+        return self.session.run is not None
 
     async def _beat(self) -> None:
         session = self.session
@@ -197,11 +201,15 @@ class Shell:
 
     def _from_address(self) -> None:
         place = pn.state.location
-        asked = {key: str(value) for key, value in place.query_params.items()} if place else {}
-        if asked.get("page") in PAGES:
-            self.session.page = asked["page"]
-        if asked.get("run"):
-            self.session.run_id = asked["run"]
+        self.asked = {key: str(value) for key, value in place.query_params.items()} if place else {}
+        # the file that `cellstream app FILE` was given; an address cannot name one, it could name any
+        self.given = os.environ.get("CELLSTREAM_FILE", "") if self.asked.get("run", SAMPLE) == SAMPLE else ""
+        if self.asked.get("page") in PAGES:
+            self.session.page = self.asked["page"]
+        elif self.given:
+            self.session.page = "data"
+        if self.asked.get("run"):
+            self.session.run_id = self.asked["run"]
 
     def _to_address(self, *events: Any) -> None:
         if pn.state.location:

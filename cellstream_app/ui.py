@@ -79,6 +79,17 @@ def side_panel(*objects: Any, width: int = 340) -> pn.Column:
     return column(*objects, width=width, sizing_mode="stretch_height", styles=styles)
 
 
+def side_foot(*objects: Any) -> pn.Column:
+    """The last part of a side panel, always in sight: what is above scrolls away behind it."""
+    styles = {
+        "position": "sticky",
+        "bottom": f"-{GAP}px",
+        "z-index": "5",
+        "background": "var(--panel-background-color)",
+    }
+    return column(*objects, styles=styles | {"padding": f"{SPACE}px 0 {GAP}px", "margin": f"-{SPACE}px 0 -{GAP}px"})
+
+
 def main_panel(*objects: Any, scroll: bool = True) -> pn.Column:
     """What the page shows, at the right of its controls."""
     styles = {"gap": f"{GAP}px", "height": "100%", "box-sizing": "border-box", "padding": f"{GAP}px"}

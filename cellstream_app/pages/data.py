@@ -8,6 +8,7 @@ import html
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import NumberFormatter
@@ -48,23 +49,26 @@ class DataPage(pn.viewable.Viewer):
         self._make_time_controls()
         self._make_input_controls()
         self.next = pmui.Button(
-            label="Continue to training", end_icon="arrow_forward", on_click=self._go_on, margin=0,
-            styles={"position": "sticky", "bottom": "0", "z-index": "5"}, **WIDE,
-        )  # fmt: skip
+            label="Continue to training", end_icon="arrow_forward", on_click=self._go_on, margin=0, **WIDE
+        )
         self.time_card = ui.card(
-            self.time_key, self.reason, ui.row(self.unit, self.gaps), self.table, self.problem, title="When"
+            self.time_key, self.reason, ui.row(self.unit, self.gaps), self.table_box, self.problem, title="When"
         )
         self.input_card = ui.card(
             self.input,
             ui.column(*self.form.widgets.values(), gap=10),
             title="Input",
         )
-        self.controls = ui.side_panel(self.opening, self.time_card, self.input_card, self.next, width=372)
+        self.foot = ui.side_foot(self.next)
+        self.controls = ui.side_panel(self.opening, self.time_card, self.input_card, self.foot, width=372)
         self.shown = ui.main_panel(*self._make_pictures())
         self.empty = ui.empty_state(
             "No data set is open",
             "Choose an example at the left, or open a file with cells from two or more time points: "
             ".h5ad, zarr, loom, 10x, csv.",
+        )
+        self.under_way = ui.empty_state(
+            "Reading the data set …", "A large file takes some seconds, and a matrix of genes some more.", visible=False
         )
         for names, handler in (
             (["source"], self._on_source),
@@ -76,7 +80,7 @@ class DataPage(pn.viewable.Viewer):
         self._on_source()
 
     def __panel__(self) -> pn.Row:
-        return pn.Row(self.controls, self.shown, self.empty, margin=0, **BOTH)
+        return pn.Row(self.controls, self.shown, self.empty, self.under_way, margin=0, **BOTH)
 
     # controls
 
@@ -95,7 +99,27 @@ class DataPage(pn.viewable.Viewer):
             "With real gaps they are per unit of time.",
             **WIDE,
         )
-        self.table = pn.widgets.Tabulator(
+        self.table: pn.widgets.Tabulator | None = None
+        self.table_box = ui.column()
+        self.problem = ui.Message()
+        self.time_key.param.watch(self._ask(lambda r: dataclasses.replace(
+            r, time_key=self.time_key.value, time_map=None, unit=None, masses=None)), "value")  # fmt: skip
+        self.unit.param.watch(self._ask(self._in_unit), "value")
+        self.gaps.param.watch(self._ask(lambda r: dataclasses.replace(r, real_times=self.gaps.value == REAL)), "value")
+
+    def _show_table(self, table: pd.DataFrame | None) -> None:
+        """Other time points are another table: the browser's part of one breaks where it is changed before it is drawn,
+        which it is not while the page is hidden."""
+        known = self.table
+        if known is None or table is None or list(known.value[LABEL]) != list(table[LABEL]):
+            self.table = None if table is None else self._make_table(table)
+            self.table_box[:] = [] if self.table is None else [self.table]
+        elif not known.value.equals(table):
+            known.value = table
+
+    def _make_table(self, table: pd.DataFrame) -> pn.widgets.Tabulator:
+        made = pn.widgets.Tabulator(
+            table,
             show_index=False,
             editors={LABEL: None, CELLS: None, VALUE: {"type": "number"}, SIZE: {"type": "number", "min": 0}},
             titles={VALUE: "Value ✎", SIZE: "Rel. size ✎"},
@@ -108,15 +132,12 @@ class DataPage(pn.viewable.Viewer):
             sortable=False,
             theme="simple",
             margin=0,
+            height=ROW_HEIGHT * (min(len(table), MOST_ROWS) + 1) + 2,
             stylesheets=[TABLE_STYLE],
             **WIDE,
         )
-        self.problem = ui.Message()
-        self.time_key.param.watch(self._ask(lambda r: dataclasses.replace(
-            r, time_key=self.time_key.value, time_map=None, unit=None, masses=None)), "value")  # fmt: skip
-        self.unit.param.watch(self._ask(self._in_unit), "value")
-        self.gaps.param.watch(self._ask(lambda r: dataclasses.replace(r, real_times=self.gaps.value == REAL)), "value")
-        self.table.on_edit(self._on_edit)
+        made.on_edit(self._on_edit)
+        return made
 
     def _make_input_controls(self) -> None:
         self.input = pmui.Select(label="Matrix", size="small", margin=0, **WIDE)
@@ -199,9 +220,9 @@ class DataPage(pn.viewable.Viewer):
 
     def _on_source(self, *events: Any) -> None:
         source = self.session.source
-        for part in (self.time_card, self.input_card, self.next, self.shown):
+        for part in (self.time_card, self.input_card, self.foot, self.shown):
             part.visible = source is not None
-        self.empty.visible = source is None
+        self._on_busy()
         if source is None:
             return
         adata = source.adata
@@ -232,16 +253,13 @@ class DataPage(pn.viewable.Viewer):
             self.input.param.update(options={_input_name(name): name for name in inputs(source.adata)})
             self.input.value = reading.input
             self.form.show(dataclasses.replace(self.form.base, preprocess=reading.preprocess))
-            self.table.visible = bool(reading.time_key)
-            if reading.time_key:
-                self.table.value = time_table(obs, reading)
-                self.table.height = ROW_HEIGHT * (min(len(self.table.value), MOST_ROWS) + 1) + 2
+            self._show_table(time_table(obs, reading) if reading.time_key else None)
         finally:
             self._syncing = False
 
     async def _on_prepared(self, *events: Any) -> None:
         session, snapshots = self.session, self.session.snapshots
-        unknown = self.table.visible and self.table.value is not None and self.table.value[VALUE].isna().all()
+        unknown = self.table is not None and self.table.value[VALUE].isna().all()
         self.problem.say(session.problem + (TYPE_THEM if session.problem and unknown else ""))
         self.next.disabled = snapshots is None
         if snapshots is None:
@@ -265,6 +283,8 @@ class DataPage(pn.viewable.Viewer):
         self.picture.object = await asyncio.to_thread(plots.embedding, cells, size=PICTURE_SIZE)
 
     def _on_busy(self, *events: Any) -> None:
+        nothing, opening = self.session.source is None, bool(self.session.opening)
+        self.empty.visible, self.under_way.visible = nothing and not opening, nothing and opening
         self.busy.visible = self.session.preparing
         if self.session.preparing and self.session.snapshots is None:
             self.report.object = ui.styled(PREPARING, muted=True)

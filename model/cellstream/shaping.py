@@ -46,7 +46,7 @@ class Company:
         return [len(part) for part in cells], s.tau[s.index[joined]], s.x[joined]
 
     def near_in(self, z: Sequence[Float[Tensor, "_ d"]]) -> list[Float[Tensor, "_ d"]]:
-        """Where the cells of :attr:`near` lie, given where those of the batch do; by one call of the encoder at most."""
+        """Where the cells of :attr:`near` lie, given where those of the batch do: one call of the encoder at most."""
         sizes, tau, x = self.others
         if not any(sizes):
             return list(z)

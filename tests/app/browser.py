@@ -75,8 +75,8 @@ def served(app: Callable[[], pn.viewable.Viewable]) -> Iterator[str]:
 def whole_app(log: Path, **environment: str) -> Iterator[str]:
     """The app as a user would serve it, in a process of its own; what it says goes to ``log``. Yields the address."""
     port = free_port()
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    env.pop("CELLSTREAM_FILE", None)
+    env = {name: value for name, value in os.environ.items() if name != "CELLSTREAM_FILE"}
+    env |= {"OMP_NUM_THREADS": "1", **environment}
     command = [sys.executable, "-m", "panel", "serve", str(ROOT / "cellstream_app"), "--port", str(port)]
     command += ["--address", "127.0.0.1", "--allow-websocket-origin", f"127.0.0.1:{port}"]
     with open(log, "wb") as out:

@@ -293,6 +293,22 @@ def test_names_from_a_file_are_text_and_never_code(browser: Browser, address: st
         assert "broken" not in page.title()
 
 
+def test_a_given_file_is_opened_on_the_page_asked_for(browser: Browser, place: Path, tmp_path: Path):
+    """As by ``cellstream app FILE``, which says the path in the environment."""
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame({"hour": ["0h"] * 20 + ["6h"] * 25})
+    path = tmp_path / "given.h5ad"
+    anndata.AnnData(rng.normal(size=(45, 4)).astype(np.float32), obs=obs).write_h5ad(path)
+    with whole_app(place / "given.txt", CELLSTREAM_FILE=str(path), CELLSTREAM_HOME=str(tmp_path / "home")) as address:
+        with visit(browser, address) as page:
+            expect(page.get_by_text("2 time points from 0h to 6h")).to_be_visible()
+            expect(page.get_by_role("gridcell", name="6h")).to_be_visible()
+            expect(page.get_by_text("No data set is open")).to_be_hidden()
+            expect(page.get_by_text("Reading the data set")).to_be_hidden()
+        with visit(browser, address, "?page=train") as page:
+            expect(page.get_by_text("given.h5ad: 45 cells, 2 time points.")).to_be_visible()
+
+
 def test_an_upload_is_opened_from_disk(browser: Browser, address: str, place: Path, tmp_path: Path):
     rng = np.random.default_rng(0)
     obs = pd.DataFrame({"hour": ["0h"] * 20 + ["6h"] * 25})
