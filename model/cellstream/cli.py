@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -292,6 +293,10 @@ def allowed(item: Any) -> str:
 # --- the words ------------------------------------------------------------------------------------------------------
 
 
+KINDS = {"int": "a whole number", "float": "a number"}
+"""Types of argparse's messages, for people."""
+
+
 class Parser(argparse.ArgumentParser):
     """Mistakes become our one sentence instead of argparse's usage and message."""
 
@@ -314,6 +319,12 @@ class Parser(argparse.ArgumentParser):
         return known, unknown
 
     def error(self, message: str) -> NoReturn:
+        message = re.sub(
+            r"invalid (int|float) value: (.*)", lambda m: f"expected {KINDS[m[1]]}, but got {m[2]}", message
+        )
+        if said := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            close = difflib.get_close_matches(said[1], re.findall(r"'(.*?)'", said[2]), n=1)
+            message += f" (did you mean {close[0]}?)" if close else ""
         raise UserError(f"{message[:1].upper()}{message[1:]}; '{self.prog} --help' tells more.")
 
 

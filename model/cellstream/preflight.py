@@ -21,6 +21,8 @@ from cellstream import memory
 from cellstream.errors import UserError
 
 _KNOWN = "h5ad, zarr, loom, 10x .h5, a 10x folder, csv, tsv"
+TABLES = frozenset({".csv", ".tsv", ".txt", ".tab", ".dat", ".data", ".counts", ".matrix"})
+"""Endings of files of text that may hold a table of cells, beside those that are no words, as in ``cells.2``."""
 
 
 # --- its bytes --------------------------------------------------------------------------------------------------------
@@ -112,6 +114,12 @@ def sniff_text(content: bytes, name: str) -> str:
         raise UserError(
             f"'{name}' is not an HDF5 ({suffix}) file but text: if it is a table, rename it to .csv or .tsv, "
             "otherwise copy or download it again."
+        )
+    ending = Path(re.sub(r"\.(gz|bz2|xz)$", "", name.lower())).suffix
+    if ending.lstrip(".").isalpha() and ending not in TABLES:
+        raise UserError(
+            f"'{name}' is text of a kind ({ending}) that holds no cells: expected {_KNOWN}. A table has to be "
+            "renamed to .csv or .tsv."
         )
     return "table"
 

@@ -212,7 +212,10 @@ def from_anndata(
         )
     mass = np.asarray(masses if masses is not None else read.counts, dtype=np.float64)
     if len(mass) != len(read.values):
-        raise UserError(f"Expected {len(read.values)} relative masses, one per time point, but got {len(mass)}.")
+        named = ", ".join(read.labels)
+        raise UserError(
+            f"Expected {len(read.values)} relative masses, one for each time point ({named}), but got {len(mass)}."
+        )
     if not (np.isfinite(mass).all() and (mass > 0).all()):
         raise UserError(f"Expected relative masses above zero, but got {mass.tolist()}.")
     return Snapshots(

@@ -652,6 +652,9 @@ def test_a_folder_with_spaces_is_quoted(tmp_path):
         (["datasets"], "list|get"),
         (["app", "none.h5ad"], "none.h5ad"),
         (["dance"], "invalid choice"),
+        (["evalute", "DATA"], "(did you mean evaluate?)"),
+        (["fit", "DATA", "--out", "NEW", "--preset", "qick"], "(did you mean quick?)"),
+        (["fit", "DATA", "--out", "NEW", "--seed", "one"], "expected a whole number, but got 'one'"),
         ([], "COMMAND"),
     ],
 )

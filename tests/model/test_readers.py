@@ -513,6 +513,8 @@ BAD = {
     "greedy matrix": (greedy_matrix, ["GB"]),
     "cut matrix": (raw("matrix.mtx", b"%%MatrixMarket matrix coord"), ["matrix.mtx"]),
     "one column": (raw("x.csv", b"a\n1\n2\n"), ["one column"]),
+    "a text": (raw("notes.MD", b"# Notes\none, two\n"), ["'notes.MD'", "a kind (.md)", "expected h5ad"]),
+    "packed text": (raw("notes.json.gz", gzip.compress(b"{}")), ["a kind (.json)"]),
     "header only": (raw("x.csv", b"cell,g1,g2\n"), ["no rows"]),
     "text as h5ad": (raw("x.h5ad", b"cell,type\na,B\nb,C\n"), ["not an HDF5 (.h5ad) file", ".csv or .tsv"]),
     "table as h5ad": (raw("x.h5ad", b"cell,g1,g2\na,1,2\nb,3,4\n"), ["not an HDF5 (.h5ad) file", ".csv or .tsv"]),
