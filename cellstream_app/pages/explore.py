@@ -81,8 +81,8 @@ class ExplorePage(pn.viewable.Viewer):
         self.gene.param.watch(self._on_colour, "value")
         switch = dict(margin=0, size="small", sx={"& .MuiTypography-root": {"fontSize": "14px"}})
         self.particles = pmui.Switch(label="Particles", value=True, **switch)
-        self.streams = pmui.Switch(label="Streamlines of v", value=True, **switch)
-        self.growth = pmui.Switch(label="Growth map of g", value=False, **switch)
+        self.streams = pmui.Switch(label="Streamlines of the velocity v", value=True, **switch)
+        self.growth = pmui.Switch(label="Map of the growth rate g", value=False, **switch)
         self.arrows = pmui.Switch(label="Arrows at cells", value=False, **switch)
         self.when = pmui.RadioButtonGroup(
             label="Streamlines and growth of", options=[COURSE, MOMENT], value=COURSE, size="small", margin=0,

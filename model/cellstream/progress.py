@@ -25,6 +25,8 @@ EARLY = ("rounds", "ensemble")
 """Parts that may stop before their last step."""
 ENOUGH = 3
 """Steps of a part after which its speed is told."""
+COSTS = dict(start=1.0, embedding=3.6, warm=0.8, rounds=6.1, ensemble=2.9)
+"""What a step of each part takes, in those of the first, with the preset ``best`` (mean of iPSC and EMT, measured)."""
 
 
 def follow(run: Run, out: TextIO | None = None) -> Status:
@@ -138,10 +140,10 @@ class Tally:
 
 
 class Clock:
-    """Time left from the speed of the present part: the parts' steps cost so differently that no other speed tells."""
+    """Time left from the speed of the present part, and about that of the parts to come, whose steps cost otherwise."""
 
     def __init__(self, config: Config):
-        self.ends = part_ends(config)
+        self.steps, self.ends = part_steps(config), part_ends(config)
         self.part: str | None = None
         self.end = 0
         self.begun = self.seconds = 0.0
@@ -158,14 +160,20 @@ class Clock:
         self.end = min(self.ends.get(part or "", 0), history.total)
 
     def left(self) -> str:
-        """ "0:40 left in this part"; "at most 1:20 left" in one that may stop earlier."""
+        """ "00:40 left in this part, about 01:50 in all"; in the last one, which may stop earlier, "at most 01:20 left"."""
         if self.part not in self.ends or self.step - self.first < ENOUGH:
             return ""
         todo = self.end - self.step
         if todo <= 0:
             return ""
-        left = tqdm.format_interval(self.seconds / (self.step - self.first) * todo)
-        return f"at most {left} left" if self.part in EARLY else f"{left} left in this part"
+        pace = self.seconds / (self.step - self.first)
+        parts = list(self.steps)
+        later = parts[parts.index(self.part) + 1 :]
+        here = f"{'at most ' if self.part in EARLY else ''}{tqdm.format_interval(pace * todo)} left"
+        if not later:
+            return here
+        rest = sum(self.steps[part] * COSTS[part] for part in later) * pace / COSTS[self.part]
+        return f"{here} in this part, about {tqdm.format_interval(pace * todo + rest)} in all"
 
 
 def part_ends(config: Config) -> dict[str, int]:

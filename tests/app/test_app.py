@@ -176,7 +176,7 @@ def test_time_is_scrubbed_by_slider_and_keys(browser: Browser, address: str):
 def test_layers_and_colours(browser: Browser, address: str):
     with visit(browser, address) as page:
         button(page, "Pause").click()
-        page.get_by_role("switch", name="Growth map of g").click()
+        page.get_by_role("switch", name="Map of the growth rate g").click()
         expect(page.get_by_text("growth, doublings per time step")).to_be_visible()
         page.get_by_role("switch", name="Arrows at cells").click()
         button(page, "this moment").click()

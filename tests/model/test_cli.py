@@ -938,7 +938,7 @@ def test_time_left_is_that_of_the_present_part(monkeypatch):
         return clock.left()
 
     assert after(0, "start") == ""
-    assert after(10, "start", *range(1, 21)) == "00:40 left in this part"  # 2 a second, 80 to go
+    assert after(10, "start", *range(1, 21)) == "00:40 left in this part, about 10:50 in all"  # 2 a second, 80 to go
     assert after(60, "start", *range(21, 101)) == ""
     # the speed of an earlier part says nothing of this one
     assert after(60, "rounds", 101) == ""
