@@ -160,7 +160,8 @@ class Clock:
         self.end = min(self.ends.get(part or "", 0), history.total)
 
     def left(self) -> str:
-        """ "00:40 left in this part, about 01:50 in all"; in the last one, which may stop earlier, "at most 01:20 left"."""
+        """In words: 00:40 left in this part, about 01:50 in all; in the last part, at most 01:20 left where it may stop
+        earlier."""
         if self.part not in self.ends or self.step - self.first < ENOUGH:
             return ""
         todo = self.end - self.step
