@@ -23,8 +23,8 @@ from cellstream.training import part_steps
 POLL_SECONDS = 0.2
 EARLY = ("rounds", "ensemble")
 """Parts that may stop before their last step."""
-ENOUGH = 3
-"""Steps of a part after which its speed is told."""
+ENOUGH = 10
+"""Steps of a part after which its speed is told: the first ones prepare what all use."""
 COSTS = dict(start=1.0, embedding=3.6, warm=0.8, rounds=6.1, ensemble=2.9)
 """What a step of each part takes, in those of the first, with the preset ``best`` (mean of iPSC and EMT, measured)."""
 
