@@ -95,7 +95,14 @@ class Form:
     @property
     def config(self) -> Config:
         """The settings as they stand in the widgets; those without a widget are as in ``base``."""
-        return self.base.with_settings(**{name: widget.value for name, widget in self.widgets.items()})
+        values = {}
+        for name, widget in self.widgets.items():
+            item = self.items[name][1]
+            try:
+                values[name] = checked(item, widget.value)
+            except UserError as error:
+                raise UserError(str(error).replace(name, f"'{label_of(item)}'", 1)) from None
+        return self.base.with_settings(**values)
 
     def show(self, config: Config) -> None:
         """Put the settings of ``config`` into the widgets."""

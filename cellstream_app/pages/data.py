@@ -313,6 +313,7 @@ TABLE_STYLE = """
 .tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 4px 8px !important }
 .tabulator .tabulator-col-title { font-weight: 600; font-size: 12px; padding-right: 0 !important }
 .tabulator .tabulator-row { border-bottom: 1px solid rgba(128, 128, 128, .18) !important }
+.tabulator .tabulator-tableholder { overflow-x: hidden !important; scrollbar-width: thin }
 .tabulator .tabulator-row .tabulator-cell { border: none !important; padding: 8px !important }
 .tabulator .tabulator-cell input { color: inherit !important; background: transparent !important }
 """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from datetime import datetime
 from typing import Any
 
 import panel as pn
@@ -93,10 +95,14 @@ class ExplorePage(pn.viewable.Viewer):
             widget.param.watch(self._on_layers, "value")
         self.particles.param.watch(self._on_particles, "value")
         switches = ui.column(self.particles, self.streams, self.growth, self.arrows, gap=4)
+        self.colouring_box = ui.column(self.colour, self.gene, self.legend, gap=10)
+        self.layers_card = ui.card(switches, self.when, self.growth_legend, title="Layers")
+        self.saving = ui.column(Saving(self.session))
         self.controls = ui.side_panel(
-            ui.card(self.result, self.colour, self.gene, self.legend, self.message, title="Cells"),
-            ui.card(switches, self.when, self.growth_legend, title="Layers"),
-            Saving(self.session),
+            # which result can be chosen, also while the one that is chosen has nothing to show yet
+            ui.card(self.result, self.colouring_box, self.message, title="Cells"),
+            self.layers_card,
+            self.saving,
             width=316,
         )
 
@@ -128,7 +134,7 @@ class ExplorePage(pn.viewable.Viewer):
 
     def _on_result(self, *events: Any) -> None:
         session, result = self.session, self.session.result
-        for part in (self.what, self.stage_card, self.time_bar.view, self.controls):
+        for part in (self.what, self.stage_card, self.time_bar.view, self.colouring_box, self.layers_card, self.saving):
             part.visible = result is not None
         self.empty.visible = result is None and not session.loading
         self._undrawn = session.page != "explore"
@@ -140,26 +146,33 @@ class ExplorePage(pn.viewable.Viewer):
         self._syncing = True
         options = choices(result, session.result_source)
         self.colour.options = options
-        if self.colour.value not in options.values() or self.colour.value == GENE:
+        if self.colour.value not in options.values() or (self.colour.value == GENE and not same):
             self.colour.value, self.gene.value, self.gene.visible = TIME, "", False
         self.gene.options = genes(result, session.result_source)
         self._syncing = False
         self._say_what()
+        for switch in (self.particles, self.streams, self.growth, self.arrows):
+            switch.disabled = not self._learned
+        self.time_bar.view.visible = self._learned
         self.stage.layers = self._layers()
+        self.stage.canvas.visible = self.stage.layers["particles"]
         self.stage.show(result, self._colouring(), self.time_bar.time)
         self._show_growth_legend()
-        if not same and self.particles.value:
+        if not self._learned:
+            self.stage.canvas.playing = False
+        elif not same and self.particles.value:
             self.stage.canvas.playing = True
 
     def _say_what(self) -> None:
-        result, run = self.session.result, self.session.result.run
+        session, result, run = self.session, self.session.result, self.session.result.run
         said = f"{len(result.index):,} cells at {len(result.times)} time points."
         if folder_name(run) == SAMPLE:
             said = WHAT_ONE_SEES
         elif not result.final:
-            said += " Still learning: this is its latest picture."
-            if self.session.status.stage not in MOVING:
-                said += " Its velocity and growth are not learned yet."
+            ended = "Still learning" if session.status.live else "Stopped before its end"
+            said += f" {ended}: this is its latest picture."
+            if not self._learned:
+                said += " Its velocity and growth have not been learned, so there is no flow to show."
         elif not result.stream.config.networks.growth:
             said += " Growth was not learned: every cell keeps its weight."
         elif run.recipe.get("masses") is None:
@@ -180,10 +193,13 @@ class ExplorePage(pn.viewable.Viewer):
     def _on_runs(self, *events: Any) -> None:
         session = self.session
         runs = [run for run in session.runs() if run is session.run or (run.folder / "model.safetensors").exists()]
-        options = {"Sample: simulated blood": SAMPLE}
+        options, names = {"Sample: simulated blood": SAMPLE}, Counter(run.name for run in runs)
         for run in runs:
-            name = run.name if run.name not in options else f"{run.name} ({run.folder.name[-6:]})"
-            options[name] = run.folder.name
+            name = run.name
+            if names[name] > 1:
+                made = datetime.fromisoformat(str(run.recipe["made"]))
+                name += f" · {made:%d %b %H:%M:%S}".replace(" 0", " ")
+            options[name if name not in options else f"{name} ({run.folder.name})"] = run.folder.name
         self._syncing = True
         value = session.run_id if session.run_id in options.values() else SAMPLE
         self.result.param.update(options=options, value=value)
@@ -225,11 +241,20 @@ class ExplorePage(pn.viewable.Viewer):
             self.message.clear()
             self.stage.recolour(self._colouring())
 
+    @property
+    def _learned(self) -> bool:
+        """Whether the result's velocity and growth mean anything."""
+        return self.session.result.final or self.session.status.stage in MOVING
+
     def _layers(self) -> dict[str, bool]:
+        learned = self.session.result is not None and self._learned
         return dict(
-            streams=self.streams.value, growth=self.growth.value, arrows=self.arrows.value,
-            moment=self.when.value == MOMENT, particles=self.particles.value,
-        )  # fmt: skip
+            streams=learned and self.streams.value,
+            growth=learned and self.growth.value,
+            arrows=learned and self.arrows.value,
+            moment=self.when.value == MOMENT,
+            particles=learned and self.particles.value,
+        )
 
     def _on_layers(self, *events: Any) -> None:
         self.stage.layers = self._layers()

@@ -28,6 +28,7 @@ SHARPER = 1.5
 """Pixels shaded for one of the screen, at the smallest window."""
 APART = "Gaps between time points come from the setting Time separation, not from the data."
 MATCH = "Distance of predicted from measured cells; at the noise floor it is as good as it can be."
+STOPPING = "stopping …"
 SIZES = "As predicted; the ticks are the sizes given on the Data page."
 CURVES = {name: key for key, name in STAGES.items() if key != "ensemble"}
 """Stages whose losses are shown: those of the ensemble's members are many short courses one after the other."""
@@ -108,7 +109,8 @@ class Watching(pn.viewable.Viewer):
             f"<span style='opacity:.68;font-size:13px'> · {preset}</span>",
             "16px",
         )
-        self.state.param.update(label=wished(run, status) or status.state, color=COLOURS.get(status.state, "default"))
+        wish = wished(run, status)
+        self.state.param.update(label=wish or status.state, color=COLOURS.get(status.state, "default"))
         share = 100 * status.step / status.total if status.total else 0
         self.bar.param.update(
             value=100 if status.state == "finished" else round(share, 1),
@@ -132,6 +134,7 @@ class Watching(pn.viewable.Viewer):
         self.message.say(status.reason if told else "", "error" if status.state in ("failed", "dead") else "info")
         self.pause.visible = status.state == "running"
         self.stop.visible = status.live
+        self.pause.disabled, self.stop.disabled = bool(wish), wish == STOPPING
         self.resume.visible = status.state in ("paused", "cancelled", "failed", "dead", "new")
         self.explore.visible = bool(run.history.previews)
 
@@ -284,7 +287,7 @@ class Watching(pn.viewable.Viewer):
 def wished(run: Run, status: Status) -> str:
     """What a run under way has been asked for and has not done yet."""
     if status.state == "running":
-        for wish, name in (("cancel", "stopping …"), ("pause", "pausing …")):
+        for wish, name in (("cancel", STOPPING), ("pause", "pausing …")):
             if (run.folder / wish).exists():
                 return name
     return ""

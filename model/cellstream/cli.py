@@ -240,6 +240,10 @@ def report(outcome: Outcome, asked_json: bool) -> int:
         # some faults are gone when one comes back, and the reason says so; others would only come again
         again = f"; '{resuming(outcome.run)}' goes on from its last checkpoint" if "Resume" in status.reason else ""
         say(f"The run is kept in {outcome.run}{again}.")
+    elif status.state == "cancelled" and outcome.run is None:
+        say("With --run-dir the run itself is kept, and 'cellstream resume' goes on with it.")
+    elif status.state == "cancelled":
+        say(f"'{resuming(outcome.run)}' goes on with the run.")
     if asked_json:
         paths = {name: str(path) if path else None for name, path in (("out", outcome.out), ("run", outcome.run))}
         write(as_json({**paths, "state": status.state, "seconds": outcome.seconds, "metrics": outcome.metrics}))
@@ -248,10 +252,8 @@ def report(outcome: Outcome, asked_json: bool) -> int:
             write(table_of(outcome.metrics) + "\n")
         if outcome.out:
             write(growth_of(outcome.rate_unit))
-        place = outcome.out or outcome.run
-        write(
-            f"{place}  {status.state}, trained for {outcome.seconds:.0f} s\n" if place else "Nothing was learned yet.\n"
-        )
+        if place := outcome.out or outcome.run:
+            write(f"{place}  {status.state}, trained for {outcome.seconds:.0f} s\n")
     return CODES.get(status.state, 1)
 
 

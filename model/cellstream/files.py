@@ -65,6 +65,11 @@ def resuming(folder: Path | str | None) -> str:
     return f"cellstream resume {shlex.quote(str(folder))}"
 
 
+def size_in_words(n: float) -> str:
+    """Bytes for people: 1.6 GB, 48.0 MB."""
+    return f"{n / 1e9:,.1f} GB" if n >= 1e8 else f"{n / 1e6:,.1f} MB"
+
+
 def require_disk(folder: Path, needed: float, what: str) -> None:
     """Refuse, before the work, to write ``what`` takes more than the ``needed`` bytes that are free in ``folder``."""
     try:
@@ -73,7 +78,7 @@ def require_disk(folder: Path, needed: float, what: str) -> None:
         return  # a file system that does not say; the writing will
     if needed > free:
         raise UserError(
-            f"{what} needs {needed / 1e9:,.1f} GB of disk but {free / 1e9:,.1f} GB are free in {folder}: make room "
+            f"{what} needs {size_in_words(needed)} of disk but {size_in_words(free)} are free in {folder}: make room "
             "there, or choose another place."
         )
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +25,8 @@ from cellstream.state import State, device_of
 from cellstream.team import ALONE, joined, require_devices
 from cellstream.training import train, train_model
 
+TOGETHER = "together"
+"""Where they meet, in the run's folder."""
 BEGINNING = "beginning.safetensors"
 """The state that all go on from."""
 
@@ -43,39 +45,41 @@ def helped(state: State, run: Run, go_on: Callable[[], bool]) -> Iterator[None]:
         yield
         return
     require_devices(device, size)
-    with tempfile.TemporaryDirectory(prefix="cellstream-") as name:
-        place = Path(name)
-        state.save(place / BEGINNING)
-        spawn = multiprocessing.get_context("spawn")
-        helpers = [spawn.Process(target=follow, args=(run.folder, place, n, size), daemon=True) for n in range(1, size)]
-        try:
-            for helper in helpers:
-                helper.start()
-            while go_on() and not all((place / f"{n}").exists() for n in range(1, size)):
-                if any(helper.exitcode is not None for helper in helpers):
-                    raise UserError(
-                        f"One of the {size} processes that were to train together ended before it began: look into "
-                        f"{run.folder / 'stderr.txt'}, and choose fewer devices if memory was short."
-                    )
-                time.sleep(0.05)
-            if not go_on():
-                yield
-                return
-            with joined(place, 0, size, device) as state.team:
-                yield
-        finally:
-            state.team = ALONE
-            for helper in helpers:
-                helper.kill()
-                helper.join()
+    place = run.folder / TOGETHER
+    shutil.rmtree(place, ignore_errors=True)  # of a process that was killed
+    place.mkdir()
+    state.save(place / BEGINNING)
+    spawn = multiprocessing.get_context("spawn")
+    helpers = [spawn.Process(target=follow, args=(run.folder, n, size), daemon=True) for n in range(1, size)]
+    try:
+        for helper in helpers:
+            helper.start()
+        while go_on() and not all((place / f"{n}").exists() for n in range(1, size)):
+            if any(helper.exitcode is not None for helper in helpers):
+                raise UserError(
+                    f"One of the {size} processes that were to train together ended before it began: look into "
+                    f"{run.folder / 'stderr.txt'}, and choose fewer devices if memory was short."
+                )
+            time.sleep(0.05)
+        if not go_on():
+            yield
+            return
+        with joined(place, 0, size, device) as state.team:
+            yield
+    finally:
+        state.team = ALONE
+        for helper in helpers:
+            helper.kill()
+            helper.join()
+        shutil.rmtree(place, ignore_errors=True)
 
 
-def follow(folder: Path, place: Path, rank: int, size: int) -> None:
+def follow(folder: Path, rank: int, size: int) -> None:
     """Be helper number ``rank``: train along, from the same beginning, until the first process has what it wants."""
     # a wish to stop is the first one's to follow
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    run = Run(folder)
+    run, place = Run(folder), folder / TOGETHER
     torch.set_num_threads(run.config.compute.threads)
     device = device_of(run.config)
     if device.type == "cuda":

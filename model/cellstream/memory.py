@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from cellstream.errors import UserError
+from cellstream.files import size_in_words
 
 _GROUPS, _MINE = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
@@ -27,8 +28,9 @@ def free() -> int:
 def require(needed: float, what: str, advice: str) -> None:
     """Refuse, before it is made, ``what`` takes more than the ``needed`` bytes that are free."""
     if needed > (available := free()):
+        limit = ", and CELLSTREAM_MEMORY allows no more" if "CELLSTREAM_MEMORY" in os.environ else ""
         raise UserError(
-            f"{what} needs {needed / 1e9:,.1f} GB of memory but {available / 1e9:,.1f} GB are free: {advice}."
+            f"{what} needs {size_in_words(needed)} of memory but {size_in_words(available)} are free{limit}: {advice}."
         )
 
 

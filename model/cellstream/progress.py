@@ -23,6 +23,8 @@ from cellstream.training import part_steps
 POLL_SECONDS = 0.2
 EARLY = ("rounds", "ensemble")
 """Parts that may stop before their last step."""
+FITTED = ("warm", "rounds", "ensemble")
+"""Parts from which on there is a model to keep."""
 ENOUGH = 10
 """Steps of a part after which its speed is told: the first ones prepare what all use."""
 COSTS = dict(start=1.0, embedding=3.6, warm=0.8, rounds=6.1, ensemble=2.9)
@@ -55,7 +57,11 @@ class Bar:
     def __init__(self, run: Run, out: TextIO):
         self.run, self.out = run, out
         self.clock = Clock(run.config)
-        self.told = self.lost = 0
+        self.lost = 0
+        # of one that is resumed, what was said before is not said again
+        self.told = len(run.history.stages)
+        if run.history.step and run.status().live:
+            say(f"Going on from the last checkpoint; {run.history.step:,} steps had been made.", out)
         # made when there is something to show: the process needs seconds to come up
         self.bar = tqdm(
             desc="Starting ",
@@ -90,7 +96,7 @@ class Bar:
 
     def _doing(self, status: Status, stopping: bool) -> str:
         if stopping:
-            return "Stopping, keeping the best model "
+            return f"Stopping{', keeping the best model' if status.stage in FITTED else ''} "
         if status.state == "running" and status.step == status.total > 0:
             return "Measuring the result "
         words = {"starting": "Starting", "queued": "Waiting for its turn", "paused": "Paused"}

@@ -85,7 +85,7 @@ def test_components_of_genes_that_do_not_fit_are_those_of_linear_algebra(tmp_pat
     reading = readers.open_file(written(adata, tmp_path / "x.h5ad"))
     whole = x - x.mean(0)
     monkeypatch.setattr(memory, "free", lambda: 260**2 * 8 * 3 + 1)
-    with one_sentence("GB of memory"):
+    with one_sentence("MB of memory"):
         by_parts.gathered(reading.adata.X)
     found = prepare(reading.adata, settings=Preprocess(n_pcs=5))
     u, s, v = np.linalg.svd(whole.astype(np.float64), full_matrices=False)
@@ -208,7 +208,7 @@ def test_what_cannot_be_read_in_rows_needs_memory(tmp_path, monkeypatch, case):
     monkeypatch.setattr(by_parts, "ENTRIES", 200 if case == "all in one row" else BLOCK)
     path = edited(CANNOT[case], tmp_path)
     monkeypatch.setattr(memory, "free", lambda: 50_000)
-    with one_sentence("GB of memory"):
+    with one_sentence("MB of memory"):
         readers.open_file(path)
 
 
@@ -280,7 +280,9 @@ def test_memory_can_be_allowed_by_a_variable(monkeypatch):
     assert memory.free() <= memory.psutil.virtual_memory().total
     monkeypatch.setenv("CELLSTREAM_MEMORY", "0.001")
     assert memory.free() == 0
-    with one_sentence("the thing needs 3.0 GB of memory but 0.0 GB are free: take less"):
+    with one_sentence(
+        "the thing needs 3.0 GB of memory but 0.0 MB are free, and CELLSTREAM_MEMORY allows no more: take less"
+    ):
         memory.require(3e9, "the thing", "take less")
     for wrong in ("much", "-1", "inf", "nan"):
         monkeypatch.setenv("CELLSTREAM_MEMORY", wrong)
@@ -306,7 +308,7 @@ def test_a_full_disk_is_told_before_the_training(tmp_path, monkeypatch, left):
     assert stored <= readers.size_of(path, read) < 1.2 * stored
     free = shutil.disk_usage(tmp_path)._replace(free=stored - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: free)
-    with one_sentence("The file with the result needs", "GB of disk", str(tmp_path)):
+    with one_sentence("The file with the result needs", "MB of disk", str(tmp_path)):
         fit.fit(str(path), tmp_path / "out.h5ad", Config().with_settings(**TINY), print, time_key="day")
     assert sorted(found.name for found in tmp_path.iterdir()) == ["x.h5ad"]
 
@@ -314,6 +316,6 @@ def test_a_full_disk_is_told_before_the_training(tmp_path, monkeypatch, left):
 def test_a_run_s_folder_needs_room_for_its_data(tmp_path, monkeypatch, moving_cloud):
     free = shutil.disk_usage(tmp_path)._replace(free=50_000_000 + moving_cloud.x.nbytes)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: free)
-    with one_sentence("The folder of the run needs 0.1 GB of disk"):
+    with one_sentence("The folder of the run MB of disk"):
         Run.create(tmp_path / "run", moving_cloud, Config(), {})
     assert not (tmp_path / "run" / "config.json").exists()

@@ -37,14 +37,17 @@ LONG = dict(rounds=10_000, patience=10_000)
 
 
 @pytest.fixture(scope="module")
-def scheduler():
+def scheduler(tmp_path_factory):
     """A cluster of two workers; its address."""
     # a LocalCluster parts with a worker that is not there at the moment so long after its death: one that has come back
     # and died again just then would be missing for good
     patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"})
     local = dict(n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None)
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("workers")))  # killed ones leave something there
     with patient, LocalCluster(**local) as made:
         yield made.scheduler_address
+    monkeypatch.undo()
 
 
 @pytest.fixture

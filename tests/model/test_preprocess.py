@@ -316,7 +316,7 @@ def test_more_than_memory_is_refused_before_it_is_made(monkeypatch):
     wide = data(scipy.sparse.csr_matrix(np.eye(1000, dtype=np.float32)))
     little = psutil.virtual_memory()._replace(available=1_000_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
-    with one_sentence("GB are free", "n_pcs"):
+    with one_sentence("MB are free", "n_pcs"):
         prepare(wide, settings=Preprocess(n_pcs=0))
 
 
