@@ -40,7 +40,7 @@ class ExplorePage(pn.viewable.Viewer):
         self._syncing = False
         self._shown: Any = None
         self._drawn_at = 0.0
-        self._stale = self._undrawn = self._drawing = False
+        self._stale = self._undrawn = self._drawing = self._flowed = False
         self._make_controls()
         self._make_place()
         session.param.watch(self._on_result, ["result", "dark"])
@@ -141,6 +141,7 @@ class ExplorePage(pn.viewable.Viewer):
         if result is None or self._undrawn:
             return
         same = self._shown is not None and self._shown.run.folder == result.run.folder
+        flowed, self._flowed = self._flowed, self._learned
         self._shown = result
         self.time_bar.show(result, start=not same)
         self._syncing = True
@@ -153,14 +154,14 @@ class ExplorePage(pn.viewable.Viewer):
         self._say_what()
         for switch in (self.particles, self.streams, self.growth, self.arrows):
             switch.disabled = not self._learned
-        self.time_bar.view.visible = self._learned
+        self.time_bar.view.visible = self.saving.visible = self._learned
         self.stage.layers = self._layers()
         self.stage.canvas.visible = self.stage.layers["particles"]
         self.stage.show(result, self._colouring(), self.time_bar.time)
         self._show_growth_legend()
         if not self._learned:
             self.stage.canvas.playing = False
-        elif not same and self.particles.value:
+        elif self.particles.value and not (same and flowed):
             self.stage.canvas.playing = True
 
     def _say_what(self) -> None:

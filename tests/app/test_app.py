@@ -21,6 +21,7 @@ from cellstream.presets import PRESETS, preset
 from cellstream.runs import Run, all_runs
 from cellstream.snapshots import from_anndata
 from cellstream.worker import work
+from cellstream_app.colouring import GENE, NAMES
 from tests.app.browser import chromium, picture, wait_for, watched, whole_app
 from tests.conftest import TINY
 
@@ -93,13 +94,14 @@ def open_sample(page: Page) -> None:
     expect(page.get_by_text("scaled each cell to 10,000 counts")).to_be_visible()
 
 
-def start_training(page: Page, name: str, rounds: int) -> None:
+def start_training(page: Page, name: str, rounds: int, embedding: int = 20) -> None:
     """From the Data page with data on it, a run of a few steps and so many rounds."""
     button(page, "Continue to training").click()
     page.get_by_label("Name of the run").fill(name)
     page.get_by_text("Schedule", exact=True).click()
     for label, value in (
-        ("Start steps", 20), ("Embedding steps", 20), ("Warm steps", 20), ("Rounds", rounds), ("Patience, rounds", 9999)
+        ("Start steps", 20), ("Embedding steps", embedding), ("Warm steps", 20), ("Rounds", rounds),
+        ("Patience, rounds", 9999),
     ):  # fmt: skip
         page.get_by_label(label, exact=True).fill(str(value))
         page.get_by_label(label, exact=True).press("Enter")
@@ -183,6 +185,37 @@ def test_layers_and_colours(browser: Browser, address: str):
         page.get_by_label("Colour cells by").click()
         page.get_by_text("lineage", exact=True).click()
         expect(page.get_by_text("erythroid", exact=True)).to_be_visible()
+
+
+def test_the_colouring_stays_when_the_theme_changes(browser: Browser, address: str):
+    with visit(browser, address) as page:
+        button(page, "Pause").click()
+        page.get_by_label("Colour cells by").click()
+        page.get_by_text(NAMES[GENE], exact=True).click()
+        gene, chosen = page.get_by_role("combobox", name="Gene"), datasets.load("branching").var_names[3]
+        gene.fill(chosen)
+        gene.press("Enter")
+        expect(page.get_by_text(f"{chosen}", exact=True).first).to_be_visible()
+        page.locator("header").get_by_role("button").last.click()
+        wait_for(lambda: picture(page).mean() < 90, 20)
+        page.wait_for_timeout(1500)
+        assert gene.input_value() == chosen
+        expect(gene).to_be_visible()
+
+
+def test_a_run_that_was_stopped_before_it_had_a_flow_shows_none(browser: Browser, address: str, place: Path):
+    with visit(browser, address, "?page=data") as page:
+        open_sample(page)
+        start_training(page, "no flow", rounds=5000, embedding=4000)
+        run = run_called(place, "no flow")
+        wait_for(lambda: run.status().step > 25 and (run.folder / "preview.npz").exists(), 60)
+        button(page, "Stop").click()
+        expect(page.get_by_text("nothing had been learned yet")).to_be_visible()
+        page.get_by_role("tab", name="Explore").click()
+        expect(page.get_by_text("so there is no flow to show")).to_be_visible()
+        expect(page.get_by_role("switch", name="Particles")).to_be_disabled()
+        expect(button(page, "Play")).to_be_hidden()
+        expect(page.get_by_role("button", name="Save .h5ad")).to_be_hidden()
 
 
 def test_a_finished_run_has_its_picture_on_a_page_made_when_it_is_asked_for(browser: Browser, address: str):

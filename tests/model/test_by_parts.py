@@ -316,6 +316,6 @@ def test_a_full_disk_is_told_before_the_training(tmp_path, monkeypatch, left):
 def test_a_run_s_folder_needs_room_for_its_data(tmp_path, monkeypatch, moving_cloud):
     free = shutil.disk_usage(tmp_path)._replace(free=50_000_000 + moving_cloud.x.nbytes)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: free)
-    with one_sentence("The folder of the run MB of disk"):
+    with one_sentence("The folder of the run needs", "MB of disk"):
         Run.create(tmp_path / "run", moving_cloud, Config(), {})
     assert not (tmp_path / "run" / "config.json").exists()
