@@ -85,6 +85,11 @@ def fit(
     if guessed:
         say(f"Time is read from the column '{time_key}'; choose another with --time-key.")
     counts = snapshots.counts.tolist()
+    if config.compute.devices > 1:
+        say(
+            f"{config.compute.devices} processes train together: each step follows so many times as many cells. The "
+            "number of steps stays, so the fit does not end sooner."
+        )
     cells = ", ".join(f"{label}: {n:,}" for label, n in zip(snapshots.labels, counts, strict=True))
     for sentence in (*reading.notes, *snapshots.report, f"Cells at the {len(counts)} time points: {cells}."):
         say(sentence)
