@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from cellstream import cluster, datasets, readers, scverse
+from cellstream import cluster, datasets, readers, scverse, terminal
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.files import beside, path_of, require_disk, require_vacant, resuming, whole
@@ -142,12 +142,16 @@ def train(
     run: Run, out: Path | None, adata: AnnData | None, snapshots: Snapshots, *, temporary: bool = False
 ) -> Outcome:
     """Start a run's process unless it is done, follow it to its end, and write the result."""
+    over = run.status().state == "finished"
+    told = len(run.history.stages)  # of one that is resumed, what was said before is not said again
     with interrupts() as came:  # a process that is just coming up must not be left alone
-        if run.status().state != "finished":
+        if not over:
+            if run.history.step:
+                terminal.say(f"Going on from the last checkpoint; {run.history.step:,} steps had been made.")
             run.start()
         if came:
             run.cancel()
-        status = follow(run)
+        status = follow(run, told=told)
     if not (run.folder / "config.json").exists():
         raise UserError(f"The run's folder {run.folder} was removed while it was at work: fit again.")
     stream = run.result()

@@ -31,12 +31,12 @@ COSTS = dict(start=1.0, embedding=3.6, warm=0.8, rounds=6.1, ensemble=2.9)
 """What a step of each part takes, in those of the first, with the preset ``best`` (mean of iPSC and EMT, measured)."""
 
 
-def follow(run: Run, out: TextIO | None = None) -> Status:
-    """Show a run's progress until it is over; returns how it ended.
+def follow(run: Run, out: TextIO | None = None, told: int = 0) -> Status:
+    """Show a run's progress until it is over; returns how it ended. Of its parts so many have been ``told`` before.
 
     Ctrl-C (or the signal that ends a process) asks the run to stop and keep its best model; a second one kills it.
     """
-    bar = Bar(run, out or sys.stderr)
+    bar = Bar(run, out or sys.stderr, told)
     heeded = 0
     with interrupts() as came:
         while True:
@@ -54,14 +54,10 @@ def follow(run: Run, out: TextIO | None = None) -> Status:
 class Bar:
     """A tqdm bar where ``out`` is a terminal; elsewhere, in a log file, one line for each part."""
 
-    def __init__(self, run: Run, out: TextIO):
-        self.run, self.out = run, out
+    def __init__(self, run: Run, out: TextIO, told: int = 0):
+        self.run, self.out, self.told = run, out, told
         self.clock = Clock(run.config)
         self.lost = 0
-        # of one that is resumed, what was said before is not said again
-        self.told = len(run.history.stages)
-        if run.history.step and run.status().live:
-            say(f"Going on from the last checkpoint; {run.history.step:,} steps had been made.", out)
         # made when there is something to show: the process needs seconds to come up
         self.bar = tqdm(
             desc="Starting ",

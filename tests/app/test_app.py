@@ -216,6 +216,7 @@ def test_a_run_that_was_stopped_before_it_had_a_flow_shows_none(browser: Browser
         expect(page.get_by_role("switch", name="Particles")).to_be_disabled()
         expect(button(page, "Play")).to_be_hidden()
         expect(page.get_by_role("button", name="Save .h5ad")).to_be_hidden()
+    run.delete()
 
 
 def test_a_finished_run_has_its_picture_on_a_page_made_when_it_is_asked_for(browser: Browser, address: str):

@@ -408,7 +408,8 @@ def make_run(tmp_path, size: float = 1) -> Run:
 def test_a_folder_that_was_removed_is_told_in_a_sentence(tmp_path, command, monkeypatch):
     run = make_run(tmp_path)
     monkeypatch.setattr(Run, "start", lambda self: None)
-    monkeypatch.setattr("cellstream.fit.follow", lambda run: (run.folder / "config.json").unlink() or Status("new"))
+    remove = lambda run, told: (run.folder / "config.json").unlink() or Status("new")  # noqa: E731
+    monkeypatch.setattr("cellstream.fit.follow", remove)
     code, _, err = command("resume", run.folder)
     assert code == 2
     assert "was removed" in one_sentence(err)

@@ -49,7 +49,7 @@ def test_a_block_moves_its_own_networks_only(moving_cloud, tiny_config, block, m
     state = State.initial(moving_cloud, tiny_config)
     before = state.weights()
     step = dict(autoencoder=training.autoencoder_step, dynamics=training.dynamics_step)[block]
-    step(state, state.draw(0, 32))
+    step(state, [state.draw(0, 32)])
     after = state.weights()
     assert {k.split(".")[0] for k in before if not torch.equal(before[k], after[k])} == moves
 
