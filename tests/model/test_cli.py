@@ -362,6 +362,8 @@ def test_ctrl_c_keeps_the_best_model_and_resume_goes_on(data, tmp_path, command)
     shorter = run.config.with_settings(patience=1)
     (folder / "config.json").write_text(shorter.to_json())
     code, said, err = command("resume", folder, "--overwrite", "--json")
+    assert "Going on from the last checkpoint; " in err
+    assert "Fitting the autoencoder" not in err
     assert code == 0, err
     assert json.loads(said)["state"] == "finished"
     assert json.loads(said)["run"] == str(folder)
