@@ -141,10 +141,10 @@ def test_the_first_page_flows_and_asks_nothing_of_the_outside(browser: Browser, 
     with visit(browser, address) as page:
         expect(page.get_by_text("Each dot is a cell")).to_be_visible()
         expect(button(page, "Pause")).to_be_visible()
-        wait_for(lambda: shown_time(page) > 0.1, 30)
+        wait_for(lambda: shown_time(page) > 0.1, PATIENCE / 1000)
         before, at = picture(page), shown_time(page)
         # or back at the beginning: the flow is a loop
-        wait_for(lambda: abs(shown_time(page) - at) > 0.3, 30)
+        wait_for(lambda: abs(shown_time(page) - at) > 0.3, PATIENCE / 1000)
         box = page.locator(".bk-Figure").bounding_box()
         x0, y0, x1, y1 = (int(box[k]) for k in ("x", "y", "width", "height"))
         stage = np.s_[y0 : y0 + y1, x0 : x0 + x1]
