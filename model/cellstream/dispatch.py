@@ -46,6 +46,11 @@ PREDECESSOR_SECONDS = 60.0
 RESUME = "Resume goes on from the last checkpoint."
 
 
+class Ended(Exception):
+    """The run's process ended without a last word, as one that was killed. An error, since Dask does again what was
+    well done when the worker that has the result dies: the run would begin anew by itself."""
+
+
 # --- from outside -----------------------------------------------------------------------------------------------------
 
 
@@ -92,6 +97,8 @@ def standing(ticket: Ticket, step: int) -> tuple[str, str]:
         return "dead", f"{lost}, and the cluster has no other one: start one. {RESUME}"
     if now - seen.over_since < GONE_SECONDS:
         return "starting", ""
+    if type(seen.error).__name__ == Ended.__name__:
+        return "", ""
     if isinstance(seen.error, UserError):
         return "failed", str(seen.error)
     if type(seen.error).__name__ == "KilledWorker":
@@ -227,8 +234,9 @@ def conduct(folder: str, key: str, threads: int) -> None:
     assert child.stdin is not None
     child.stdin.close()
     (place / "kill").unlink(missing_ok=True)
-    if _over(place, attempt):
-        get_client().unpublish_dataset(key)  # all is said in the folder
+    if not _over(place, attempt):
+        raise Ended
+    get_client().unpublish_dataset(key)  # all is said in the folder
 
 
 def _admitted(place: Path, key: str, attempt: Attempt) -> Ticket | None:

@@ -137,6 +137,15 @@ def test_a_run_waits_is_cancelled_and_its_place_is_given_on(make, on_cluster):
     assert over(fourth) == over(second) == "dead"
     assert "Resume" in second.status().reason
     assert not (third.folder / "worker.json").exists(), "No worker has begun what was cancelled before."
+    # nor does one begin again by itself when the worker that had it dies
+    before = workers_of(on_cluster)
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    client = cluster.connect(on_cluster)
+    until(lambda: len(now := client.nthreads()) == 2 and not now.keys() & before.keys())
+    time.sleep(3)
+    assert len(Ticket.read(fourth.folder).attempts) == len(Ticket.read(second.folder).attempts) == 1
+    assert fourth.status().state == second.status().state == "dead"
 
 
 def test_a_worker_that_dies_is_named_and_its_run_goes_on(make, on_cluster):
