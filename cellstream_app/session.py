@@ -22,7 +22,7 @@ from cellstream.preprocess import inputs
 from cellstream.progress import Clock
 from cellstream.runs import Run, Status
 from cellstream.snapshots import Snapshots, from_anndata
-from cellstream.state import device_of
+from cellstream.state import require_devices
 from cellstream_app import plots
 from cellstream_app.imports import import_result
 from cellstream_app.results import Result, load_result, sample_run
@@ -77,6 +77,8 @@ class Session(param.Parameterized):
     result_source = param.ClassSelector(class_=Source, doc="The data set behind the result, where it is still there.")
     result_problem = param.String(default="", doc="What could not be loaded, in a sentence.")
     loading = param.Boolean(default=False, doc="Whether a result is being loaded.")
+    time = param.Number(default=0.0, doc="The time that is shown of the result, in the data's unit.")
+    selection = param.Array(doc="Selected cells of the result, as positions among its cells, (k,); None: none.")
 
     def __init__(self, **params: Any):
         super().__init__(**params)
@@ -148,7 +150,7 @@ class Session(param.Parameterized):
             preprocess=dataclasses.asdict(reading.preprocess),
         )
         config = dataclasses.replace(config, preprocess=reading.preprocess)
-        device_of(config)  # one that is not there is refused here, at the button
+        require_devices(config)  # one that is not there is refused here, at the button
         stem = re.sub(r"\.(h5ad|zarr|loom|h5|mtx|csv|tsv|txt)(\.gz|\.zip)?$", "", Path(source.key).name)
         run = await asyncio.to_thread(Run.create, runs.new_folder(stem), self.snapshots, config, recipe)
         await asyncio.to_thread(run.start)
@@ -173,7 +175,7 @@ class Session(param.Parameterized):
             return
         name = folder_name(run)
         self.clock = Clock(run.config) if run else None
-        self.param.update(run=run, run_id=name, status=status, news=self.news + 1, result_problem="")
+        self.param.update(run=run, run_id=name, status=status, news=self.news + 1, result_problem="", selection=None)
         if new:
             self.param.update(result=None, result_source=None, loading=False)
         else:

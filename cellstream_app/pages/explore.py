@@ -40,7 +40,7 @@ class ExplorePage(pn.viewable.Viewer):
         self._syncing = False
         self._shown: Any = None
         self._drawn_at = 0.0
-        self._stale = self._undrawn = self._drawing = self._flowed = False
+        self._stale = self._undrawn = self._drawing = False
         self._make_controls()
         self._make_place()
         session.param.watch(self._on_result, ["result", "dark"])
@@ -134,14 +134,15 @@ class ExplorePage(pn.viewable.Viewer):
 
     def _on_result(self, *events: Any) -> None:
         session, result = self.session, self.session.result
-        for part in (self.what, self.stage_card, self.time_bar.view, self.colouring_box, self.layers_card, self.saving):
+        for part in (self.what, self.stage_card, self.colouring_box, self.layers_card):
             part.visible = result is not None
+        self.time_bar.view.visible = self.saving.visible = self._learned
         self.empty.visible = result is None and not session.loading
         self._undrawn = session.page != "explore"
         if result is None or self._undrawn:
             return
         same = self._shown is not None and self._shown.run.folder == result.run.folder
-        flowed, self._flowed = self._flowed, self._learned
+        flowed = same and self.stage.layers["particles"]
         self._shown = result
         self.time_bar.show(result, start=not same)
         self._syncing = True
@@ -154,14 +155,13 @@ class ExplorePage(pn.viewable.Viewer):
         self._say_what()
         for switch in (self.particles, self.streams, self.growth, self.arrows):
             switch.disabled = not self._learned
-        self.time_bar.view.visible = self.saving.visible = self._learned
         self.stage.layers = self._layers()
         self.stage.canvas.visible = self.stage.layers["particles"]
         self.stage.show(result, self._colouring(), self.time_bar.time)
         self._show_growth_legend()
         if not self._learned:
             self.stage.canvas.playing = False
-        elif self.particles.value and not (same and flowed):
+        elif self.particles.value and not flowed:
             self.stage.canvas.playing = True
 
     def _say_what(self) -> None:
@@ -244,11 +244,12 @@ class ExplorePage(pn.viewable.Viewer):
 
     @property
     def _learned(self) -> bool:
-        """Whether the result's velocity and growth mean anything."""
-        return self.session.result.final or self.session.status.stage in MOVING
+        """Whether there is a result whose velocity and growth mean anything."""
+        result = self.session.result
+        return result is not None and (result.final or self.session.status.stage in MOVING)
 
     def _layers(self) -> dict[str, bool]:
-        learned = self.session.result is not None and self._learned
+        learned = self._learned
         return dict(
             streams=learned and self.streams.value,
             growth=learned and self.growth.value,
@@ -282,6 +283,7 @@ class ExplorePage(pn.viewable.Viewer):
 
     def _on_moved(self) -> None:
         self._stale = True
+        self.session.time = self.time_bar.time
 
     async def _on_beat(self, event: Any) -> None:
         """Draw what depends on the time, where that has changed; one picture at a time."""

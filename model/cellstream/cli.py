@@ -18,6 +18,7 @@ from cellstream.config import Config, find, settings
 from cellstream.errors import UserError, is_memory
 from cellstream.files import new_file, path_of, resuming, whole
 from cellstream.presets import PRESETS, preset
+from cellstream.setting import described
 from cellstream.terminal import as_json, columns, growth_of, hush, ready, say, table_of, write
 
 if TYPE_CHECKING:
@@ -295,10 +296,6 @@ def allowed(item: Any) -> str:
 # --- the words ------------------------------------------------------------------------------------------------------
 
 
-KINDS = {"int": "a whole number", "float": "a number"}
-"""Types of argparse's messages, for people."""
-
-
 class Parser(argparse.ArgumentParser):
     """Mistakes become our one sentence instead of argparse's usage and message."""
 
@@ -321,9 +318,8 @@ class Parser(argparse.ArgumentParser):
         return known, unknown
 
     def error(self, message: str) -> NoReturn:
-        message = re.sub(
-            r"invalid (int|float) value: (.*)", lambda m: f"expected {KINDS[m[1]]}, but got {m[2]}", message
-        )
+        for kind in (int, float):
+            message = message.replace(f"invalid {kind.__name__} value:", f"expected {described(kind)}, but got")
         if said := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
             close = difflib.get_close_matches(said[1], re.findall(r"'(.*?)'", said[2]), n=1)
             message += f" (did you mean {close[0]}?)" if close else ""
@@ -357,12 +353,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="see 'cellstream settings'")
     one.add_argument("--seed", type=int, metavar="N", help="same seed, same machine, same result (default 0)")
     one.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default auto")
-    one.add_argument(
-        "--devices",
-        type=int,
-        metavar="N",
-        help="N processes, one for each GPU, train one model (default 1)",
-    )
+    one.add_argument("--devices", type=int, metavar="N", help="N processes, a GPU each, train one model (default 1)")
     one.add_argument("--ensemble", type=int, metavar="N", help="N models, to see where they disagree (default 1: off)")
     one.add_argument("--time-map", metavar="FILE.csv", help="two columns: a label of KEY, and the time it stands for")
     one.add_argument("--real-times", action="store_true", help="follow the real gaps, not 0, 1, 2, …")

@@ -97,7 +97,7 @@ def standing(ticket: Ticket, step: int) -> tuple[str, str]:
         return "dead", f"{lost}, and the cluster has no other one: start one. {RESUME}"
     if now - seen.over_since < GONE_SECONDS:
         return "starting", ""
-    if type(seen.error).__name__ == Ended.__name__:
+    if isinstance(seen.error, Ended):
         return "", ""
     if isinstance(seen.error, UserError):
         return "failed", str(seen.error)

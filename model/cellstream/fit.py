@@ -21,8 +21,7 @@ from cellstream.files import beside, path_of, require_disk, require_vacant, resu
 from cellstream.progress import follow, interrupts
 from cellstream.runs import Run, Status
 from cellstream.snapshots import Snapshots, cautions, from_anndata
-from cellstream.state import device_of
-from cellstream.team import require_devices
+from cellstream.state import require_devices
 from cellstream.times import UnclearTimes, guess_time_keys, one_time
 
 PLAUSIBLE = 0.5
@@ -71,7 +70,7 @@ def fit(
         cluster.connect(scheduler)  # one that is not there is told before the data are read
     path, dataset = located(source)
     reading = readers.open_file(path)
-    require_devices(device_of(config), config.compute.devices)
+    require_devices(config)
     require_writable(reading.adata, out)
     require_disk(out.parent, readers.size_of(path, reading.adata), "The file with the result")
     guessed = time_key is None
@@ -84,12 +83,12 @@ def fit(
         raise UserError(f"{error} --time-map takes a CSV file of two columns, label and time.") from error
     if guessed:
         say(f"Time is read from the column '{time_key}'; choose another with --time-key.")
-    counts = snapshots.counts.tolist()
     if config.compute.devices > 1:
         say(
             f"{config.compute.devices} processes train together: each step follows so many times as many cells. The "
             "number of steps stays, so the fit does not end sooner."
         )
+    counts = snapshots.counts.tolist()
     cells = ", ".join(f"{label}: {n:,}" for label, n in zip(snapshots.labels, counts, strict=True))
     for sentence in (*reading.notes, *snapshots.report, f"Cells at the {len(counts)} time points: {cells}."):
         say(sentence)
@@ -134,7 +133,7 @@ def resume(run: Run, out: Path | None) -> Outcome:
         require_writable(adata, out)
         require_disk(out.parent, readers.size_of(path, adata), "The file with the result")
     if run.status().state != "finished":
-        device_of(run.config)
+        require_devices(run.config)
     return train(run, out, adata, snapshots)
 
 

@@ -21,8 +21,8 @@ import torch
 from cellstream import cluster
 from cellstream.errors import Diverged, UserError
 from cellstream.runs import Run
-from cellstream.state import State, device_of
-from cellstream.team import ALONE, joined, require_devices
+from cellstream.state import State, device_of, require_devices
+from cellstream.team import ALONE, joined
 from cellstream.training import train, train_model
 
 TOGETHER = "together"
@@ -40,11 +40,11 @@ def helped(state: State, run: Run, go_on: Callable[[], bool]) -> Iterator[None]:
     Raises:
         UserError: there are too few GPUs, or a process did not come up.
     """
-    size, device = state.config.compute.devices, device_of(state.config)
+    size = state.config.compute.devices
     if size == 1:
         yield
         return
-    require_devices(device, size)
+    device = require_devices(state.config)
     place = run.folder / TOGETHER
     shutil.rmtree(place, ignore_errors=True)  # of a process that was killed
     place.mkdir()
@@ -54,16 +54,16 @@ def helped(state: State, run: Run, go_on: Callable[[], bool]) -> Iterator[None]:
     try:
         for helper in helpers:
             helper.start()
-        while go_on() and not all((place / f"{n}").exists() for n in range(1, size)):
+        while not all((place / f"{n}").exists() for n in range(1, size)):
+            if not go_on():
+                yield
+                return
             if any(helper.exitcode is not None for helper in helpers):
                 raise UserError(
                     f"One of the {size} processes that were to train together ended before it began: look into "
                     f"{run.folder / 'stderr.txt'}, and choose fewer devices if memory was short."
                 )
             time.sleep(0.05)
-        if not go_on():
-            yield
-            return
         with joined(place, 0, size, device) as state.team:
             yield
     finally:

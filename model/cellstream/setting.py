@@ -42,7 +42,7 @@ def checked(item: dataclasses.Field, value: Any) -> Any:
         else:
             value = int(float(value)) if kind is int else kind(value)
     except (ValueError, TypeError, KeyError, OverflowError):
-        raise UserError(f"{name} expects {_described(kind)}, but got {value!r}.") from None
+        raise UserError(f"{name} expects {described(kind)}, but got {value!r}.") from None
     if meta["choices"] and value not in meta["choices"]:
         raise UserError(f"{name} expects one of {', '.join(map(str, meta['choices']))}, but got {value!r}.")
     if meta["bounds"]:
@@ -54,5 +54,6 @@ def checked(item: dataclasses.Field, value: Any) -> Any:
     return value
 
 
-def _described(kind: type) -> str:
+def described(kind: type) -> str:
+    """What a value of this type is, in words for people."""
     return {int: "a whole number", float: "a number", bool: "yes or no", str: "a word"}[kind]

@@ -149,7 +149,10 @@ class State:
 
     @property
     def keys(self) -> list[int]:
-        """What the batches of the present step are drawn by that are this process's own; see :meth:`draw`."""
+        """What the batches of the present step are drawn by that are this process's own; see :meth:`draw`.
+
+        They are eight uses apart, or one batch's second use would be the next one's first.
+        """
         return [self.step + 8 * APART * b for b in self.team.share(self.n_batches)]
 
     def batches(self) -> list[Batch]:
@@ -298,6 +301,14 @@ def device_of(config: Config) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UserError("Expected a CUDA device, but torch finds none on this machine. Choose the device cpu or auto.")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def require_devices(config: Config) -> torch.device:
+    """The kind of the devices that ``config`` asks for; :class:`UserError` where there are fewer GPUs than it wants."""
+    device, size = device_of(config), config.compute.devices
+    if device.type == "cuda" and (there := torch.cuda.device_count()) < size:
+        raise UserError(f"Expected {size} GPUs, one for each of the devices, but torch finds {there}: choose fewer.")
+    return device
 
 
 def _some(n: int, size: int, generator: torch.Generator) -> Int64[Tensor, " b"]:

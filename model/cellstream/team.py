@@ -86,12 +86,6 @@ def joined(place: Path, rank: int, size: int, device: torch.device) -> Iterator[
         group.destroy_process_group()
 
 
-def require_devices(device: torch.device, size: int) -> None:
-    """Raise :class:`UserError` where there are fewer GPUs than processes that are to have one each."""
-    if device.type == "cuda" and (there := torch.cuda.device_count()) < size:
-        raise UserError(f"Expected {size} GPUs, one for each of the devices, but torch finds {there}: choose fewer.")
-
-
 def _loopback() -> str | None:
     """Name of the network interface that leads nowhere but to this machine."""
     for name, addresses in psutil.net_if_addrs().items():

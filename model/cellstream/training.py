@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -154,9 +153,8 @@ def round_step(state: State, k: int) -> Losses:
     slow_down(state, "dynamics", s.dynamics_rate, k, s.rounds * per_round)
     if in_round == min(s.autoencoder_steps, per_round - 1):
         follow_cells(state)
-    if in_round < s.autoencoder_steps:
-        return autoencoder_step(state, state.batches())
-    return dynamics_step(state, state.batches())
+    step = autoencoder_step if in_round < s.autoencoder_steps else dynamics_step
+    return step(state, state.batches())
 
 
 def autoencoder_step(state: State, batches: Sequence[Batch]) -> Losses:
@@ -173,7 +171,8 @@ def autoencoder_step(state: State, batches: Sequence[Batch]) -> Losses:
 
         return losses
 
-    return descend(state, "autoencoder", list(map(losses_of, batches)), partial(_weighed, state))
+    weights = state.config.weights
+    return descend(state, "autoencoder", list(map(losses_of, batches)), lambda terms: objective.total(terms, weights))
 
 
 def dynamics_step(state: State, batches: Sequence[Batch]) -> Losses:
@@ -192,11 +191,8 @@ def dynamics_step(state: State, batches: Sequence[Batch]) -> Losses:
 
         return losses
 
-    return descend(state, "dynamics", list(map(losses_of, batches)), partial(_weighed, state))
-
-
-def _weighed(state: State, terms: Losses) -> Tensor:
-    return objective.total(terms, state.config.weights)
+    weights = state.config.weights
+    return descend(state, "dynamics", list(map(losses_of, batches)), lambda terms: objective.total(terms, weights))
 
 
 def dynamics_losses(state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan]) -> Losses:

@@ -195,7 +195,7 @@ def test_the_colouring_stays_when_the_theme_changes(browser: Browser, address: s
         gene, chosen = page.get_by_role("combobox", name="Gene"), datasets.load("branching").var_names[3]
         gene.fill(chosen)
         gene.press("Enter")
-        expect(page.get_by_text(f"{chosen}", exact=True).first).to_be_visible()
+        expect(page.get_by_text(chosen, exact=True).first).to_be_visible()
         page.locator("header").get_by_role("button").last.click()
         wait_for(lambda: picture(page).mean() < 90, 20)
         page.wait_for_timeout(1500)

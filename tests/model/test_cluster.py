@@ -43,11 +43,10 @@ def scheduler(tmp_path_factory):
     # and died again just then would be missing for good
     patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"})
     local = dict(n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None)
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("workers")))  # killed ones leave something there
-    with patient, LocalCluster(**local) as made:
-        yield made.scheduler_address
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("workers")))  # killed ones leave something there
+        with patient, LocalCluster(**local) as made:
+            yield made.scheduler_address
 
 
 @pytest.fixture

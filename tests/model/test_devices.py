@@ -10,12 +10,13 @@ import psutil
 import pytest
 import torch
 
-from cellstream import descent, team
+from cellstream import descent
 from cellstream.card import Card
+from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.presets import preset
 from cellstream.runs import Run
-from cellstream.state import State
+from cellstream.state import State, require_devices
 from cellstream.team import Team
 from cellstream.worker import work
 from tests.conftest import TINY
@@ -143,7 +144,8 @@ def test_nothing_is_left_of_a_run_that_is_killed(make):
 
 
 def test_fewer_gpus_than_devices_are_one_sentence(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match=r"Expected 3 GPUs, .* torch finds 1"):
-        team.require_devices(torch.device("cuda"), 3)
-    team.require_devices(torch.device("cpu"), 3)
+        require_devices(Config().with_settings(device="cuda", devices=3))
+    require_devices(Config().with_settings(device="cpu", devices=3))
