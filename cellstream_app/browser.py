@@ -12,11 +12,13 @@ class Browser(pn.custom.JSComponent):
     hello = param.Integer(default=0, doc="Counts up when the page is drawn.")
     prefers_dark = param.Boolean(default=False, doc="Whether the system's theme is dark.")
     pixel_ratio = param.Number(default=1.0, doc="Device pixels in a pixel of the style sheet.")
-    key = param.String(default="", doc="The last key: ' ', 'ArrowLeft', 'ArrowRight' or 'f'.")
+    key = param.String(default="", doc="The last key, of those that mean something: see KEYS below.")
     strokes = param.Integer(default=0, doc="Counts keys, so that the same key twice is heard twice.")
 
+    look = param.Dict(default={}, doc="Colours of the theme, for what Bokeh draws outside of any plot: its tooltips.")
+
     _esm = """
-const KEYS = [" ", "ArrowLeft", "ArrowRight", "f"]
+const KEYS = [" ", "ArrowLeft", "ArrowRight", "f", "m", "b", "l", "Escape"]
 export function render({model, view}) {
   model.prefers_dark = window.matchMedia("(prefers-color-scheme: dark)").matches
   model.pixel_ratio = window.devicePixelRatio || 1
@@ -26,9 +28,24 @@ export function render({model, view}) {
     model.hello += 1
   }
   setTimeout(tell, 40)
-  const busy = (event) => event.composedPath().some((el) =>
-    el.isContentEditable || ["INPUT", "TEXTAREA", "SELECT", "BUTTON"].includes(el.tagName) ||
-    ["listbox", "menu", "slider", "tab"].includes(el.getAttribute?.("role")))
+  const style = document.createElement("style")
+  document.head.append(style)
+  const dress = () => {
+    const {background, ink, grid, muted, font} = model.look
+    style.textContent = `.bk-Tooltip.bk-Tooltip { --tooltip-color: ${background}; --tooltip-text: ${ink};
+      --tooltip-border: ${grid}; --tooltip-arrow-color: ${background}; --tooltip-arrow-inner-color: ${background};
+      background: ${background}; color: ${ink}; border: 1px solid ${grid}; border-radius: 6px; padding: 6px 9px;
+      font: 12px/1.4 ${font}; }`
+  }
+  model.on("look", dress)
+  dress()
+  // a button wants the space bar only, a slider the arrows
+  const taken = (el, key) => el.isContentEditable || ["TEXTAREA", "SELECT"].includes(el.tagName) ||
+    (el.tagName === "INPUT" && !["checkbox", "radio", "range"].includes(el.type)) ||
+    ["listbox", "menu", "combobox", "dialog"].includes(el.getAttribute?.("role")) ||
+    (key === " " && (el.tagName === "BUTTON" || el.tagName === "INPUT")) ||
+    (key.startsWith("Arrow") && (el.type === "range" || ["slider", "tab"].includes(el.getAttribute?.("role"))))
+  const busy = (event) => event.composedPath().some((el) => taken(el, event.key))
   const hear = (event) => {
     if (!KEYS.includes(event.key) || event.ctrlKey || event.metaKey || event.altKey || busy(event)) return
     event.preventDefault()
@@ -36,6 +53,6 @@ export function render({model, view}) {
     model.strokes += 1
   }
   window.addEventListener("keydown", hear)
-  model.on("remove", () => window.removeEventListener("keydown", hear))
+  model.on("remove", () => { window.removeEventListener("keydown", hear); style.remove() })
 }
 """

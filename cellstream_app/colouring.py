@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from scipy.sparse import issparse
 
 from cellstream import by_parts, scverse, times
 from cellstream.ensemble import AGREEMENT, SCATTERED
 from cellstream.errors import UserError
 from cellstream.metrics import labelled
+from cellstream_app.palette import own_colours
 from cellstream_app.plots import Categories, Values
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
@@ -57,10 +59,13 @@ ROBUST = 99.0
 
 @dataclass(frozen=True)
 class Colouring:
-    """Colours of the cells, the legend that explains them (HTML), and what the pointer reads."""
+    """Colours of the cells, the legend that explains them (HTML), and how many cells each name has, where names are
+    what is coloured by; ``title`` names the colour where the pointer reads it."""
 
     colour: Categories | Values
     legend: str
+    counts: Mapping[str, int] | None = None
+    title: str = ""
 
 
 def choices(result: Result, source: Source | None) -> dict[str, str]:
@@ -74,6 +79,14 @@ def choices(result: Result, source: Source | None) -> dict[str, str]:
         numbers = [str(key) for key in obs.columns if _is_number(obs[key]) and key not in (*labels, *above)]
         found |= {key: f"obs:{key}" for key in [*labels, *numbers]}
     return found
+
+
+def label_keys(source: Source | None) -> list[str]:
+    """Columns of the file that hold labels, likely ones first."""
+    if source is None:
+        return []
+    obs = source.adata.obs
+    return [str(guess.key) for guess in times.guess_label_keys(obs) if not _is_scale(obs[guess.key])]
 
 
 def genes(result: Result, source: Source | None) -> list[str]:
@@ -90,18 +103,18 @@ def colouring(result: Result, source: Source | None, key: str, gene: str = "") -
         labels = [str(label) for label in result.snapshots.labels]
         counts = dict(zip(labels, result.snapshots.counts.tolist(), strict=True))
         colours = time_colours(len(labels))
-        return Colouring(
-            Categories(result.index, labels, colours), legend_html(dict(zip(labels, colours, strict=True)), counts)
-        )
+        named = dict(zip(labels, colours, strict=True))
+        return Colouring(Categories(result.index, labels, colours), legend_html(named, counts), counts)
     if key == GROWTH:
         limit, palette = result.growth_limit, growth_colours()
         bar = colour_bar_html(palette, (-limit, limit), f"doublings per {unit}", "0")
-        return Colouring(Values(result.g, palette, (-limit, limit)), bar)
+        return Colouring(Values(result.g, palette, (-limit, limit)), bar, title="growth")
     if key == SPEED:
         top = float(np.percentile(result.speed, ROBUST))
         return Colouring(
             Values(result.speed, VALUE_PALETTE, (0.0, top)),
             colour_bar_html(VALUE_PALETTE, (0.0, top), f"embedding units per {unit}"),
+            title="speed",
         )
     if key in (DIRECTION_SPREAD, GROWTH_SPREAD):
         return _uncertainty(result, key)
@@ -109,7 +122,8 @@ def colouring(result: Result, source: Source | None, key: str, gene: str = "") -
         values = expression(result, source, gene)
         top = float(np.percentile(values[np.isfinite(values)], ROBUST)) or float(np.nanmax(values))
         low = min(float(np.nanmin(values)), 0.0) if np.nanmin(values) < 0 else 0.0
-        return Colouring(Values(values, VALUE_PALETTE, (low, top)), colour_bar_html(VALUE_PALETTE, (low, top), gene))
+        bar = colour_bar_html(VALUE_PALETTE, (low, top), gene)
+        return Colouring(Values(values, VALUE_PALETTE, (low, top)), bar, title=gene)
     return _column(result, source, key.removeprefix("obs:"))
 
 
@@ -123,31 +137,58 @@ def _uncertainty(result: Result, key: str) -> Colouring:
         title, explained = f"± doublings per {result.stream.clock.rate_unit}", GROWTH_HELP
     limits = 0.0, float(np.clip(np.percentile(values, ROBUST), least, most))
     bar = colour_bar_html(VALUE_PALETTE, limits, title, explained=explained.format(n=n))
-    return Colouring(Values(values, VALUE_PALETTE, limits), bar)
+    return Colouring(Values(values, VALUE_PALETTE, limits), bar, title="uncertainty")
 
 
 def _column(result: Result, source: Source | None, key: str) -> Colouring:
     if source is None or key not in source.adata.obs:
         raise UserError(f"The column '{key}' is not in the file behind this result: choose another colour.")
     column = source.adata.obs[key].iloc[result.rows]
-    if _is_number(column) and (column.nunique() > MOST_LABELS or pd.api.types.is_float_dtype(column)):
+    if _is_scale(column):
         values = column.to_numpy(np.float32)
         low, high = (float(v) for v in np.nanpercentile(values, [1, ROBUST]))
-        return Colouring(Values(values, VALUE_PALETTE, (low, high)), colour_bar_html(VALUE_PALETTE, (low, high), key))
-    kinds = column.astype("category") if not isinstance(column.dtype, pd.CategoricalDtype) else column
+        bar = colour_bar_html(VALUE_PALETTE, (low, high), key)
+        return Colouring(Values(values, VALUE_PALETTE, (low, high)), bar, title=key)
+    return _labels(source, key, result.rows)
+
+
+def _labels(source: Source, key: str, rows: np.ndarray | slice) -> Colouring:
+    kinds = source.adata.obs[key].astype("category")
     names = [str(name) for name in kinds.cat.categories]
+    colours = label_colours(source, key)
+    codes = kinds.cat.codes.to_numpy()[rows]
+    counts = {name: int(n) for name, n in zip(names, np.bincount(codes[codes >= 0], minlength=len(names)), strict=True)}
+    counts = {name: n for name, n in counts.items() if n}
+    below = tuple(i for i, known in enumerate(labelled(names)) if not known)
+    shown = [colours[name] for name in names]
+    return Colouring(
+        Categories(codes, names, shown, below), legend_html({name: colours[name] for name in counts}, counts), counts
+    )
+
+
+def label_colours(source: Source, key: str) -> dict[str, str]:
+    """The colour of each label of a column of the file: the user's own, else the file's, else one of our palette."""
+    names = [str(name) for name in source.adata.obs[key].astype("category").cat.categories]
     given = source.adata.uns.get(f"{key}_colors")
     known = dict(zip(names, labelled(names), strict=True))
     if given is None:  # a word for "not known" takes no colour from the others
         colours = category_colours([name for name in names if known[name]])
     else:
         colours = category_colours(names, given if isinstance(given, Mapping) else list(given))
-    colours = {name: colours[name] if known[name] else MISSING for name in names}
-    codes = kinds.cat.codes.to_numpy()
-    counts = {name: int(n) for name, n in zip(names, np.bincount(codes[codes >= 0], minlength=len(names)), strict=True)}
-    used = {name: colours[name] for name in names if counts[name]}
-    below = tuple(i for i, name in enumerate(names) if not known[name])
-    return Colouring(Categories(codes, names, [colours[name] for name in names], below), legend_html(used, counts))
+    own = own_colours(source.key).get(key, {})
+    return {name: own.get(name, colours[name] if known[name] else MISSING) for name in names}
+
+
+def write_colours(source: Source, adata: AnnData) -> None:
+    """Put the colours of the columns that the user has painted into ``adata``, a copy, as scanpy keeps them."""
+    for key in own_colours(source.key):
+        if key in adata.obs:
+            adata.uns[f"{key}_colors"] = np.array(list(label_colours(source, key).values()), dtype=object)
+
+
+def _is_scale(column: pd.Series) -> bool:
+    """Whether numbers in a column are sizes, and not names."""
+    return _is_number(column) and (pd.api.types.is_float_dtype(column) or column.nunique() > MOST_LABELS)
 
 
 def _is_number(column: pd.Series) -> bool:

@@ -77,12 +77,12 @@ class Grid:
         return np.where(density > 1e-3 * density.max(), mean, np.nan)
 
 
-def leading_axes(z: np.ndarray, index: np.ndarray, most: int = 20_000) -> np.ndarray:
-    """The two leading principal axes (d, 2) of centred ``z`` (n, d); their signs such that time runs right and up.
+def leading_axes(z: np.ndarray, index: np.ndarray, pair: tuple[int, int] = (0, 1), most: int = 20_000) -> np.ndarray:
+    """A ``pair`` of principal axes (d, 2) of centred ``z`` (n, d); their signs such that time runs right and up.
 
     ``index`` (n,) are the time points; the axes of more than ``most`` cells are those of some of them.
     """
     some = slice(None, None, max(1, len(z) // most))
-    axes = np.linalg.svd(z[some], full_matrices=False)[2][:2].T
+    axes = np.linalg.svd(z[some], full_matrices=False)[2][list(pair)].T
     along = (index - index.mean()) @ (z @ axes)
     return axes * np.where(along < 0, -1, 1)

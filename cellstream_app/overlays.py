@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure as Figure
-from scipy.ndimage import zoom
+from scipy.ndimage import gaussian_filter1d, zoom
 
 from cellstream_app.streamlines import streamlines as trace_streamlines
 from cellstream_app.style import Theme, colour_array, growth_palette
@@ -22,6 +22,9 @@ HEAD_AT = 0.72  # where on a streamline its arrow head sits
 GROWTH_PIXELS = 280  # of the smoothed growth map, on its longer side
 HALO = 2.0  # pixels by which the halo of a line is wider than the line
 SHAFT = (0.8, 1.3)  # opacity and width in pixels of an arrow's shaft
+TRACE = 0.01  # share of all mass below which a ribbon would be a hair
+SMOOTHED = 1.0  # frames over which a ribbon's middle is smoothed
+THREADS = 90  # paths of single particles beneath the ribbons
 
 Columns = dict[str, np.ndarray | list]
 LINE = ("x0", "y0", "x1", "y1", "alpha", "width")
@@ -142,3 +145,48 @@ def image_columns(pixels: np.ndarray, view: Sequence[float]) -> dict[str, Column
     x0, x1, y0, y1 = view
     words = np.ascontiguousarray(pixels).view(np.uint32)[..., 0]
     return {"image": dict(image=[words], x=[x0], y=[y0], dw=[x1 - x0], dh=[y1 - y0])}
+
+
+class Ribbons(Layer):
+    """Bands that are as wide as they carry mass, and fine threads, the ways of single cells; beneath the cells."""
+
+    def __init__(self, figure: Figure):
+        super().__init__({"threads": ("xs", "ys", "colour"), "ribbons": ("xs", "ys", "colour")})
+        colour = dict(source=self.sources["ribbons"], fill_color="colour", fill_alpha=0.38, line_color="colour")
+        figure.patches("xs", "ys", **colour, line_alpha=0.75, line_width=1.2, level="underlay")
+        figure.multi_line(
+            "xs", "ys", source=self.sources["threads"], line_color="colour", line_alpha=0.3, level="underlay"
+        )
+
+
+def ribbon_columns(
+    paths: np.ndarray, mass: np.ndarray, groups: np.ndarray, colours: Sequence[str], widest: float
+) -> dict[str, Columns]:
+    """A ribbon for each group of particles along its centre of mass, and some of their paths; for :class:`Ribbons`.
+
+    ``paths`` (frames, n, 2), ``mass`` (frames, n), ``groups`` (n,) index ``colours``. Widths are in proportion to mass;
+    all mass at its largest is ``widest`` wide, in data units. Groups of less than :data:`TRACE` of it are left out.
+    """
+    most = mass.sum(1).max()
+    ribbons: Columns = {"xs": [], "ys": [], "colour": []}
+    for group in np.unique(groups):
+        of = groups == group
+        weight = mass[:, of]
+        total = weight.sum(1)
+        if total.max() < TRACE * most:
+            continue
+        centre = (paths[:, of] * weight[..., None]).sum(1) / total[:, None]
+        centre = gaussian_filter1d(centre, SMOOTHED, axis=0, mode="nearest")
+        along = np.gradient(centre, axis=0)
+        normal = np.stack([-along[:, 1], along[:, 0]], 1) / np.maximum(np.hypot(*along.T), 1e-12)[:, None]
+        half = normal * (0.5 * widest * total / most)[:, None]
+        rim = np.concatenate([centre + half, (centre - half)[::-1]]).astype(np.float32)
+        ribbons["xs"].append(rim[:, 0])
+        ribbons["ys"].append(rim[:, 1])
+        ribbons["colour"].append(colours[group])
+    some = np.linspace(0, paths.shape[1] - 1, min(paths.shape[1], THREADS)).round().astype(int)
+    lines = paths[:, some].astype(np.float32)
+    threads: Columns = {
+        "xs": list(lines[..., 0].T), "ys": list(lines[..., 1].T), "colour": [colours[g] for g in groups[some]]
+    }  # fmt: skip
+    return {"threads": threads, "ribbons": ribbons}

@@ -8,8 +8,8 @@ pixels, never a million points; up to ``SHADE_ABOVE`` cells are real dots, sharp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, reduce
 
 import datashader as ds
 import datashader.transfer_functions as tf
@@ -27,6 +27,7 @@ SHADE_ABOVE = 20_000  # cells; up to here dots are drawn by the browser
 SINGLE_PIXELS_ABOVE = 250_000  # cells; up to here a shaded cell is three pixels wide
 SIZE = (900, 640)  # pixels of a picture before the browser tells its own
 MARGIN = 0.06  # empty share around the cells
+UNLIT = 0.13  # opacity of cells beside those that are lit, as a share of theirs
 
 View = tuple[float, float, float, float]  # x0, x1, y0, y1
 
@@ -46,6 +47,10 @@ class Categories:
         """Which cells are drawn first, (n,)."""
         return (np.asarray(self.codes) < 0) | np.isin(self.codes, self.below)
 
+    def only(self, chosen: np.ndarray) -> Categories:
+        """Those of some cells."""
+        return replace(self, codes=np.asarray(self.codes)[chosen])
+
 
 @dataclass(frozen=True)
 class Values:
@@ -61,15 +66,24 @@ class Values:
         low, high = self.limits or ((float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0))
         return (low, high) if high > low else (low - 0.5, low + 0.5)
 
+    def only(self, chosen: np.ndarray) -> Values:
+        """Those of some cells, in the same colours."""
+        return replace(self, values=self.values[chosen], limits=self.span())
+
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """What an embedding shows: ``points (n, 2)``, how they are coloured, and what the pointer reads for each (n,)."""
+    """What an embedding shows: ``points (n, 2)``, how they are coloured, and what the pointer reads for each (n,).
+
+    Where some are ``lit (n,)``, the others are faint. ``title`` says what the colour stands for.
+    """
 
     points: np.ndarray
     colour: Categories | Values
     labels: Sequence[str] | None = None
     alpha: float = 0.85
+    lit: np.ndarray | None = None
+    title: str = ""
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -78,6 +92,14 @@ class Cells:
         assert isinstance(self.colour, Values)
         shade = self.colour.values.astype(np.float32)
         return pd.DataFrame({"x": self.points[:, 0], "y": self.points[:, 1], "colour": shade})
+
+    @cached_property
+    def layers(self) -> tuple[Cells, ...]:
+        """What is drawn one over the other: the faint cells and the lit ones, or all."""
+        if self.lit is None:
+            return (self,)
+        parts = ((~self.lit, self.alpha * UNLIT), (self.lit, self.alpha))
+        return tuple(Cells(self.points[of], self.colour.only(of), alpha=alpha) for of, alpha in parts)
 
 
 def view_of(points: np.ndarray, size: tuple[int, int] = SIZE, margin: float = MARGIN) -> View:
@@ -160,6 +182,19 @@ def shaded(cells: Cells, view: View, size: tuple[int, int], spread: int) -> np.n
     Returns bytes ``(height, width, 4)``, top row first.
     """
     size = max(size[0], 2), max(size[1], 2)
+    lowest, *others = (_shaded(layer, view, size, spread) for layer in cells.layers)
+    return reduce(_over, others, lowest)
+
+
+def _over(below: np.ndarray, top: np.ndarray) -> np.ndarray:
+    """One picture over another: bytes ``(height, width, 4)``, colours not multiplied by opacity."""
+    a, b = top[..., 3:] / 255, below[..., 3:] / 255
+    opacity = a + b * (1 - a)
+    colour = (top[..., :3] * a + below[..., :3] * b * (1 - a)) / np.maximum(opacity, 1e-9)
+    return np.round(np.concatenate([colour, 255 * opacity], -1)).astype(np.uint8)
+
+
+def _shaded(cells: Cells, view: View, size: tuple[int, int], spread: int) -> np.ndarray:
     colour = cells.colour
     if isinstance(colour, Categories):
         image = _mixed(cells.points, colour, view, size)
@@ -216,14 +251,19 @@ def _dots(cells: Cells) -> hv.Points:
         value, palette, limits = np.asarray(colour.values, np.float32), list(colour.palette), colour.span()
         order = np.argsort(np.where(np.isfinite(value), value, -np.inf), kind="stable")
         read = [f"{v:.4g}" for v in value]
+    if cells.title:
+        read = [f"{cells.title} {word}" for word in read]
+    lit = cells.lit if cells.lit is not None else np.ones(n, bool)
+    order = order[np.argsort(lit[order], kind="stable")]
     labels = cells.labels if cells.labels is not None else [""] * n
     data = {
         "x": cells.points[order, 0], "y": cells.points[order, 1], "value": value[order], "cell": order,
         "label": np.array(labels, dtype=object)[order], "read": np.array(read, dtype=object)[order],
+        "alpha": cells.alpha * np.where(lit[order], 1, UNLIT).astype(np.float32),
     }  # fmt: skip
-    return hv.Points(data, ["x", "y"], ["value", "cell", "label", "read"]).opts(
+    return hv.Points(data, ["x", "y"], ["value", "cell", "label", "read", "alpha"]).opts(
         color="value", cmap=palette, clim=limits, clipping_colors={"NaN": MISSING}, size=dot_size(n), line_color=None,
-        fill_alpha=cells.alpha, colorbar=False, tools=["hover"] if n else [],
+        fill_alpha="alpha", colorbar=False, tools=["hover"] if n else [],
         hover_tooltips=[("cell", "@label"), ("", "@read")] if cells.labels is not None else [("", "@read")],
     )  # fmt: skip
 
@@ -251,6 +291,7 @@ def make_plane(figure: Figure, home: View) -> None:
     figure.js_on_change("inner_width", keep)
     figure.js_on_change("inner_height", keep)
     figure.js_on_event("reset", keep)
+    figure.js_on_change("inner_width", CustomJS(args=dict(figure=figure), code=MANNERS))
 
 
 # What is wanted in view is the home view, until the user moves; then the user's. A frame of any shape shows all of it
@@ -267,4 +308,16 @@ const cx = (x0 + x1) / 2, cy = (y0 + y1) / 2
 figure.view_shown = [cx - scale * w / 2, cx + scale * w / 2, cy - scale * h / 2, cy + scale * h / 2]
 xr.setv({start: figure.view_shown[0], end: figure.view_shown[1]})
 yr.setv({start: figure.view_shown[2], end: figure.view_shown[3]})
+"""
+
+# Bokeh draws a dotted frame around a figure that was clicked, which only who moves by the keyboard needs; and it
+# forgets a drag that ends beyond the figure, or over what lies on it
+MANNERS = """
+const canvas = Bokeh.index?.find_one_by_id?.(figure.id)?.canvas_view, root = canvas?.shadow_el
+if (!root || root.querySelector(".plane")) return
+canvas.events_el.addEventListener("pointerdown", event => canvas.events_el.setPointerCapture(event.pointerId))
+const style = document.createElement("style")
+style.className = "plane"
+style.textContent = ".bk-events.bk-events:focus:not(:focus-visible) { outline: none }"
+root.append(style)
 """

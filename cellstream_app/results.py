@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from cellstream.errors import UserError
 from cellstream.runs import Run
@@ -36,14 +38,15 @@ class Plane:
     """Length on x of a networks' unit of time; 0 where time is no axis."""
 
     @classmethod
-    def of(cls, z: np.ndarray, index: np.ndarray, tau_end: float) -> Plane:
+    def of(cls, z: np.ndarray, index: np.ndarray, tau_end: float, axes: tuple[int, int] = (0, 1)) -> Plane:
+        """The plane of two principal components where there are more than two dimensions."""
         d = z.shape[1]
         if d == 1:
             return cls(np.zeros(1), np.array([[0.0, 1.0]]), 1.6 * float(np.ptp(z)) / max(tau_end, 1e-9))
         if d == 2:
             return cls(np.zeros(2), np.eye(2))
         mean = z.mean(0)
-        return cls(mean, leading_axes(z - mean, index))
+        return cls(mean, leading_axes(z - mean, index, axes))
 
     def points(self, z: np.ndarray, tau: np.ndarray) -> np.ndarray:
         """Where ``z (…, d)`` at the networks' time ``tau (…)`` lies in the plane, (…, 2) float32."""
@@ -71,6 +74,7 @@ class Result:
         self.index = snapshots.index.numpy()
         self.times = snapshots.times.numpy().astype(np.float64)
         self.z = stream.encode(snapshots.x.numpy(), self.t)
+        self._along: dict[tuple[int, int], Result] = {}
 
     # the cells
 
@@ -103,6 +107,22 @@ class Result:
     def plane(self) -> Plane:
         return Plane.of(self.z, self.index, float(self.tau(self.times[-1])))
 
+    def along(self, axes: tuple[int, int]) -> Result:
+        """The same result in the plane of two other principal components, 0 the first; made once for each pair."""
+        if axes not in self._along:
+            other = copy.copy(self)
+            for name in ("points", "vectors", "paths", "grid", "course"):
+                other.__dict__.pop(name, None)
+            other.plane = Plane.of(self.z, self.index, 0.0, axes)
+            self._along[axes] = other
+        return self._along[axes]
+
+    @cached_property
+    def trees(self) -> list[tuple[cKDTree, np.ndarray]]:
+        """For each time point the places of its cells, to find those near a place, and which cells they are."""
+        there = [np.flatnonzero(self.index == i) for i in range(len(self.times))]
+        return [(cKDTree(self.z[cells]), cells) for cells in there]
+
     @cached_property
     def points(self) -> np.ndarray:
         """The cells in the plane, (n, 2)."""
@@ -131,18 +151,22 @@ class Result:
     # the particles
 
     @cached_property
+    def starts(self) -> np.ndarray:
+        """Cells of the first time point around which the particles start, (particles,)."""
+        first = np.flatnonzero(self.index == 0)
+        return first[np.random.default_rng(0).choice(len(first), PARTICLES, replace=len(first) < PARTICLES)]
+
+    @cached_property
     def flow(self) -> Flow:
         """Particles that start around the first time point's cells and flow through all times."""
         gaps = len(self.times) - 1
         parts = int(np.clip(np.ceil(FRAMES / gaps), 5, 30))
         times = np.interp(np.arange(gaps * parts + 1) / parts, np.arange(gaps + 1), self.times)
-        random = np.random.default_rng(0)
-        start = self.z[self.index == 0]
-        chosen = start[random.choice(len(start), PARTICLES, replace=len(start) < PARTICLES)]
+        start, chosen = self.z[self.index == 0], self.z[self.starts]
         if len(start) < PARTICLES:
             # some cells are taken more than once: a small spread, Silverman's, keeps them from lying on each other
             width = start.std(0) * len(start) ** (-1 / (start.shape[1] + 4))
-            chosen = chosen + random.normal(size=chosen.shape) * width * 0.6
+            chosen = chosen + np.random.default_rng(1).normal(size=chosen.shape) * width * 0.6
         return self.stream.push(chosen, self.times[0], times)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from typing import Any
@@ -109,6 +110,8 @@ class Shell:
         self._from_address()
         self.menu.param.watch(lambda event: self._go(event.new), "active")
         self.page.param.watch(lambda event: setattr(self.session, "dark", event.new), "dark_theme")
+        self.session.param.watch(self._dress, "dark")
+        self._dress()
         self.session.param.watch(self._show, "page")
         self.session.param.watch(self._to_address, ["page", "run_id"])
         self.session.param.watch(self._on_status, ["status", "news", "runs_changed"])
@@ -155,6 +158,9 @@ class Shell:
             if live and not session.status.live:
                 self._say_end()
                 await session.load()
+
+    def _dress(self, *events: Any) -> None:
+        self.browser.look = dataclasses.asdict(style.theme(self.session.dark)) | {"font": style.FONT}
 
     def _say_end(self) -> None:
         status = self.session.status

@@ -7,20 +7,25 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from cellstream.errors import UserError
 from cellstream_app import ui
-from cellstream_app.colouring import GENE, TIME, Colouring, choices, colouring, genes
+from cellstream_app.ancestry import Ancestry
 from cellstream_app.live import MOVING
+from cellstream_app.parts.colours import Colours
 from cellstream_app.parts.saving import Saving
-from cellstream_app.parts.stage import Stage
+from cellstream_app.parts.selecting import Selecting
+from cellstream_app.parts.stage import BOX, LASSO, MOVE, Stage
 from cellstream_app.parts.timebar import TimeBar
 from cellstream_app.session import SAMPLE, Session, folder_name
+from cellstream_app.style import theme
 from cellstream_app.ui import BOTH, WIDE
 
 COURSE, MOMENT = "whole course", "this moment"
+AXES = {"Components 1 and 2": (0, 1), "Components 1 and 3": (0, 2), "Components 2 and 3": (1, 2)}
+ON_STAGE = {"bgcolor": "background.paper"}
 WHAT_ONE_SEES = (
     "Each dot is a cell, coloured by the time it was measured. The particles start at the first time point and follow "
     "the learned flow: what grows swells, what dies fades."
@@ -35,7 +40,10 @@ class ExplorePage(pn.viewable.Viewer):
     def __init__(self, session: Session):
         super().__init__()
         self.session = session
-        self.stage = Stage(session)
+        self._make_tools()
+        self.stage = Stage(session, self._on_picked, self.drag, self.fit)
+        self.selecting = Selecting(session, self._on_kin)
+        self.colours = Colours(session, self._recolour, self._repaint)
         self.time_bar = TimeBar(self.stage.canvas, self._on_moved)
         self._syncing = False
         self._shown: Any = None
@@ -48,15 +56,17 @@ class ExplorePage(pn.viewable.Viewer):
         session.param.watch(self._on_runs, ["runs_changed", "run_id"])
         session.param.watch(self._on_page, "page")
         session.param.watch(self._on_beat, "beat")
+        session.param.watch(lambda event: self._recolour(), "selection")
         self._on_runs()
         self._on_result()
         self._on_problem()
 
     def __panel__(self) -> pn.Row:
-        return pn.Row(self.controls, self.place, margin=0, **BOTH)
+        return pn.Row(self.controls, self.place, self.selecting, margin=0, **BOTH)
 
     def key(self, key: str) -> None:
-        """A key of the keyboard: space plays, arrows step through time, f shows all cells."""
+        """A key of the keyboard: space plays, arrows step through time, f shows all cells, m, b and l say what dragging
+        the mouse does, Escape selects none."""
         if self.session.result is None:
             return
         match key:
@@ -66,21 +76,33 @@ class ExplorePage(pn.viewable.Viewer):
                 self.time_bar.stride(1 if key == "ArrowRight" else -1)
             case "f":
                 self.stage.fit()
+            case "m" | "b" | "l":
+                self.drag.value = {"m": MOVE, "b": BOX, "l": LASSO}[key]
+            case "Escape":
+                self.session.selection = None
+
+    def _make_tools(self) -> None:
+        self.fit = pmui.Button(
+            label="Fit view", icon="fit_screen", size="small", variant="outlined", margin=0, sx=ON_STAGE,
+            on_click=lambda event: self.stage.fit(), description="Show all cells (f)",
+        )  # fmt: skip
+        self.drag = pmui.RadioButtonGroup(
+            options=[MOVE, BOX, LASSO], value=MOVE, size="small", margin=0, variant="outlined", color="primary",
+            sx=ON_STAGE, width=190,
+            description="What dragging the mouse does: move the picture (m), or draw a box (b) or a lasso (l) around "
+            "cells, to see where they came from and where they go",
+        )  # fmt: skip
+        self.drag.param.watch(lambda event: self.stage.drag(event.new), "value")
 
     def _make_controls(self) -> None:
         self.result = pmui.Select(label="Result", size="small", margin=0, **WIDE)
         self.result.param.watch(self._on_choice, "value")
-        self.colour = pmui.Select(
-            label="Colour cells by", value=TIME, options={"Time": TIME}, size="small", margin=0, **WIDE
-        )
-        self.gene = pmui.AutocompleteInput(
-            label="Gene", placeholder="type a name", restrict=False, case_sensitive=False, min_characters=1,
-            search_strategy="includes", size="small", margin=0, visible=False, **WIDE,
-        )  # fmt: skip
-        self.legend = ui.text("")
         self.message = ui.Message()
-        self.colour.param.watch(self._on_colour, "value")
-        self.gene.param.watch(self._on_colour, "value")
+        self.axes = pmui.Select(
+            label="Axes", options=AXES, value=(0, 1), size="small", margin=0, visible=False, **WIDE,
+            description="The embedding has more than two dimensions: which of its principal components are drawn.",
+        )  # fmt: skip
+        self.axes.param.watch(self._on_axes, "value")
         switch = dict(margin=0, size="small", sx={"& .MuiTypography-root": {"fontSize": "14px"}})
         self.particles = pmui.Switch(label="Particles", value=True, **switch)
         self.streams = pmui.Switch(label="Streamlines of the velocity v", value=True, **switch)
@@ -95,12 +117,11 @@ class ExplorePage(pn.viewable.Viewer):
             widget.param.watch(self._on_layers, "value")
         self.particles.param.watch(self._on_particles, "value")
         switches = ui.column(self.particles, self.streams, self.growth, self.arrows, gap=4)
-        self.colouring_box = ui.column(self.colour, self.gene, self.legend, gap=10)
         self.layers_card = ui.card(switches, self.when, self.growth_legend, title="Layers")
         self.saving = ui.column(Saving(self.session))
         self.controls = ui.side_panel(
             # which result can be chosen, also while the one that is chosen has nothing to show yet
-            ui.card(self.result, self.colouring_box, self.message, title="Cells"),
+            ui.card(self.result, self.axes, self.colours, self.message, title="Cells"),
             self.layers_card,
             self.saving,
             width=316,
@@ -111,11 +132,7 @@ class ExplorePage(pn.viewable.Viewer):
         self.title = ui.text("", align="center")
         open_mine = pmui.Button(label="Open my data", icon="folder_open", size="small", tags=["data"], **go_to)
         bare = {"boxShadow": "none", "backgroundImage": "none", "overflow": "hidden"}
-        fit = pmui.Button(
-            label="Fit view", icon="fit_screen", size="small", variant="outlined", margin=0,
-            on_click=lambda event: self.stage.fit(),
-        )  # fmt: skip
-        self.what = ui.card(ui.row(self.title, fit, open_mine, gap=16), sx={**bare, "px": "16px", "py": "10px"})
+        self.what = ui.card(ui.row(self.title, open_mine, gap=16), sx={**bare, "px": "16px", "py": "10px"})
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
         self.stage_card = ui.card(self.stage, sx={**bare, "p": 0}, **BOTH)
         self.empty = ui.empty_state(
@@ -134,7 +151,7 @@ class ExplorePage(pn.viewable.Viewer):
 
     def _on_result(self, *events: Any) -> None:
         session, result = self.session, self.session.result
-        for part in (self.what, self.stage_card, self.colouring_box, self.layers_card):
+        for part in (self.what, self.stage_card, self.colours.box, self.layers_card):
             part.visible = result is not None
         self.time_bar.view.visible = self.saving.visible = self._learned
         self.empty.visible = result is None and not session.loading
@@ -145,19 +162,15 @@ class ExplorePage(pn.viewable.Viewer):
         flowed = same and self.stage.layers["particles"]
         self._shown = result
         self.time_bar.show(result, start=not same)
-        self._syncing = True
-        options = choices(result, session.result_source)
-        self.colour.options = options
-        if self.colour.value not in options.values() or (self.colour.value == GENE and not same):
-            self.colour.value, self.gene.value, self.gene.visible = TIME, "", False
-        self.gene.options = genes(result, session.result_source)
-        self._syncing = False
+        self.colours.show(same)
+        self.selecting.show()
+        self.axes.visible = result.z.shape[1] > 2
         self._say_what()
         for switch in (self.particles, self.streams, self.growth, self.arrows):
             switch.disabled = not self._learned
         self.stage.layers = self._layers()
         self.stage.canvas.visible = self.stage.layers["particles"]
-        self.stage.show(result, self._colouring(), self.time_bar.time)
+        self._show_on_stage()
         self._show_growth_legend()
         if not self._learned:
             self.stage.canvas.playing = False
@@ -223,24 +236,34 @@ class ExplorePage(pn.viewable.Viewer):
         if run is not None and (result is None or not result.final):
             await self.session.load()
 
+    def _show_on_stage(self) -> None:
+        result = self.session.result
+        seen = result.along(self.axes.value) if result.z.shape[1] > 2 else result
+        self.stage.show(seen, self.colours.colouring(), self._particle_colours(), self.time_bar.time)
+
+    def _on_axes(self, event: Any) -> None:
+        if self.session.result is not None:
+            self._show_on_stage()
+
+    # cells that are selected
+
+    def _on_picked(self, cells: np.ndarray) -> None:
+        self.session.selection = cells if len(cells) else None
+
+    def _on_kin(self, found: Ancestry | None) -> None:
+        self.stage.follow(found)
+
     # colours and layers
 
-    def _colouring(self) -> Colouring:
-        result, source = self.session.result, self.session.result_source
-        key = TIME if self.colour.value == GENE and not self.gene.value else self.colour.value
-        try:
-            found = colouring(result, source, key, self.gene.value or "")
-        except UserError as error:
-            self.message.say(str(error), "error")
-            found = colouring(result, source, TIME)
-        self.legend.object = found.legend
-        return found
+    def _recolour(self) -> None:
+        if self.stage.result is not None and self.session.result is not None and not self._undrawn:
+            self.stage.recolour(self.colours.colouring())
 
-    def _on_colour(self, event: Any) -> None:
-        self.gene.visible = self.colour.value == GENE
-        if not self._syncing and self.session.result is not None:
-            self.message.clear()
-            self.stage.recolour(self._colouring())
+    def _repaint(self) -> None:
+        self.stage.paint(self._particle_colours())
+
+    def _particle_colours(self) -> np.ndarray:
+        return self.colours.particle_colours(theme(self.session.dark).accent)
 
     @property
     def _learned(self) -> bool:
@@ -263,16 +286,15 @@ class ExplorePage(pn.viewable.Viewer):
         self.when.disabled = not (self.streams.value or self.growth.value)
         self._show_growth_legend()
         self._stale = True
-        if any(event.obj is self.growth for event in events) and self.session.result is not None:
-            self.stage.recolour(self._colouring())
+        if any(event.obj is self.growth for event in events):
+            self._recolour()
 
     def _on_particles(self, event: Any) -> None:
         self.stage.layers = self._layers()
         self.stage.canvas.visible = event.new
         if not event.new:
             self.stage.canvas.playing = False
-        if self.session.result is not None:
-            self.stage.recolour(self._colouring())
+        self._recolour()
 
     def _show_growth_legend(self) -> None:
         self.growth_legend.visible = self.growth.value and self.session.result is not None

@@ -16,6 +16,7 @@ from cellstream.errors import UserError
 from cellstream.files import require_disk
 from cellstream.fit import write
 from cellstream_app import ui
+from cellstream_app.colouring import write_colours
 from cellstream_app.results import Result
 from cellstream_app.session import Session
 from cellstream_app.sources import Source, permitted
@@ -94,6 +95,7 @@ def write_result(result: Result, source: Source, out: Path) -> None:
     """A copy of the data set with the result in it, as a whole file or none. Takes a while."""
     require_disk(out.parent, readers.size_of(Path(source.key), source.adata), "The file with the result")
     adata = source.adata.copy()
+    write_colours(source, adata)
     run = result.run
     run.poll()
     scverse.annotate(result.stream, adata, result.snapshots, run.recipe, metrics=run.metrics(), history=run.history)

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import holoviews as hv
 import numpy as np
 import panel as pn
+from bokeh.events import SelectionGeometry
+from bokeh.models import BoxSelectTool, CustomJS, LassoSelectTool, PanTool
 
 from cellstream_app import plots, ui
+from cellstream_app.ancestry import Ancestry
 from cellstream_app.colouring import Colouring
 from cellstream_app.components import flow
 from cellstream_app.fields import Field
-from cellstream_app.overlays import Columns, Image, Lines, arrow_columns, growth_columns, stream_columns
+from cellstream_app.overlays import (
+    Columns,
+    Image,
+    Lines,
+    Ribbons,
+    arrow_columns,
+    growth_columns,
+    ribbon_columns,
+    stream_columns,
+)
+from cellstream_app.picking import inside
 from cellstream_app.results import Result
 from cellstream_app.session import Session
 from cellstream_app.style import Theme, colour_array, colour_bar_html, growth_palette, theme
@@ -25,6 +38,10 @@ from cellstream_app.ui import BOTH
 SIZE = (960, 540)
 """Pixels of the stage, about; in a window of another shape one side is widened."""
 LAYERS = ("growth", "arrows", "streams")
+MOVE, BOX, LASSO = "Move", "Box", "Lasso"
+"""What dragging the mouse over the picture does."""
+RIBBON = 0.075
+"""Width of a ribbon that carries all mass, as a share of the picture's longer side."""
 """What is drawn by this machine and not by the browser, from the lowest to the highest."""
 ARROWS = 260
 """Arrows at most; they stand at cells spread evenly over the picture."""
@@ -35,17 +52,27 @@ LABELLED = plots.SHADE_ABOVE
 
 
 class Stage(pn.viewable.Viewer):
-    """One figure per result and theme, whose data are replaced, so that axes and zoom stay."""
+    """One figure per result and theme, whose data are replaced, so that axes and zoom stay.
 
-    def __init__(self, session: Session):
+    ``picked`` is called with the positions of the cells that a box or a lasso was drawn around; ``tools`` are widgets
+    that stand in its corner.
+    """
+
+    def __init__(self, session: Session, picked: Callable[[np.ndarray], None], *tools: Any):
         super().__init__()
-        self.session = session
+        self.session, self.picked = session, picked
+        self.mode = MOVE
+        self.kin: Ancestry | None = None
         self.layers: dict[str, bool] = dict(streams=True, growth=False, arrows=False, moment=False, particles=True)
         self.last_cost = 0.1
         """Seconds that the last drawing of the layers took."""
         self.canvas = flow.FlowCanvas(frame_id=flow.new_frame_id(), point_size=4.5)
         self.pane = pn.pane.HoloViews(None, margin=0, linked_axes=False, **BOTH)
-        self.view = pn.Column(flow.over(self.pane, self.canvas), margin=0, min_height=320, **BOTH)
+        corner = {"position": "absolute", "top": "10px", "right": "12px", "width": "auto", "z-index": "2"}
+        self.tools = ui.row(*tools, sizing_mode=None, styles=corner)
+        whole = flow.over(self.pane, self.canvas)
+        whole.append(self.tools)
+        self.view = pn.Column(whole, margin=0, min_height=320, **BOTH)
         self.result: Result | None = None
         self._t = 0.0
         self._figure: Any = None
@@ -54,20 +81,61 @@ class Stage(pn.viewable.Viewer):
     def __panel__(self) -> pn.Column:
         return self.view
 
-    def show(self, result: Result, colouring: Colouring, t: float) -> None:
-        """Another result, or another theme: a new figure."""
-        look = self._look()
-        self.result, self._t = result, t
+    def show(self, result: Result, colouring: Colouring, colours: np.ndarray, t: float) -> None:
+        """Another result, or another theme: a new figure. ``colours`` are the particles', bytes (particles, 4)."""
+        self.result, self._t, self._colours = result, t, colours
         home = plots.view_of(result.grid.points, SIZE, margin=0)
         self._cells = hv.streams.Pipe(self._coloured(colouring))
         layered = plots.embedding_map(self._cells, home, self.session.pixel_ratio)
         self.pane.object = layered.opts(hv.opts.Overlay(hooks=[self._put_on, flow.attach(self.canvas.frame_id)]))
-        marks = list(zip(result.times.tolist(), map(str, result.snapshots.labels), strict=True))
-        colours = np.repeat(colour_array([look.accent]), result.paths.shape[1], axis=0)
-        log_w = result.flow.log_w - result.flow.log_w[0]
-        self.canvas.param.update(theme=look, unit=result.snapshots.unit)
-        self.canvas.show(result.paths, log_w, result.flow.times, colours, marks)
+        self.canvas.param.update(theme=self._look(), unit=result.snapshots.unit)
+        self._show_particles()
         self.canvas.time = t
+
+    def paint(self, colours: np.ndarray) -> None:
+        """Other colours for the particles, bytes (particles, 4)."""
+        self._colours = colours
+        self._show_particles()
+
+    def follow(self, kin: Ancestry | None) -> None:
+        """Let the particles be the kin of selected cells, on ribbons to what they become; or no longer."""
+        self.kin = kin
+        if self.result is None:
+            return
+        self._show_particles()
+        if self._figure is not None:
+            ui.in_turn(self._show_ribbons)
+
+    def drag(self, mode: str) -> None:
+        """Let dragging the mouse move the picture, or draw a box or a lasso around cells."""
+        self.mode = mode
+        if self._figure is not None:
+            tool = self._tools[mode]
+            # a tool has no property for this on the server: a change that its script hears
+            tool.tags = [*tool.tags[:-1], (tool.tags[-1] + 1) if tool.tags else 0]
+
+    def _show_particles(self) -> None:
+        result, kin = self.result, self.kin
+        marks = list(zip(result.times.tolist(), map(str, result.snapshots.labels), strict=True))
+        if kin is None:
+            log_w = result.flow.log_w - result.flow.log_w[0]
+            self.canvas.show(result.paths, log_w, result.flow.times, self._colours, marks)
+        else:
+            log_w = kin.kin.log_w - kin.kin.log_w[0]
+            self.canvas.show(self._paths(kin), log_w, kin.kin.times, colour_array(kin.colours)[kin.fates], marks)
+
+    def _paths(self, kin: Ancestry) -> np.ndarray:
+        """The selected cells' ways in the plane, (frames, n, 2)."""
+        return self.result.plane.points(kin.kin.z, self.result.tau(kin.kin.times)[:, None])
+
+    def _show_ribbons(self) -> None:
+        kin = self.kin
+        if kin is None:
+            self._ribbons.clear()
+            return
+        widest = RIBBON * float(np.ptp(self.result.points, axis=0).max())
+        mass = np.exp(kin.kin.log_w.astype(np.float64))
+        self._ribbons.show(ribbon_columns(self._paths(kin), mass, kin.fates, kin.colours, widest))
 
     def recolour(self, colouring: Colouring) -> None:
         """Other colours for the cells."""
@@ -109,7 +177,10 @@ class Stage(pn.viewable.Viewer):
             names = self.session.result_source.adata.obs_names
             labels = [str(names[row]) for row in result.rows]
         behind = ON_GROWTH if self.layers["growth"] else BEHIND
-        return plots.Cells(result.points, colouring.colour, labels, alpha=behind if self.layers["particles"] else ALONE)
+        alpha, lit, selected = behind if self.layers["particles"] else ALONE, None, self.session.selection
+        if selected is not None:
+            alpha, lit = ALONE, np.isin(np.arange(len(result.index)), selected, kind="table")
+        return plots.Cells(result.points, colouring.colour, labels, alpha, lit, colouring.title)
 
     def _put_on(self, plot: Any, element: Any) -> None:
         """A hook: the layers come onto a new figure."""
@@ -118,9 +189,27 @@ class Stage(pn.viewable.Viewer):
             look = self._look()
             self._figure, self._drawn = figure, {}
             self._growth, self._arrows = Image(figure), Lines(figure, look, head_size=6)
-            self._streams = Lines(figure, look, head_size=8)
+            self._streams, self._ribbons = Lines(figure, look, head_size=8), Ribbons(figure)
             self._show_layers(figure, self._columns(self.result, self.layers, self._t, LAYERS))
             self._drawn = {name: self._state(name) for name in LAYERS}
+            self._show_ribbons()
+            self._add_tools(figure)
+
+    def _add_tools(self, figure: Any) -> None:
+        """A box and a lasso beside moving; they select nothing in the browser, the server is told their outline."""
+        pan = next(tool for tool in figure.toolbar.tools if isinstance(tool, PanTool))
+        box, lasso = BoxSelectTool(renderers=[]), LassoSelectTool(renderers=[])
+        figure.add_tools(box, lasso)
+        self._tools = {MOVE: pan, BOX: box, LASSO: lasso}
+        for tool in self._tools.values():
+            tool.js_on_change("tags", CustomJS(code="cb_obj.active = true"))
+        if self.mode != MOVE:
+            figure.toolbar.active_drag = self._tools[self.mode]
+        figure.on_event(SelectionGeometry, self._on_outline)
+
+    def _on_outline(self, event: SelectionGeometry) -> None:
+        if event.final and self.result is not None:
+            self.picked(inside(self.result.points, event.geometry))
 
     def _show_layers(self, figure: Any, found: dict[str, dict[str, Columns] | None]) -> None:
         if figure is not self._figure:  # another one has come before its turn

@@ -89,6 +89,12 @@ def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
 
 
+def choose(page: Page, label: str, option: str) -> None:
+    """Open a list and choose from it."""
+    page.get_by_label(label).first.click()
+    page.get_by_role("menuitem", name=option, exact=True).click()
+
+
 def open_sample(page: Page) -> None:
     page.get_by_text("Simulated blood: progenitors").click()
     expect(page.get_by_text("scaled each cell to 10,000 counts")).to_be_visible()
@@ -182,16 +188,73 @@ def test_layers_and_colours(browser: Browser, address: str):
         expect(page.get_by_text("growth, doublings per time step")).to_be_visible()
         page.get_by_role("switch", name="Arrows at cells").click()
         button(page, "this moment").click()
-        page.get_by_label("Colour cells by").click()
-        page.get_by_text("lineage", exact=True).click()
+        choose(page, "Colour cells by", "lineage")
         expect(page.get_by_text("erythroid", exact=True)).to_be_visible()
+
+
+def drag_around(page: Page, *corners: tuple[float, float]) -> None:
+    """Draw with the mouse through corners of the stage, as shares of its width and height."""
+    box = page.locator(".bk-Figure").first.bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=5)
+    page.mouse.up()
+
+
+def test_cells_in_a_lasso_tell_where_they_came_from_and_where_they_go(browser: Browser, address: str):
+    with visit(browser, address) as page:
+        button(page, "Pause").click()
+        button(page, "Lasso").click()
+        before = picture(page)
+        drag_around(page, (0.05, 0.05), (0.95, 0.05), (0.95, 0.7), (0.05, 0.7), (0.05, 0.05))
+        said = page.get_by_text(re.compile(r"[\d,]+ cells? selected"))
+        expect(said).to_be_visible()
+        expect(page.get_by_text("progenitor").first).to_be_visible()
+        expect(page.get_by_text("100 %").first).to_be_visible()
+        some = int(re.sub(r"\D", "", said.inner_text().split("cell")[0]))
+        assert 20 < some < 2736
+        assert (np.abs(picture(page) - before).sum(-1) > 60).mean() > 0.01
+        with page.expect_download() as download:
+            button(page, "Numbers (.csv)").click()
+        table = pd.read_csv(download.value.path())
+        assert table["selected cells"].sum() == some
+        np.testing.assert_allclose(table.filter(like="share of").sum(axis=1), 1)
+        page.keyboard.press("Escape")
+        expect(said).to_be_hidden()
+        button(page, "Box").click()
+        drag_around(page, (0.01, 0.01), (0.99, 0.99))
+        expect(page.get_by_text("2,736 cells selected")).to_be_visible()
+
+
+def test_a_name_in_the_legend_picks_its_cells_and_takes_another_colour(browser: Browser, address: str):
+    with visit(browser, address) as page:
+        button(page, "Pause").click()
+        expect(page.get_by_role("button", name="day 2 372")).to_be_visible()
+        choose(page, "Colour cells by", "lineage")
+        name = page.get_by_role("button", name=re.compile("^neutrophil"))
+        name.click()
+        expect(page.get_by_text("293 cells selected")).to_be_visible()
+        page.get_by_role("button", name=re.compile("^monocyte")).click(modifiers=["Shift"])
+        expect(page.get_by_text("834 cells selected")).to_be_visible()
+        expect(name).to_have_attribute("aria-pressed", "true")
+        name.click(modifiers=["Shift"])
+        expect(page.get_by_text("541 cells selected")).to_be_visible()
+        swatch = page.get_by_label("Colour of erythroid")
+        swatch.evaluate("e => { e.value = '#00ff00'; e.dispatchEvent(new Event('change')) }")
+        green = lambda: ((picture(page) - [0, 255, 0]) ** 2).sum(-1).min() < 50  # noqa: E731
+        wait_for(green, 30)
+        page.reload()
+        expect(button(page, "Pause")).to_be_visible()
+        choose(page, "Colour cells by", "lineage")
+        wait_for(green, 60)
 
 
 def test_the_colouring_stays_when_the_theme_changes(browser: Browser, address: str):
     with visit(browser, address) as page:
         button(page, "Pause").click()
-        page.get_by_label("Colour cells by").click()
-        page.get_by_text(NAMES[GENE], exact=True).click()
+        choose(page, "Colour cells by", NAMES[GENE])
         gene, chosen = page.get_by_role("combobox", name="Gene"), datasets.load("branching").var_names[3]
         gene.fill(chosen)
         gene.press("Enter")

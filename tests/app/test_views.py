@@ -26,10 +26,11 @@ from cellstream_app import style, ui
 from cellstream_app.colouring import DIRECTION_SPREAD, GENE, TIME, colouring
 from cellstream_app.overlays import stream_columns
 from cellstream_app.pages.explore import ExplorePage
+from cellstream_app.particles import ONE, particle_colours
 from cellstream_app.parts import watching
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
-from cellstream_app.results import load_result, sample_run
+from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.session import Session
 from tests.conftest import TINY
 
@@ -110,10 +111,14 @@ def stage() -> Stage:
     session = Session(page="explore")
     session.run = sample_run()
     session.result = result = load_result(session.run)
-    stage = Stage(session)
-    stage.show(result, colouring(result, None, TIME), float(result.times[0]))
+    stage = Stage(session, lambda cells: None)
+    stage.show(result, colouring(result, None, TIME), one_colour(result), float(result.times[0]))
     hv.render(stage.pane.object)
     return stage
+
+
+def one_colour(result: Result) -> np.ndarray:
+    return particle_colours(result, None, ONE, "#0b7a75")
 
 
 def drawn(stage: Stage, glyph: type) -> dict[str, np.ndarray]:
@@ -142,7 +147,8 @@ def test_columns_of_an_old_figure_are_not_shown_on_a_new_one(stage: Stage, monke
     stage.layers |= dict(moment=True)
     asyncio.run(stage.at(float(stage.result.times[1])))
     stage.layers |= dict(moment=False)
-    stage.show(stage.result, colouring(stage.result, None, TIME), float(stage.result.times[0]))
+    result = stage.result
+    stage.show(result, colouring(result, None, TIME), one_colour(result), float(result.times[0]))
     hv.render(stage.pane.object)
     before = drawn(stage, Segment)["x0"]
     (show,) = late
@@ -175,12 +181,12 @@ def test_the_explore_page_offers_the_uncertainty_of_a_result_that_has_one(runs: 
         session = Session(page="explore")
         page = ExplorePage(session)
         await session.select(runs[0])
-        assert "Uncertainty of direction" in page.colour.options
-        page.colour.value = DIRECTION_SPREAD
-        assert "arrows of 3 models" in page.legend.object
+        assert "Uncertainty of direction" in page.colours.by.options
+        page.colours.by.value = DIRECTION_SPREAD
+        assert "arrows of 3 models" in page.colours.bar.object
         await session.select(runs[1])
-        assert "Uncertainty of direction" not in page.colour.options
-        assert page.colour.value == TIME
+        assert "Uncertainty of direction" not in page.colours.by.options
+        assert page.colours.by.value == TIME
 
     asyncio.run(story())
 
@@ -209,8 +215,8 @@ def test_more_dimensions_are_shown_in_their_leading_plane(moving_cloud: Snapshot
         await page.stage.at(float(result.times[1]))
         assert len(drawn(page.stage, Segment)["x0"]) > 0
         assert np.isfinite(drawn(page.stage, Segment)["x0"]).all()
-        for key in set(page.colour.options.values()) - {GENE}:
-            page.colour.value = key
+        for key in set(page.colours.by.options.values()) - {GENE}:
+            page.colours.by.value = key
             assert page.message.alert.severity != "error"
         session.page = "train"
         await settled(2)

@@ -1,0 +1,56 @@
+"""Colours that a user gave to the labels of a data set; kept beside the runs, by data set and column."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+from cellstream import runs
+from cellstream.errors import UserError
+from cellstream.files import whole
+
+_lock = threading.Lock()
+Palette = dict[str, dict[str, str]]
+"""Colours as #rrggbb by column and label."""
+
+
+def own_colours(key: str) -> Palette:
+    """The colours given to labels of the data set ``key``; none where there are none, or they cannot be read."""
+    found = _read().get(key)
+    columns = found.items() if isinstance(found, dict) else ()
+    return {column: {n: c for n, c in of.items() if _is_colour(c)} for column, of in columns if isinstance(of, dict)}
+
+
+def paint(key: str, column: str, label: str, colour: str) -> None:
+    """Keep a colour, ``#rrggbb``, for a label. Raises :class:`UserError` where it is none or cannot be kept."""
+    if not _is_colour(colour):
+        raise UserError(f"Expected a colour like #3f90da, but got {colour!r}.")
+    with _lock:
+        own = own_colours(key)
+        own.setdefault(column, {})[label] = colour
+        every = _read() | {key: own}
+        try:
+            runs.home().mkdir(parents=True, exist_ok=True)
+            with whole(_place()) as path:
+                path.write_text(json.dumps(every, ensure_ascii=False, indent=1), "utf-8")
+        except OSError as error:
+            raise UserError(f"The colour could not be kept in {_place()} ({error}): it holds for this page.") from error
+
+
+def _place() -> Path:
+    return runs.home() / "colours.json"
+
+
+def _read() -> dict[str, Any]:
+    try:
+        found = json.loads(_place().read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_colour(colour: object) -> bool:
+    return isinstance(colour, str) and bool(re.fullmatch(r"#[0-9a-fA-F]{6}", colour))

@@ -1,0 +1,164 @@
+"""The panel of selected cells: where they came from and where they go, by the learned flow."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from cellstream.times import counted
+from cellstream_app import ui
+from cellstream_app.ancestry import Ancestry, ancestry
+from cellstream_app.colouring import colouring, label_keys
+from cellstream_app.plots import Categories
+from cellstream_app.results import Result
+from cellstream_app.session import Session
+from cellstream_app.style import SMALL_SIZE
+from cellstream_app.ui import WIDE
+
+SEEN = 0.005
+"""Share from which a kind stands in the table."""
+ROWS = 8
+"""Kinds in the table at most."""
+CAUTION = (
+    "Followed by the learned velocity and growth. Before lineages have parted the fate of a single cell cannot be "
+    "known: read the shares of many cells."
+)
+
+
+class Selecting(pn.viewable.Viewer):
+    """Shown while cells are selected; ``told`` is called with what was found out of them, or None for none."""
+
+    def __init__(self, session: Session, told: Callable[[Ancestry | None], None]):
+        super().__init__()
+        self.session, self.told = session, told
+        self.found: Ancestry | None = None
+        self._result: Result | None = None
+        self._syncing = False
+        self.title = ui.text("")
+        self.labels = pmui.Select(label="Kinds of cells by", options={}, size="small", margin=0, **WIDE)
+        self.labels.param.watch(self._on_labels, "value")
+        self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
+        self.shares = ui.text("")
+        self.caution = ui.text(CAUTION, size=SMALL_SIZE, muted=True)
+        clear = pmui.Button(
+            label="Clear", icon="close", size="small", variant="outlined", margin=0, on_click=self._on_clear,
+            description="Select no cells (Esc)",
+        )  # fmt: skip
+        self.download = pmui.FileDownload(
+            callback=self._csv, filename="cellstream-kin.csv", label="Numbers (.csv)", icon="download", size="small",
+            variant="outlined", auto=True, embed=False, margin=0,
+        )  # fmt: skip
+        self.view = ui.side_panel(
+            ui.card(self.title, self.labels, self.busy, self.shares, self.caution, ui.row(clear, self.download)),
+            width=340,
+        )
+        self.view.styles = {**self.view.styles, "padding": f"{ui.GAP}px {ui.GAP}px {ui.GAP}px 0"}
+        self.view.visible = False
+        session.param.watch(self._follow, "selection")
+
+    def __panel__(self) -> pn.Column:
+        return self.view
+
+    def show(self) -> None:
+        """Another result of the session: offer its labels, and follow what is selected by it."""
+        keys = label_keys(self.session.result_source)
+        self._syncing = True
+        value = self.labels.value if self.labels.value in keys else (keys[0] if keys else None)
+        self.labels.param.update(options=keys, value=value, visible=bool(keys))
+        self._syncing = False
+        if self.session.selection is not None and self.session.result is not self._result:
+            pn.state.execute(self._follow)
+
+    async def _follow(self, *events: Any) -> None:
+        """Work out the kin of the session's selection; of the latest one, if it changes meanwhile."""
+        session, cells, key = self.session, self.session.selection, self.labels.value
+        self.view.visible = cells is not None
+        self._result = session.result
+        if cells is None or session.result is None:
+            self.found = None
+            self.told(None)
+            return
+        self.title.object = ui.styled(self._said(), "14px")
+        self.busy.visible = True
+        result, source = session.result, session.result_source
+        labels = colouring(result, source, f"obs:{key}").colour if key else None
+        found = await asyncio.to_thread(ancestry, result, cells, labels if isinstance(labels, Categories) else None)
+        if session.selection is not cells or session.result is not result or self.labels.value != key:
+            return
+        self.busy.visible = False
+        self.found = found
+        self.shares.object = shares_html(found)
+        self.told(found)
+
+    def _said(self) -> str:
+        result, cells = self.session.result, self.session.selection
+        times = [str(result.snapshots.labels[i]) for i in sorted(set(result.index[cells].tolist()))]
+        when = f"of {times[0]}" if len(times) == 1 else f"of {len(times)} time points"
+        return f"<b>{ui.escaped(counted(len(cells), 'cell'))} selected</b>, {ui.escaped(when)}"
+
+    async def _on_labels(self, event: Any) -> None:
+        if not self._syncing:
+            await self._follow()
+
+    def _on_clear(self, event: Any) -> None:
+        self.session.selection = None
+
+    def _csv(self) -> io.StringIO:
+        out = io.StringIO()
+        if self.found is not None:
+            self.found.table().to_csv(out, index=False)
+        out.seek(0)
+        return out
+
+
+def shares_html(found: Ancestry) -> str:
+    """For each time point a bar of the kinds with the size of the kin; below, the percentages as a table."""
+    order = [k for k in found.shares.max(0).argsort()[::-1].tolist() if found.shares[:, k].max() >= SEEN]
+    own = found.selected > 0
+    first, last = int(own.argmax()), len(own) - 1 - int(own[::-1].argmax())
+    parts = []
+    for i, label in enumerate(found.labels):
+        what, kin = ("came from", "ancestors") if i < first else ("become", "descendants") if i > last else ("", "kin")
+        many = f"{found.selected[i]:,} selected" if own[i] else f"{found.mass[i]:.2g} {kin} each"
+        slices = "".join(
+            f"<div title='{ui.escaped(found.names[k])}: {share:.0%}' style='width:{100 * share:.2f}%;"
+            f"background:{found.colours[k]}'></div>"
+            for k, share in zip(order, found.shares[i, order], strict=True)
+        )
+        parts.append(
+            f"<div style='display:flex;justify-content:space-between;margin-top:7px'><span><b style='font-weight:600'>"
+            f"{ui.escaped(label)}</b> <span style='opacity:.68'>{what}</span></span>"
+            f"<span style='opacity:.68'>{ui.escaped(many)}</span></div>"
+            f"<div style='display:flex;height:12px;border-radius:4px;overflow:hidden;margin-top:2px'>{slices}</div>"
+        )
+    return ui.styled("".join(parts) + _table(found, order))
+
+
+def _table(found: Ancestry, order: list[int]) -> str:
+    cell = "<td style='text-align:right;padding:2px 0 2px 6px;white-space:nowrap'>{}</td>"
+    head = "".join(
+        cell.format(f"<span style='opacity:.68' title='{ui.escaped(label)}'>{ui.escaped(label[:6])}</span>")
+        for label in found.labels
+    )
+    rows = [
+        "<tr><td style='max-width:96px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap' title='{name}'>"
+        "<span style='color:{colour}'>●</span> {name}</td>{cells}</tr>".format(
+            name=ui.escaped(found.names[k]),
+            colour=found.colours[k],
+            cells="".join(cell.format(_percent(share)) for share in found.shares[:, k]),
+        )
+        for k in order[:ROWS]
+    ]
+    return (
+        "<table style='width:100%;border-collapse:collapse;margin-top:12px;font-size:12px;"
+        f"font-variant-numeric:tabular-nums'><tr><td></td>{head}</tr>{''.join(rows)}</table>"
+    )
+
+
+def _percent(share: float) -> str:
+    return "–" if share < SEEN else f"{100 * share:.0f} %"

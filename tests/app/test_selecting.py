@@ -1,0 +1,211 @@
+"""Selected cells: what lies in an outline, how they are lit, what is told of their kin, and what is drawn of it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellstream.errors import UserError
+from cellstream_app import palette, plots, style
+from cellstream_app.ancestry import NONE, ancestry
+from cellstream_app.colouring import colouring, label_colours, write_colours
+from cellstream_app.components.legend import Legend
+from cellstream_app.overlays import TRACE, ribbon_columns
+from cellstream_app.particles import ONE, particle_choices, particle_colours
+from cellstream_app.parts.selecting import shares_html
+from cellstream_app.picking import inside
+from cellstream_app.plots import Categories, Cells, Values
+from cellstream_app.results import Result, load_result, sample_run
+from cellstream_app.sources import Source, open_source
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bokeh() -> None:
+    style.use_defaults()
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[Result, Source]:
+    run = sample_run()
+    return load_result(run), open_source(run.recipe["source"])
+
+
+# --- outlines
+
+
+def test_a_lasso_holds_what_the_even_odd_rule_says():
+    """A ring of two circles, drawn in one go: inside the outer and outside of the inner one."""
+    angle = np.linspace(0, 2 * np.pi, 400)
+    outer, inner = (r * np.column_stack([np.cos(angle), np.sin(angle)]) for r in (2, 1))
+    outline = np.concatenate([outer, inner[::-1]])
+    points = np.random.default_rng(0).uniform(-3, 3, (4000, 2))
+    radius = np.hypot(*points.T)
+    sure = np.minimum(abs(radius - 2), abs(radius - 1)) > 0.02
+    found = np.isin(np.arange(4000), inside(points, dict(type="poly", x=outline[:, 0], y=outline[:, 1])))
+    np.testing.assert_array_equal(found[sure], ((radius < 2) & (radius > 1))[sure])
+
+
+def test_a_box_may_be_drawn_from_any_corner_and_nothing_is_in_nothing():
+    points = np.array([[0, 0], [1, 1], [2, 2], [1, 5]], float)
+    np.testing.assert_array_equal(inside(points, dict(type="rect", x0=2, x1=0.5, y0=0.5, y1=2)), [1, 2])
+    for nothing in (dict(type="poly", x=[0, 1], y=[0, 1]), dict(type="point", x=0, y=0), {}):
+        assert len(inside(points, nothing)) == 0
+
+
+# --- light
+
+
+@pytest.mark.parametrize("colour", ["names", "values"])
+def test_lit_cells_keep_their_picture_and_the_others_are_faint(colour: str):
+    points = np.array([[-1, 0], [1, 0]], np.float32)
+    names = Categories(np.array([0, 1]), ["a", "b"], ["#ff0000", "#0000ff"])
+    by = names if colour == "names" else Values(np.array([0.0, 1.0]))
+    view, size = (-2.0, 2.0, -1.0, 1.0), (80, 40)
+    whole = plots.shaded(Cells(points, by), view, size, 1)
+    lit = plots.shaded(Cells(points, by, lit=np.array([True, False])), view, size, 1)
+    left, right = np.s_[:, :40], np.s_[:, 40:]
+    drawn = whole[left][..., 3] > 0
+    np.testing.assert_allclose(lit[left][drawn][:, :3], whole[left][drawn][:, :3], atol=1)
+    assert lit[left][..., 3].max() == whole[left][..., 3].max()
+    assert 0 < lit[right][..., 3].max() < 0.25 * whole[right][..., 3].max()
+
+
+def test_dots_that_are_lit_lie_on_top_and_are_opaque():
+    lit = np.zeros(200, bool)
+    lit[::7] = True
+    cells = Cells(np.random.default_rng(0).normal(size=(200, 2)), Values(np.arange(200.0)), lit=lit, title="Gata1")
+    dots = plots.embedding(cells).get(1)
+    order = dots.dimension_values("cell").astype(int)
+    np.testing.assert_array_equal(lit[order], np.sort(lit))
+    np.testing.assert_allclose(dots.dimension_values("alpha"), cells.alpha * np.where(np.sort(lit), 1, plots.UNLIT))
+    assert dots.dimension_values("read")[-1] == f"Gata1 {order[-1]}"
+
+
+# --- kin
+
+
+def test_what_is_told_of_selected_cells_is_the_truth_of_the_simulation(sample):
+    """Neutrophils of the last day descend from progenitors, and only the share of a part that goes there arrives."""
+    result, source = sample
+    column = source.adata.obs["lineage"].to_numpy()[result.rows]
+    labels = colouring(result, source, "obs:lineage").colour
+    last = len(result.times) - 1
+    chosen = np.flatnonzero((column == "neutrophil") & (result.index == last))
+    found = ancestry(result, chosen, labels)
+    assert found.selected.tolist() == [0] * last + [len(chosen)]
+    first, end = (dict(zip(found.names, found.shares[i], strict=True)) for i in (0, last))
+    assert first["progenitor"] > 0.99
+    assert end["neutrophil"] == pytest.approx(1)
+    np.testing.assert_allclose(found.shares.sum(1), 1)
+    assert found.mass[last] == pytest.approx(1)
+    table = found.table()
+    assert table["share of neutrophil"].iloc[-1] == pytest.approx(1)
+    assert pd.read_csv(io.StringIO(table.to_csv(index=False))).shape == table.shape
+
+
+def test_without_labels_there_is_one_kind_and_its_size(sample):
+    result, _ = sample
+    found = ancestry(result, np.flatnonzero(result.index == 0), None)
+    assert found.names == (NONE,)
+    np.testing.assert_allclose(found.shares, 1)
+    counts = result.snapshots.counts.numpy()
+    np.testing.assert_allclose(found.mass, counts / counts[0], rtol=0.12)  # the population's own size
+
+
+def test_names_from_a_file_are_text_in_the_panel(sample):
+    result, _ = sample
+    bad = "<img src=x onerror=alert(1)>"
+    labels = Categories(np.zeros(len(result.index), int), [bad], ["#ff0000"])
+    found = ancestry(result, np.arange(20), labels)
+    html = shares_html(replace(found, labels=(bad, *found.labels[1:])))
+    assert "<img" not in html
+    assert "&lt;img" in html
+
+
+def test_a_ribbon_is_as_wide_as_its_mass_and_follows_its_middle():
+    """Two groups, straight to the right: of constant mass, and of a mass that doubles; a third is a trace."""
+    t = np.linspace(0, 1, 30)
+    lanes = np.array([0.0, 0.2, 4.0, 4.2, 9.0])
+    paths = np.stack([np.broadcast_to(t[:, None], (30, 5)), np.broadcast_to(lanes, (30, 5))], -1)
+    mass = np.column_stack([np.ones((30, 2)), np.repeat(1 + t[:, None], 2, axis=1), np.full((30, 1), TRACE / 10)])
+    columns = ribbon_columns(paths, mass, np.array([0, 0, 2, 2, 1]), ["#111111", "#222222", "#333333"], widest=3.0)
+    ribbons = columns["ribbons"]
+    assert ribbons["colour"] == ["#111111", "#333333"]
+    most = mass.sum(1).max()
+    for ys, middle, total in zip(ribbons["ys"], (0.1, 4.1), (mass[:, :2].sum(1), mass[:, 2:4].sum(1)), strict=True):
+        upper, lower = ys[:30], ys[30:][::-1]
+        np.testing.assert_allclose(abs(upper - lower), 3.0 * total / most, rtol=1e-4)
+        np.testing.assert_allclose((upper + lower) / 2, middle, atol=1e-4)
+    np.testing.assert_allclose(np.stack(columns["threads"]["ys"], 1), paths[..., 1], atol=1e-6)
+
+
+# --- particles and colours
+
+
+def test_particles_take_the_colours_of_what_they_start_as_or_become(sample):
+    result, source = sample
+    colours, labels = label_colours(source, "lineage"), source.adata.obs["lineage"].to_numpy()[result.rows]
+    one = particle_colours(result, source, ONE, "#123456")
+    np.testing.assert_array_equal(np.unique(one, axis=0), [[0x12, 0x34, 0x56, 255]])
+    choices = particle_choices(source)
+    start = particle_colours(result, source, choices["lineage at the start"], "")
+    np.testing.assert_array_equal(start, style.colour_array([colours[name] for name in labels[result.starts]]))
+    end = particle_colours(result, source, choices["lineage at the end"], "")
+    kinds = style.colour_array([colours[name] for name in ("erythroid", "monocyte", "neutrophil")])
+    assert {tuple(c) for c in end.tolist()} == {tuple(c) for c in kinds.tolist()}  # all have a fate by the last day
+    gene = source.adata.var_names[3]
+    by_gene = particle_colours(result, source, particle_choices(source, gene)[f"{gene} at the start"], "")
+    values = colouring(result, source, "gene", gene).colour.values[result.starts]
+    assert (by_gene[values == values.min()] == style.colour_array([style.VALUE_PALETTE[0]])).all()
+
+
+@pytest.fixture
+def painted(tmp_path, monkeypatch, sample) -> Source:
+    monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path))
+    return sample[1]
+
+
+def test_a_colour_of_one_s_own_is_kept_shown_and_written_for_scanpy(painted, sample):
+    before = label_colours(painted, "lineage")
+    palette.paint(painted.key, "lineage", "monocyte", "#123456")
+    palette.paint(painted.key, "lineage", "erythroid", "#abcdef")
+    expected = before | {"monocyte": "#123456", "erythroid": "#abcdef"}
+    assert label_colours(painted, "lineage") == expected
+    shown = colouring(sample[0], painted, "obs:lineage").colour
+    assert dict(zip(shown.names, shown.colours, strict=True)) == expected
+    adata = painted.adata.copy()
+    write_colours(painted, adata)
+    names = adata.obs["lineage"].astype("category").cat.categories
+    assert dict(zip(names, adata.uns["lineage_colors"], strict=True)) == expected
+    assert label_colours(painted, "cell_type") == label_colours(replace(painted, key="other"), "cell_type")
+
+
+@pytest.mark.parametrize("colour", ["red", "#12345", "url(javascript:1)", "#12345g"])
+def test_what_is_no_colour_is_refused(painted, colour):
+    with pytest.raises(UserError, match="Expected a colour like"):
+        palette.paint(painted.key, "lineage", "monocyte", colour)
+    assert palette.own_colours(painted.key) == {}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"x": 3}', '{"x": {"lineage": 3}}', '{"x": {"lineage": {"a": "url(x)"}}}']
+)
+def test_a_broken_file_of_colours_is_none(painted, tmp_path, content):
+    (tmp_path / "colours.json").write_text(content)
+    assert palette.own_colours("x").get("lineage", {}) == {}
+
+
+def test_the_legend_hears_only_of_names_that_it_shows():
+    heard = []
+    legend = Legend(lambda *a: heard.append(("pick", *a)), lambda *a: heard.append(("paint", *a)))
+    legend.items = [dict(name="a", colour="#ff0000", count=3)]
+    for message in ({"pick": "a", "add": 1}, {"pick": "b"}, {"paint": "a", "colour": "#00ff00"}, "a", None, {}):
+        legend._handle_msg(message)
+    assert heard == [("pick", "a", True)]  # it is not editable
+    legend.editable = True
+    legend._handle_msg({"paint": "a", "colour": "#00ff00"})
+    assert heard[1:] == [("paint", "a", "#00ff00")]
