@@ -15,6 +15,7 @@ class Browser(pn.custom.JSComponent):
     key = param.String(default="", doc="The last key, of those that mean something: see KEYS below.")
     strokes = param.Integer(default=0, doc="Counts keys, so that the same key twice is heard twice.")
 
+    title = param.String(default="CellStream", doc="What the window is called.")
     look = param.Dict(default={}, doc="Colours of the theme, for what Bokeh draws outside of any plot: its tooltips.")
 
     _esm = """
@@ -39,6 +40,9 @@ export function render({model, view}) {
   }
   model.on("look", dress)
   dress()
+  const call = () => { document.title = model.title }
+  model.on("title", call)
+  call()
   // a button wants the space bar only, a slider the arrows
   const taken = (el, key) => el.isContentEditable || ["TEXTAREA", "SELECT"].includes(el.tagName) ||
     (el.tagName === "INPUT" && !["checkbox", "radio", "range"].includes(el.type)) ||

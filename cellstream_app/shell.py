@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import panel as pn
@@ -15,10 +16,12 @@ from panel.util import edit_readonly
 
 from cellstream_app import style, ui
 from cellstream_app.browser import Browser
+from cellstream_app.components.tour import Tour
 from cellstream_app.imports import holds_result
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
 from cellstream_app.pages.train import TrainPage
+from cellstream_app.parts.drop import Drop
 from cellstream_app.session import PAGES, SAMPLE, Session
 
 BEAT_MS = 100
@@ -32,6 +35,38 @@ MAKERS: dict[str, Callable[[Session], pn.viewable.Viewer]] = {
     "train": TrainPage,
     "explore": ExplorePage,
 }
+
+STEPS = [
+    {
+        "title": "Cells in motion",
+        "text": "Each dot is a measured cell. The particles follow the flow that was learned between the time points: "
+        "what grows swells and glows, what dies fades.",
+        "find": ".bk-Figure",
+    },
+    {
+        "title": "One time for all",
+        "text": "Drag the slider, or press the space bar to play. The clock in the picture shows where you are between "
+        "two measurements.",
+        "find": ".MuiSlider-root",
+    },
+    {
+        "title": "Colours",
+        "text": "By time, a label, a gene or growth. A click on a name picks its cells; its dot changes the colour.",
+        "find": ".legend",
+    },
+    {
+        "title": "Ask a group of cells",
+        "text": "Choose Lasso and draw around cells: where did they come from, and where do they go?",
+        "find": "button[aria-label=Lasso]",
+    },
+    {
+        "title": "Your own data",
+        "text": "Open .h5ad, zarr, loom, 10x or csv here, or drop a file on the window. The column of time is found by "
+        "itself, and every guess is explained.",
+        "find": ".open-my-data",
+    },
+]
+"""The hints of a first visit."""
 
 LOOK = {
     # these two words tell pmui to leave the header's children in the colours of the page
@@ -74,6 +109,7 @@ class Shell:
     def __init__(self) -> None:
         self.session = Session()
         self.views: dict[str, pn.viewable.Viewer] = {}
+        self.holders: dict[str, pn.Column] = {}
         self.browser = Browser(width=0, height=0, margin=0)
         self.menu = pmui.TabMenu(
             items=[{"label": label, "icon": icon} for label, icon in TABS.values()],
@@ -87,15 +123,25 @@ class Shell:
                 "& .MuiTab-root.Mui-selected": {"fontWeight": 600},
             },
         )
+        self.drop = Drop(self._received, self._refused, width=0, height=0, margin=0)
+        self.tour = Tour(steps=STEPS, width=0, height=0, margin=0)
+        self.help = pmui.IconButton(
+            icon="help_outline", size="small", margin=0, align="center", description="Show the hints again",
+            color="default", on_click=self._again,
+        )  # fmt: skip
         self.chip = pmui.Chip(
             label="", icon="autorenew", size="small", visible=False, on_click=self._to_training, align="center",
             variant="outlined",
         )  # fmt: skip
-        self.place = pn.Column(self.browser, margin=0, sizing_mode="stretch_both")
+        self.place = pn.Column(self.browser, self.drop, self.tour, margin=0, sizing_mode="stretch_both")
         self.page = pmui.Page(
             title="CellStream",
             site_url="cellstream_app",
-            header=[pn.Row(self.menu, pn.HSpacer(), self.chip, sizing_mode="stretch_width", align="center", margin=0)],
+            header=[
+                pn.Row(
+                    self.menu, pn.HSpacer(), self.chip, self.help, sizing_mode="stretch_width", align="center", margin=0
+                )
+            ],
             main=[self.place],
             theme_config=themes(),
             busy_indicator=None,
@@ -115,6 +161,8 @@ class Shell:
         self.session.param.watch(self._show, "page")
         self.session.param.watch(self._to_address, ["page", "run_id"])
         self.session.param.watch(self._on_status, ["status", "news", "runs_changed"])
+        self.session.param.watch(self._on_tour, "result")
+        self.session.param.watch(self._to_title, ["page", "source", "run", "result"])
         self.browser.param.watch(self._begin, "hello")
         self.browser.param.watch(self._on_key, "strokes")
 
@@ -160,7 +208,8 @@ class Shell:
                 await session.load()
 
     def _dress(self, *events: Any) -> None:
-        self.browser.look = dataclasses.asdict(style.theme(self.session.dark)) | {"font": style.FONT}
+        look = dataclasses.asdict(style.theme(self.session.dark)) | {"font": style.FONT}
+        self.browser.look = self.drop.look = self.tour.look = look
 
     def _say_end(self) -> None:
         status = self.session.status
@@ -184,13 +233,15 @@ class Shell:
         self.menu.active = PAGES.index(name)
         if name not in self.views:
             self._build(name)
-        for holder in self.place.objects[1:]:
+        for holder in self.holders.values():
             holder.visible = holder.name == name
+        self._on_tour()
 
     def _build(self, name: str) -> None:
         self.views[name] = MAKERS[name](self.session)
         shown = name == self.session.page
-        self.place.append(ui.column(self.views[name], visible=shown, name=name, **ui.BOTH))
+        self.holders[name] = ui.column(self.views[name], visible=shown, name=name, **ui.BOTH)
+        self.place.append(self.holders[name])
 
     def _to_training(self, event: Any) -> None:
         self.session.page = "train"
@@ -203,7 +254,30 @@ class Shell:
             name = run.name if len(run.name) <= 30 else f"{run.name[:29]}…"
             self.chip.label = f"{name}: {status.state}{share}"
 
-    # the address
+    def _on_tour(self, *events: Any) -> None:
+        self.tour.shown = self.session.page == "explore" and self.session.result is not None
+
+    def _again(self, event: Any) -> None:
+        self.session.page = "explore"
+        self.tour.again += 1
+
+    # a file that is dropped on the window
+
+    def _received(self, path: str) -> None:
+        self.session.page = "data"
+        pn.state.execute(partial(self.views["data"].opening.open, path))
+
+    def _refused(self, sentence: str) -> None:
+        self.session.page = "data"
+        self.views["data"].opening.message.say(sentence)
+
+    # the address, and the window's name
+
+    def _to_title(self, *events: Any) -> None:
+        session = self.session
+        shown = session.source if session.page == "data" else session.run
+        about = "" if shown is None else shown.title if session.page == "data" else shown.name
+        self.browser.title = f"{about} – CellStream" if about else "CellStream"
 
     def _from_address(self) -> None:
         place = pn.state.location

@@ -130,7 +130,9 @@ class ExplorePage(pn.viewable.Viewer):
     def _make_place(self) -> None:
         go_to = dict(on_click=self._go_to, margin=0)
         self.title = ui.text("", align="center")
-        open_mine = pmui.Button(label="Open my data", icon="folder_open", size="small", tags=["data"], **go_to)
+        open_mine = pmui.Button(
+            label="Open my data", icon="folder_open", size="small", tags=["data"], css_classes=["open-my-data"], **go_to
+        )  # fmt: skip
         bare = {"boxShadow": "none", "backgroundImage": "none", "overflow": "hidden"}
         self.what = ui.card(ui.row(self.title, open_mine, gap=16), sx={**bare, "px": "16px", "py": "10px"})
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)

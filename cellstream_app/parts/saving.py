@@ -14,7 +14,7 @@ import panel_material_ui as pmui
 from cellstream import by_parts, readers, scverse
 from cellstream.errors import UserError
 from cellstream.files import require_disk
-from cellstream.fit import write
+from cellstream.fit import located, write
 from cellstream_app import ui
 from cellstream_app.colouring import write_colours
 from cellstream_app.results import Result
@@ -49,6 +49,7 @@ class Saving(pn.viewable.Viewer):
         )  # fmt: skip
 
     def _on_result(self, *events: Any) -> None:
+        self.message.clear()
         ready = self.session.result is not None and self.session.result_source is not None
         self.save.disabled = not ready
         self.download.disabled = not ready or size_of(self.session.result_source) > LARGEST_DOWNLOAD
@@ -65,8 +66,10 @@ class Saving(pn.viewable.Viewer):
 
         self.save.loading = True
         self.message.alert.severity = "error"
-        await ui.asks(self.message)(save)()
-        self.save.loading = False
+        try:
+            await ui.asks(self.message)(save)()
+        finally:
+            self.save.loading = False
 
     def _file(self) -> str | None:
         folder = tempfile.mkdtemp(prefix="cellstream-")
@@ -93,7 +96,8 @@ def target(path: str) -> Path:
 
 def write_result(result: Result, source: Source, out: Path) -> None:
     """A copy of the data set with the result in it, as a whole file or none. Takes a while."""
-    require_disk(out.parent, readers.size_of(Path(source.key), source.adata), "The file with the result")
+    path, _ = located(source.key)
+    require_disk(out.parent, readers.size_of(path, source.adata), "The file with the result")
     adata = source.adata.copy()
     write_colours(source, adata)
     run = result.run

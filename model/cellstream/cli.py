@@ -211,7 +211,7 @@ def datasets(arguments: argparse.Namespace) -> int:
 def app(arguments: argparse.Namespace) -> int:
     from cellstream.serve import serve
 
-    return serve(arguments.file, arguments.port, browser=not arguments.no_browser)
+    return serve(arguments.file, arguments.port, browser=not arguments.no_browser, in_window=arguments.window)
 
 
 def presets(arguments: argparse.Namespace) -> int:
@@ -406,6 +406,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("file", nargs="?", metavar="FILE", help="data or result to open")
     one.add_argument("--port", type=int, metavar="N", help="default 5006, or the next one that is free")
     one.add_argument("--no-browser", action="store_true", help="only serve, open no browser")
+    one.add_argument("--window", action="store_true", help="a window of its own, which ends the app when it is closed")
 
     command("presets", presets, "List the presets.")
     one = command("settings", show_settings, "List every setting with its value, its bounds and its meaning.")

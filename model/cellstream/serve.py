@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 
+from cellstream import window
 from cellstream.errors import UserError
 from cellstream.files import path_of
 from cellstream.terminal import say
@@ -18,11 +19,11 @@ from cellstream.terminal import say
 PORT = 5006
 
 
-def serve(file: str | None, port: int | None, *, browser: bool) -> int:
+def serve(file: str | None, port: int | None, *, browser: bool, in_window: bool = False) -> int:
     """Become the server of the app, until it is stopped; where a process cannot, returns the server's exit code.
 
-    The app finds the path of ``file`` in the environment as ``CELLSTREAM_FILE``: an address with a path in it could
-    make it open any file.
+    With ``in_window`` a window of its own shows it, which ends the server when it is closed. The app finds the path of
+    ``file`` in the environment as ``CELLSTREAM_FILE``: an address with a path in it could make it open any file.
     """
     found = importlib.util.find_spec("cellstream_app")  # found, not imported
     if found is None or not found.submodule_search_locations:
@@ -43,13 +44,22 @@ def serve(file: str | None, port: int | None, *, browser: bool) -> int:
     for host in ("127.0.0.1", "localhost"):
         command += ["--allow-websocket-origin", f"{host}:{port}"]
     say(f"CellStream is at http://127.0.0.1:{port} and ends with Ctrl-C.")
-    command += ["--show"] if browser else []
+    command += ["--show"] if browser and not in_window else []
+
+    def show_beside(server: int) -> None:
+        if in_window:
+            title = f"{path_of(file).name} – CellStream" if file else "CellStream"
+            window.open_beside(server, f"http://127.0.0.1:{port}/cellstream_app", title)
+
     if os.name == "posix":
+        show_beside(os.getpid())
         os.execve(command[0], command, environment)  # not a child, which would outlive this process if that is killed
-    try:
-        return subprocess.run(command, env=environment).returncode  # Windows has no exec that a shell waits for
-    except KeyboardInterrupt:
-        return 0
+    with subprocess.Popen(command, env=environment) as server:  # Windows has no exec that a shell waits for
+        show_beside(server.pid)
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            return 0
 
 
 def is_free(port: int) -> bool:

@@ -91,10 +91,15 @@ def whole_app(log: Path, **environment: str) -> Iterator[str]:
 
 @contextmanager
 def watched(
-    browser: Browser, size: tuple[int, int] = (800, 600), **context: object
+    browser: Browser, size: tuple[int, int] = (800, 600), tour: bool = False, **context: object
 ) -> Iterator[tuple[Page, list[str]]]:
-    """A page and the list of what went wrong on it: errors on the console, and requests to anywhere but here."""
+    """A page and the list of what went wrong on it: errors on the console, and requests to anywhere but here.
+
+    A visitor who has seen the hints of a first visit, unless ``tour``.
+    """
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, **context)
+    if not tour:
+        page.add_init_script("try { localStorage.setItem('cellstream-tour', 'done') } catch {}")
     wrong: list[str] = []
     page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))

@@ -207,6 +207,7 @@ def test_cells_in_a_lasso_tell_where_they_came_from_and_where_they_go(browser: B
     with visit(browser, address) as page:
         button(page, "Pause").click()
         button(page, "Lasso").click()
+        page.wait_for_timeout(2000)  # the server turns the tool on
         before = picture(page)
         drag_around(page, (0.05, 0.05), (0.95, 0.05), (0.95, 0.7), (0.05, 0.7), (0.05, 0.05))
         said = page.get_by_text(re.compile(r"[\d,]+ cells? selected"))
@@ -224,6 +225,7 @@ def test_cells_in_a_lasso_tell_where_they_came_from_and_where_they_go(browser: B
         page.keyboard.press("Escape")
         expect(said).to_be_hidden()
         button(page, "Box").click()
+        page.wait_for_timeout(2000)
         drag_around(page, (0.01, 0.01), (0.99, 0.99))
         expect(page.get_by_text("2,736 cells selected")).to_be_visible()
 
@@ -249,6 +251,50 @@ def test_a_name_in_the_legend_picks_its_cells_and_takes_another_colour(browser: 
         expect(button(page, "Pause")).to_be_visible()
         choose(page, "Colour cells by", "lineage")
         wait_for(green, 60)
+
+
+def test_a_first_visit_is_shown_around_once(browser: Browser, address: str):
+    with visit(browser, address, tour=True) as page:
+        for number in range(1, 6):
+            expect(page.get_by_text(f"{number} of 5")).to_be_visible()
+            ring = page.locator(".cs-ring").bounding_box()
+            assert ring["width"] > 20, "Every hint points at something."
+            button(page, "Next" if number < 5 else "Done").click()
+        expect(page.locator(".cs-hint")).to_have_count(0)
+        page.reload()
+        expect(button(page, "Pause")).to_be_visible()
+        page.wait_for_timeout(2000)
+        expect(page.locator(".cs-hint")).to_have_count(0)
+        page.get_by_role("button", name="Show the hints again").click()
+        expect(page.get_by_text("1 of 5")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.locator(".cs-hint")).to_have_count(0)
+
+
+DROP = """([name, words]) => {
+  const carried = new DataTransfer()
+  carried.items.add(new File([words], name))
+  for (const kind of ["dragenter", "dragover", "drop"])
+    window.dispatchEvent(new DragEvent(kind, {dataTransfer: carried, bubbles: true, cancelable: true}))
+}"""
+
+
+def test_a_file_dropped_on_the_window_opens(browser: Browser, address: str, place: Path):
+    """Of more than one part, so that none is lost and none comes twice."""
+    rng = np.random.default_rng(0)
+    cells = pd.DataFrame(rng.gamma(2, size=(9000, 60)).round(5), columns=[f"g{k}" for k in range(60)])
+    cells.insert(0, "day", np.repeat([0, 1, 3], 3000))
+    words = cells.to_csv()
+    assert len(words) > 4.3e6
+    with visit(browser, address) as page:
+        expect(button(page, "Pause")).to_be_visible()
+        page.evaluate(DROP, ["my cells <b>.csv", words])
+        expect(page.get_by_text("9,000").first).to_be_visible()
+        expect(page).to_have_title("my-cells-b-.csv – CellStream")
+        page.evaluate(DROP, ["nothing.h5ad", "no cells"])
+        expect(page.get_by_role("alert").filter(has_text="nothing.h5ad")).to_be_visible()
+    (kept,) = (place / "home" / "uploads").glob("my-cells*")
+    assert kept.read_text() == words
 
 
 def test_the_colouring_stays_when_the_theme_changes(browser: Browser, address: str):

@@ -17,6 +17,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from cellstream import cli, evaluation, events, progress, serve
@@ -885,6 +886,73 @@ def test_no_server_is_left_when_the_command_is_ended(tmp_path, name):
     finally:
         with suppress(ProcessLookupError):
             os.killpg(app.pid, signal.SIGKILL)
+
+
+WEBVIEW = """
+import os, time
+
+def create_window(title, address, width, height):
+    with open(os.environ["TOLD"], "w") as file:
+        file.write(f"{title}\\n{address}")
+
+def start():
+    while not os.path.exists(os.environ["TOLD"] + ".close"):
+        time.sleep(0.05)
+"""
+BROWSER = """#!{python}
+import os, sys, time
+
+with open(os.environ["TOLD"], "w") as file:
+    file.write("\\n".join(sys.argv[1:]))
+while not os.path.exists(os.environ["TOLD"] + ".close"):
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture(params=["webview", "browser"])
+def in_window(request, tmp_path, data):
+    """The command with a window, its port, and where the window tells what it shows; with stand-ins for Panel, and for
+    pywebview or a browser."""
+    (tmp_path / "panel").mkdir()
+    (tmp_path / "panel" / "__init__.py").touch()
+    (tmp_path / "panel" / "__main__.py").write_text(SERVER)
+    port, told, program = serve.free_port(), tmp_path / "told", tmp_path / "a browser"
+    if request.param == "webview":
+        (tmp_path / "webview.py").write_text(WEBVIEW)
+    program.write_text(BROWSER.format(python=sys.executable))
+    program.chmod(0o755)
+    environment = {"PYTHONPATH": str(tmp_path), "TOLD": str(told), "CELLSTREAM_CHROMIUM": str(program)}
+    app = subprocess.Popen(
+        [sys.executable, "-m", "cellstream", "app", str(data), "--window", "--port", str(port)],
+        env={**os.environ, **environment},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    yield app, port, told
+    with suppress(ProcessLookupError):
+        os.killpg(app.pid, signal.SIGKILL)
+    app.wait(PATIENT)
+
+
+def test_a_window_shows_the_app_and_ends_it_when_it_is_closed(in_window, data):
+    app, port, told = in_window
+    until(lambda: told.exists() and told.read_text())
+    said, address = told.read_text(), f"http://127.0.0.1:{port}/cellstream_app"
+    assert said == f"{data.name} – CellStream\n{address}" or f"--app={address}" in said.splitlines()
+    assert answers(port)
+    told.with_suffix(".close").touch()
+    app.wait(PATIENT)
+    until(lambda: not answers(port))
+
+
+@pytest.mark.parametrize("in_window", ["browser"], indirect=True)
+def test_a_window_is_closed_when_the_app_ends(in_window):
+    app, _, told = in_window
+    until(lambda: told.exists() and told.read_text())
+    beside = [p for p in psutil.Process(app.pid).children(recursive=True) if "a browser" in " ".join(p.cmdline())]
+    assert beside
+    app.kill()
+    until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in beside))
 
 
 def answers(port: int) -> bool:
