@@ -29,7 +29,7 @@ def losses(history: Curves, theme: Theme, ylabel: str = "loss") -> Figure:
     cannot show are left out there.
     """
     log = is_logarithmic(history)
-    chart = _frame(theme, ylabel, y_axis_type="log" if log else "linear")
+    chart = frame(theme, ylabel, y_axis_type="log" if log else "linear")
     chart.xaxis.axis_label = "step"
     items = []
     for (name, (steps, value)), colour in zip(history.items(), _colours(len(history)), strict=True):
@@ -37,7 +37,7 @@ def losses(history: Curves, theme: Theme, ylabel: str = "loss") -> Figure:
         line = chart.line("step", "value", source=source, color=colour, line_width=1.8)
         items.append(LegendItem(label=str(name), renderers=[line]))
     chart.add_layout(_legend(items, theme), "right")
-    return _dressed(chart, theme)
+    return dressed(chart, theme)
 
 
 def is_logarithmic(history: Curves) -> bool:
@@ -113,7 +113,7 @@ def _bars(
     """A bar per time point, and ticks across it: ``ticks[name] = (values, colour)``."""
     names = _names(labels)
     top = _top(values, *(value for value, _ in ticks.values()))
-    chart = _frame(theme, ylabel, x_range=FactorRange(*names), y_range=Range1d(0, top))
+    chart = frame(theme, ylabel, x_range=FactorRange(*names), y_range=Range1d(0, top))
 
     def source(of: np.ndarray, **more: object) -> ColumnDataSource:
         return ColumnDataSource(dict(time_point=names, value=np.asarray(of, float), **more))
@@ -132,7 +132,7 @@ def _bars(
     chart.add_tools(*tips)
     if items:
         chart.add_layout(_legend(items, theme, orientation="horizontal"), "above")
-    return _dressed(chart, theme)
+    return dressed(chart, theme)
 
 
 def _top(*values: Sequence[float] | np.ndarray) -> float:
@@ -150,14 +150,13 @@ def _legend(items: list[LegendItem], theme: Theme, orientation: str = "vertical"
     )  # fmt: skip
 
 
-def _frame(theme: Theme, ylabel: str, **own: object) -> Figure:
+def frame(theme: Theme, ylabel: str, **own: object) -> Figure:
     """A figure as wide as there is room. Without tools: the wheel over a chart scrolls the page."""
-    return Figure(
-        height=HEIGHT, sizing_mode="stretch_width", tools="", toolbar_location=None, y_axis_label=ylabel, **own
-    )
+    own = {"height": HEIGHT, **own}
+    return Figure(sizing_mode="stretch_width", tools="", toolbar_location=None, y_axis_label=ylabel, **own)
 
 
-def _dressed(chart: Figure, theme: Theme) -> Figure:
+def dressed(chart: Figure, theme: Theme) -> Figure:
     """The chart with quiet axes and a faint grid, in the colours of the theme."""
     quiet(chart)
     chart.min_border_right = 16

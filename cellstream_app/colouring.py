@@ -205,7 +205,7 @@ def expression(result: Result, source: Source | None, gene: str) -> np.ndarray:
     if source is None or source.adata.X is None:
         return result.snapshots.x.numpy()[:, known.index(gene)]
     x, column = source.adata.X, known.index(gene)
-    scaled = _holds_counts(x)
+    scaled = holds_counts(x)
     parts = by_parts.blocks(x) if by_parts.is_lazy(x) else [x]
     values = np.concatenate([_values(part, column, scaled) for part in parts])
     return values[result.rows].astype(np.float32)
@@ -220,7 +220,8 @@ def _flat(column: Any) -> np.ndarray:
     return np.asarray(column, np.float64).ravel()
 
 
-def _holds_counts(x: Any) -> bool:
+def holds_counts(x: Any) -> bool:
+    """Whether a matrix holds raw counts, as far as its first cells tell."""
     some = next(by_parts.blocks(x[:200]))
     values = some.data if issparse(some) else np.asarray(some)
     return bool(values.size and (values >= 0).all() and (values == np.rint(values)).all() and values.max() > 1)

@@ -157,17 +157,21 @@ class Result:
         return first[np.random.default_rng(0).choice(len(first), PARTICLES, replace=len(first) < PARTICLES)]
 
     @cached_property
-    def flow(self) -> Flow:
-        """Particles that start around the first time point's cells and flow through all times."""
+    def moments(self) -> np.ndarray:
+        """Times at which what flows is looked at, :data:`FRAMES` of them or more, the measured ones among them."""
         gaps = len(self.times) - 1
         parts = int(np.clip(np.ceil(FRAMES / gaps), 5, 30))
-        times = np.interp(np.arange(gaps * parts + 1) / parts, np.arange(gaps + 1), self.times)
+        return np.interp(np.arange(gaps * parts + 1) / parts, np.arange(gaps + 1), self.times)
+
+    @cached_property
+    def flow(self) -> Flow:
+        """Particles that start around the first time point's cells and flow through all times."""
         start, chosen = self.z[self.index == 0], self.z[self.starts]
         if len(start) < PARTICLES:
             # some cells are taken more than once: a small spread, Silverman's, keeps them from lying on each other
             width = start.std(0) * len(start) ** (-1 / (start.shape[1] + 4))
             chosen = chosen + np.random.default_rng(1).normal(size=chosen.shape) * width * 0.6
-        return self.stream.push(chosen, self.times[0], times)
+        return self.stream.push(chosen, self.times[0], self.moments)
 
     @cached_property
     def paths(self) -> np.ndarray:

@@ -28,7 +28,7 @@ from cellstream_app.imports import import_result
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.sources import Source, open_source
 
-PAGES = ("data", "train", "explore")
+PAGES = ("data", "train", "explore", "genes")
 SAMPLE = "sample"
 """The name in the address of the bundled run."""
 NO_TIME = "No column of this data set looks like time: choose the one that holds it."

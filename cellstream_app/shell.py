@@ -20,6 +20,7 @@ from cellstream_app.components.tour import Tour
 from cellstream_app.imports import holds_result
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
+from cellstream_app.pages.genes import GenesPage
 from cellstream_app.pages.train import TrainPage
 from cellstream_app.parts.drop import Drop
 from cellstream_app.session import PAGES, SAMPLE, Session
@@ -29,11 +30,17 @@ POLL_BEATS = 2
 """Beats between two looks at what the selected run has said."""
 AHEAD_BEATS = 9
 """Beats between the first picture and the making of each page that is not shown yet."""
-TABS = {"data": ("Data", "table_view"), "train": ("Train", "model_training"), "explore": ("Explore", "bubble_chart")}
+TABS = {
+    "data": ("Data", "table_view"),
+    "train": ("Train", "model_training"),
+    "explore": ("Explore", "bubble_chart"),
+    "genes": ("Genes", "biotech"),
+}
 MAKERS: dict[str, Callable[[Session], pn.viewable.Viewer]] = {
     "data": DataPage,
     "train": TrainPage,
     "explore": ExplorePage,
+    "genes": GenesPage,
 }
 
 STEPS = [
@@ -116,7 +123,7 @@ class Shell:
             active=PAGES.index(self.session.page),
             icon_position="start",
             margin=(0, 0, 0, 28),
-            width=400,
+            width=520,
             sx={
                 "minHeight": "52px",
                 "& .MuiTab-root": {"minHeight": "52px", "textTransform": "none", "fontSize": "14px", "py": 0},

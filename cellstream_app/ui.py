@@ -19,6 +19,20 @@ BOTH = dict(sizing_mode="stretch_both")
 # Panel's columns end in an invisible button, before which a gap would stand
 NO_BUTTON = [".scroll-button { display: none !important }"]
 
+TABLE_STYLE = """
+.tabulator { font-size: 13px !important; background: transparent !important; border: none !important; color: inherit }
+.tabulator .tabulator-header, .tabulator .tabulator-header .tabulator-col, .tabulator-tableholder, .tabulator-table,
+.tabulator .tabulator-row, .tabulator .tabulator-row.tabulator-row-even, .tabulator .tabulator-row:hover {
+  background: transparent !important; color: inherit !important; border-color: rgba(128, 128, 128, .25) !important }
+.tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 4px 8px !important }
+.tabulator .tabulator-col-title { font-weight: 600; font-size: 12px; padding-right: 0 !important }
+.tabulator .tabulator-row { border-bottom: 1px solid rgba(128, 128, 128, .18) !important }
+.tabulator .tabulator-tableholder { overflow-x: hidden !important; scrollbar-width: thin }
+.tabulator .tabulator-row .tabulator-cell { border: none !important; padding: 8px !important }
+.tabulator .tabulator-cell input { color: inherit !important; background: transparent !important }
+"""
+"""Of a Tabulator, so that it lies on the page's surface in both themes."""
+
 
 def plain(text: str) -> str:
     """Text that Markdown and HTML show as it stands: file and category names are a stranger's."""

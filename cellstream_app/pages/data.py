@@ -133,7 +133,7 @@ class DataPage(pn.viewable.Viewer):
             theme="simple",
             margin=0,
             height=ROW_HEIGHT * (min(len(table), MOST_ROWS) + 1) + 2,
-            stylesheets=[TABLE_STYLE],
+            stylesheets=[ui.TABLE_STYLE],
             **WIDE,
         )
         made.on_edit(self._on_edit)
@@ -303,17 +303,3 @@ def _why(key: str, guesses: dict[str, str]) -> str:
 def _listed(names: Any, most: int = 4) -> str:
     names = [str(name) for name in names]
     return ", ".join(names[:most]) + (f" +{len(names) - most}" if len(names) > most else "")
-
-
-TABLE_STYLE = """
-.tabulator { font-size: 13px !important; background: transparent !important; border: none !important; color: inherit }
-.tabulator .tabulator-header, .tabulator .tabulator-header .tabulator-col, .tabulator-tableholder, .tabulator-table,
-.tabulator .tabulator-row, .tabulator .tabulator-row.tabulator-row-even, .tabulator .tabulator-row:hover {
-  background: transparent !important; color: inherit !important; border-color: rgba(128, 128, 128, .25) !important }
-.tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 4px 8px !important }
-.tabulator .tabulator-col-title { font-weight: 600; font-size: 12px; padding-right: 0 !important }
-.tabulator .tabulator-row { border-bottom: 1px solid rgba(128, 128, 128, .18) !important }
-.tabulator .tabulator-tableholder { overflow-x: hidden !important; scrollbar-width: thin }
-.tabulator .tabulator-row .tabulator-cell { border: none !important; padding: 8px !important }
-.tabulator .tabulator-cell input { color: inherit !important; background: transparent !important }
-"""

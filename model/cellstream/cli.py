@@ -1,4 +1,4 @@
-"""The command line: ``cellstream fit | evaluate | benchmark | run | resume | simulate | …``.
+"""The command line: ``cellstream fit | evaluate | genes | benchmark | run | resume | simulate | …``.
 
 A user's mistake is one sentence on stderr and exit code 2. Everything heavy is imported where it is used, so that
 help comes at once.
@@ -28,6 +28,9 @@ CODES = {"finished": 0, "cancelled": 130, "failed": 1, "dead": 1}
 """Exit codes by how a run ended; 130 is a shell's for Ctrl-C."""
 
 EXITS = "Exit codes: 0 done, 1 the training broke, 2 a mistake or a file that cannot be read or written, 130 stopped."
+
+STRONGEST = 5
+"""Genes that are named on the screen; the file has them all."""
 
 GLOSSARY = """\
 VC         cells that lie together move alike; 1 at best, but any constant field scores 1: read it with direction
@@ -136,6 +139,38 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if truth is not None:
         metrics["va"] = evaluation.alignment(stream, snapshots, truth)
     write(as_json(metrics) if arguments.json else table_of(metrics) + "\n" + growth_of(stream.clock.rate_unit))
+    return 0
+
+
+def genes(arguments: argparse.Namespace) -> int:
+    out = new_file(arguments.out, arguments.overwrite, ".csv")
+    import pandas as pd
+
+    from cellstream import evaluation, readers, scverse
+    from cellstream import genes as decoded
+    from cellstream.time_labels import counted, number_label
+
+    adata = readers.open_file(arguments.result).adata
+    stream, snapshots, recipe = scverse.read_result(adata)
+    space = decoded.space(stream)
+    times = snapshots.times.tolist() if arguments.time is None else [arguments.time]
+    stream.clock.to_tau(times)  # a time that is not among them is told before anything is worked out
+    expression = scverse.expression(adata, stream, snapshots, recipe)
+    returned = (
+        evaluation.per_feature(stream, snapshots)
+        if space.loadings is None
+        else evaluation.per_gene(stream, snapshots, expression)[0]
+    )["r2"]
+    spread = decoded.spread_of(snapshots, expression)
+    tables = [decoded.ranking(stream, snapshots, t, spread, returned) for t in times]
+    with whole(out) as path:
+        pd.concat(tables).to_csv(path)
+    per = stream.clock.rate_unit
+    rows = [("time", f"strongest genes, change in standard deviations per {per}")]
+    for t, table in zip(times, tables, strict=True):
+        first = ", ".join(f"{name} {score:+.2f}" for name, score in table["score"].head(STRONGEST).items())
+        rows.append((f"{number_label(t)} {stream.clock.unit}".strip(), first))
+    write(columns(rows) + f"{out}  {len(space.names):,} genes at {counted(len(times), 'time')}\n")
     return 0
 
 
@@ -368,6 +403,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--overwrite", action="store_true", help="replace FILE.csv where it exists")
     one.add_argument("--labels", metavar="KEY", help="column of obs with the cells' lineages, for branch accuracy")
     one.add_argument("--json", **wants_json)
+
+    one = command("genes", genes, "Rank the genes by how strongly the flow changes them.")
+    one.add_argument("result", metavar="RESULT.h5ad")
+    one.add_argument("--out", required=True, metavar="FILE.csv", help="where the table goes")
+    one.add_argument("--time", type=float, metavar="T", help="when, in the data's unit (default: at each time point)")
+    one.add_argument("--overwrite", action="store_true", help="replace FILE.csv where it exists")
 
     one = command("benchmark", benchmark, "Make one of the paper's tables anew, beside the paper's numbers.")
     one.add_argument("name", metavar="NAME", help=f"one of {', '.join(TABLE_NAMES)}")

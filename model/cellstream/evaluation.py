@@ -25,7 +25,7 @@ from cellstream.errors import UserError
 from cellstream.held_out import unseen
 from cellstream.metrics import Cloud
 from cellstream.snapshots import Snapshots
-from cellstream.stream import CHUNK, CellStream
+from cellstream.stream import CHUNK, CellStream, Flow
 
 Match = dict[str, dict[str, float]]
 
@@ -274,7 +274,7 @@ def _arrivals(s: _Arrays, labels: np.ndarray, since: str | None) -> dict[str, An
 
 
 class _Arrays:
-    """What the metrics read, computed once."""
+    """What the metrics read, computed once, and what is costly only for those that read it."""
 
     def __init__(self, stream: CellStream, snapshots: Snapshots, chosen: np.ndarray | None = None, plane: bool = False):
         rows = slice(None) if chosen is None else chosen
@@ -287,13 +287,25 @@ class _Arrays:
         t = self.times[self.index]
         self.latent = stream.encode(self.x, t)
         self.labels = snapshots.labels
-        self.pca = metrics.principal_components(self.x, 2 if plane else stream.latent_dim)
+        self.dimensions = 2 if plane else stream.latent_dim
         self.axes = metrics.principal_axes(self.latent) if plane and stream.latent_dim > 2 else None
         self.z = self.seen(self.latent)
-        self.v = self.seen(stream.velocity(self.latent, t))
-        self.corner, self.side = metrics.unit_box(self.z)
-        self.flow = stream.push(_some(self.latent[self.index == 0]), self.times[0], self.times)
         self.later = list(enumerate(snapshots.labels))[1:]
+
+    @cached_property
+    def pca(self) -> np.ndarray:
+        """The cells' leading principal components, as many as the embedding has axes."""
+        return metrics.principal_components(self.x, self.dimensions)
+
+    @cached_property
+    def v(self) -> np.ndarray:
+        """The cells' velocities in the embedding."""
+        return self.seen(self.stream.velocity(self.latent, self.times[self.index]))
+
+    @cached_property
+    def flow(self) -> Flow:
+        """The cells of the first time point, carried to all time points."""
+        return self.stream.push(_some(self.latent[self.index == 0]), self.times[0], self.times)
 
     @cached_property
     def judged(self) -> np.ndarray:
@@ -316,7 +328,12 @@ class _Arrays:
 
     def box(self, z: np.ndarray) -> np.ndarray:
         """Points of the embedding in its unit box."""
-        return (z - self.corner) / self.side
+        corner, side = self._box
+        return (z - corner) / side
+
+    @cached_property
+    def _box(self) -> tuple[np.ndarray, float]:
+        return metrics.unit_box(self.z)
 
     def at(self, values: np.ndarray, i: int) -> np.ndarray:
         """``values`` of the cells of time point ``i``."""

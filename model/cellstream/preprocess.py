@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,13 @@ def cells_of(adata: AnnData, rows: np.ndarray) -> AnnData:
 def expressed(adata: AnnData, input: str = "X", settings: Preprocess | None = None) -> Matrix:
     """The genes of :attr:`Prepared.genes` (n, m) before any principal components; sparse where they were."""
     return by_parts.gathered(_expressed(adata, input, settings or Preprocess(), [])[0])
+
+
+def every_gene(adata: AnnData, input: str, settings: Preprocess) -> tuple[Matrix, tuple[str, ...]]:
+    """All genes, not the variable ones alone, normalised and logged in the same way, (n, m) and their m names; without
+    those that are zero in every cell."""
+    matrix, names, _ = _expressed(adata, input, replace(settings, n_top_genes=0), [])
+    return by_parts.gathered(matrix), names
 
 
 def _expressed(

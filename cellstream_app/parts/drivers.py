@@ -1,0 +1,179 @@
+"""Which genes the flow changes most at a time: a table to sort and to filter, and to take away as csv."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.models.widgets.tables import NumberFormatter
+
+from cellstream.time_labels import number_label
+from cellstream_app import ui
+from cellstream_app.results import Result
+from cellstream_app.ui import WIDE
+
+PAGE = 10
+"""Rows of the table at once."""
+KNOWN = 0.1
+"""R² from which the map is said to know a gene."""
+BOTH_WAYS, UP, DOWN = "Both", "Up", "Down"
+GENE, SCORE, RATE, LEVEL, SAME, RETURNED = "gene", "score", "rate", "expression", "same_way", "r2"
+MEANING = (
+    "Each gene's rate of change along the flow, decoded from the map: the mean over {cells} as they are at {time}, "
+    "weighted by their mass. Ranked by change: that rate in standard deviations of the gene over all cells, per {per}. "
+    "Click a gene to see its course."
+)
+
+
+class Drivers(pn.viewable.Viewer):
+    """``moved`` is called when another time is asked for, ``chosen`` with the name of a gene that was clicked."""
+
+    def __init__(self, moved: Callable[[], None], chosen: Callable[[str], None]):
+        super().__init__()
+        self.moved, self.chosen = moved, chosen
+        self.full: pd.DataFrame | None = None
+        self.stem = "result"
+        self.table: pn.widgets.Tabulator | None = None
+        self.titles: dict[str, str] = {}
+        self._make_slider(0.0, 1.0, 0.0)
+        self.way = pmui.RadioButtonGroup(
+            label="Direction", options=[BOTH_WAYS, UP, DOWN], value=BOTH_WAYS, size="small", margin=0,
+            variant="outlined", color="primary", width=160,
+        )  # fmt: skip
+        self.find = pmui.TextInput(label="Filter by name", size="small", margin=0, width=170)
+        self.known = pmui.Switch(
+            label=f"only genes of which the map returns {KNOWN:.0%}", value=True, size="small", margin=0,
+            sx={"& .MuiTypography-root": {"fontSize": "13px"}},
+        )  # fmt: skip
+        self.download = pmui.FileDownload(
+            callback=self._file, filename="genes.csv", label="Download csv", icon="download", size="small",
+            variant="outlined", auto=True, embed=False, margin=0,
+        )  # fmt: skip
+        self.counted = ui.text("", muted=True)
+        self.meaning = ui.text("", muted=True)
+        self.box = ui.column()
+        self.way.param.watch(self._filter, "value")
+        self.find.param.watch(self._filter, "value_input")
+        self.known.param.watch(self._filter, "value")
+        self.slot = ui.column(self.slider)
+        filters = ui.row(self.way, self.find, self.known, self.download, gap=16, styles={"flex-wrap": "wrap"})
+        self.view = ui.card(
+            self.meaning, self.slot, filters, self.box, self.counted, title="Genes that the flow changes most"
+        )
+
+    def __panel__(self) -> pmui.Paper:
+        return self.view
+
+    @property
+    def time(self) -> float:
+        """The time of the ranking, in the data's unit."""
+        return float(self.slider.value)
+
+    def start(self, result: Result, time: float, stem: str) -> None:
+        """The times of another result."""
+        first, last = float(result.times[0]), float(result.times[-1])
+        unit = result.snapshots.unit
+        self.stem, self.full, self.table = stem, None, None
+        self._make_slider(
+            first, last, float(np.clip(time, first, last)), label=f"Time [{unit}]" if unit else "Time",
+            marks=[{"value": float(t), "label": number_label(t)} for t in result.times],
+        )  # fmt: skip
+        self.slot[:], self.box[:] = [self.slider], []
+
+    def go_to(self, time: float) -> None:
+        """Rank at another time; ``moved`` hears of it."""
+        self.slider.param.update(value=float(np.clip(time, self.slider.start, self.slider.end)))
+        self.moved()
+
+    def show(self, full: pd.DataFrame, result: Result, cells: str) -> None:
+        """Another ranking, of ``cells`` in words: columns as :func:`cellstream.genes.ranking` has them."""
+        unit, per = result.snapshots.unit, result.stream.clock.rate_unit
+        time = f"{number_label(round(self.time, 3))} {unit}".strip()
+        self.full = full
+        self.download.filename = f"{self.stem}-genes-at-{number_label(round(self.time, 3))}.csv"
+        self.meaning.object = ui.styled(ui.escaped(MEANING.format(cells=cells, time=time, per=per)), muted=True)
+        self.known.visible = RETURNED in full
+        titles = {
+            GENE: "Gene", SCORE: f"Change, s.d. per {per}", RATE: f"Rate, per {per}", LEVEL: "Expression",
+            SAME: "Cells going that way", RETURNED: "Returned by the map",
+        }  # fmt: skip
+        self.titles = {name: title for name, title in titles.items() if name in full or name == GENE}
+        if self.table is not None and self.table.titles == self.titles:
+            self._filter()
+            return
+        # with what it shows: the browser's part of a table breaks where it is changed before it is drawn
+        self.table = self._make_table(self._rows())
+        self.box[:] = [self.table]
+
+    def strongest(self, n: int) -> list[str]:
+        """Names of the first genes that are shown."""
+        return [] if self.full is None else list(self._filtered().index[:n].astype(str))
+
+    def _filtered(self) -> pd.DataFrame:
+        found = self.full[self.full[SCORE].notna()]
+        if self.known.value and RETURNED in found:
+            found = found[found[RETURNED] >= KNOWN]
+        if self.way.value != BOTH_WAYS:
+            found = found[(found[SCORE] > 0) == (self.way.value == UP)]
+        words = (self.find.value_input or "").strip().casefold()
+        if words:
+            found = found[found.index.str.casefold().str.contains(words, regex=False)]
+        return found
+
+    def _rows(self) -> pd.DataFrame:
+        """What the table shows; it says how many that are."""
+        found = self._filtered()
+        said = (
+            f"{len(found):,} of {len(self.full):,} genes that can be decoded" if len(found) else "No gene is like that."
+        )
+        self.counted.object = ui.styled(said, muted=True)
+        return found.reset_index()[list(self.titles)]
+
+    def _filter(self, *events: Any) -> None:
+        if self.table is not None:
+            self.table.value = self._rows()
+
+    def _make_table(self, rows: pd.DataFrame) -> pn.widgets.Tabulator:
+        share = NumberFormatter(format="0 %", nan_format="–")
+        made = pn.widgets.Tabulator(
+            rows,
+            show_index=False,
+            disabled=True,
+            titles=self.titles,
+            widths={GENE: "22%", SCORE: "17%", RATE: "14%", LEVEL: "13%", SAME: "17%", RETURNED: "17%"},
+            text_align={name: "right" for name in self.titles if name != GENE},
+            formatters={
+                SCORE: NumberFormatter(format="+0.00", nan_format="–"),
+                RATE: NumberFormatter(format="+0.000", nan_format="–"),
+                LEVEL: NumberFormatter(format="0.00", nan_format="–"),
+                SAME: share,
+                RETURNED: share,
+            },
+            pagination="remote",
+            page_size=PAGE,
+            theme="simple",
+            margin=0,
+            stylesheets=[ui.TABLE_STYLE],
+            **WIDE,
+        )
+        made.on_click(self._on_click)
+        return made
+
+    def _on_click(self, event: Any) -> None:
+        self.chosen(str(self.table.value[GENE].iloc[event.row]))
+
+    def _file(self) -> io.StringIO | None:
+        return None if self.full is None else io.StringIO(self.full.to_csv())
+
+    def _make_slider(self, start: float, end: float, value: float, **more: Any) -> None:
+        """A slider for these times: a new one, as in the time bar of the Explore page."""
+        self.slider = pmui.FloatSlider(
+            start=start, end=end, value=value, step=(end - start) / 200, margin=(0, 24, 0, 12), size="small",
+            **{"label": "Time", **more, **WIDE},
+        )  # fmt: skip
+        self.slider.param.watch(lambda event: self.moved(), "value_throttled")
