@@ -137,10 +137,8 @@ class Decoded:
         """How much of each decodable gene the map returns; None where that cannot be told."""
         if self.stream.genes is None or self.expression is None:
             return None
-        if self.stream.genes.loadings is None:
-            return evaluation.per_feature(self.stream, self.snapshots)["r2"]
         expression = self.expression.tocsr() if issparse(self.expression) else self.expression
-        return evaluation.per_gene(self.stream, self.snapshots, expression)[0]["r2"]
+        return evaluation.returned(self.stream, self.snapshots, expression)
 
     @cached_property
     def spread(self) -> np.ndarray:

@@ -262,8 +262,8 @@ class GenesPage(pn.viewable.Viewer):
         dots = f"Dots: mean and standard deviation of {beside}." if self.genes.source else ""
         line = (
             f"Line: {self._in_words()}, carried along the learned flow, forwards and backwards, decoded from the map; "
-            "their mean, each weighted by the mass it has grown to. Band: the standard deviation between them, which is "
-            "less than between measured cells, whose noise the map does not keep."
+            "their mean, each weighted by the mass it has grown to. Band: the standard deviation between them; between "
+            "measured cells it is larger, for the map does not keep their noise."
         )
         vertical = f"Vertical: expression, {self.genes.unit}."
         return " ".join(part for part in (line if self._decodes else "", dots, vertical) if part)

@@ -28,6 +28,7 @@ MEANING = (
     "weighted by their mass. Ranked by change: that rate in standard deviations of the gene over all cells, per {per}. "
     "Click a gene to see its course."
 )
+AT_AN_END = "At the first and at the last time point rates are the least sure, since no cells lie beyond."
 
 
 class Drivers(pn.viewable.Viewer):
@@ -96,7 +97,9 @@ class Drivers(pn.viewable.Viewer):
         time = f"{number_label(round(self.time, 3))} {unit}".strip()
         self.full = full
         self.download.filename = f"{self.stem}-genes-at-{number_label(round(self.time, 3))}.csv"
-        self.meaning.object = ui.styled(ui.escaped(MEANING.format(cells=cells, time=time, per=per)), muted=True)
+        said = MEANING.format(cells=cells, time=time, per=per)
+        said = f"{said} {AT_AN_END}" if self.time in (self.slider.start, self.slider.end) else said
+        self.meaning.object = ui.styled(ui.escaped(said), muted=True)
         self.known.visible = RETURNED in full
         titles = {
             GENE: "Gene", SCORE: f"Change, s.d. per {per}", RATE: f"Rate, per {per}", LEVEL: "Expression",

@@ -156,11 +156,7 @@ def genes(arguments: argparse.Namespace) -> int:
     times = snapshots.times.tolist() if arguments.time is None else [arguments.time]
     stream.clock.to_tau(times)  # a time that is not among them is told before anything is worked out
     expression = scverse.expression(adata, stream, snapshots, recipe)
-    returned = (
-        evaluation.per_feature(stream, snapshots)
-        if space.loadings is None
-        else evaluation.per_gene(stream, snapshots, expression)[0]
-    )["r2"]
+    returned = evaluation.returned(stream, snapshots, expression)
     spread = decoded.spread_of(snapshots, expression)
     tables = [decoded.ranking(stream, snapshots, t, spread, returned) for t in times]
     with whole(out) as path:

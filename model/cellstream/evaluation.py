@@ -143,6 +143,14 @@ def per_gene(stream: CellStream, snapshots: Snapshots, expression: Any) -> tuple
     return table.sort_values("r2", ascending=False, kind="stable"), totals
 
 
+def returned(stream: CellStream, snapshots: Snapshots, expression: Any) -> pd.Series:
+    """R² of each of ``stream.genes``, best first, as :func:`per_gene` or, where the features are the genes themselves,
+    as :func:`per_feature` has it."""
+    if stream.genes is not None and stream.genes.loadings is None:
+        return per_feature(stream, snapshots)["r2"]
+    return per_gene(stream, snapshots, expression)[0]["r2"]
+
+
 def ends(values: pd.Series) -> dict[str, float]:
     """Best and worst of sorted values by name: all, or the first and the last where there are more than LISTED."""
     values = values.dropna()

@@ -101,8 +101,7 @@ def trend(stream: CellStream, flow: Flow, genes: Sequence[int]) -> Trend:
     chosen = GeneSpace(*_columns(space(stream), genes))
     parts = [_moments(chosen.expression(_picked(stream, z, genes)), np.exp(log_w.astype(np.float64)))
              for z, log_w in zip(flow.z, flow.log_w, strict=True)]  # fmt: skip
-    mean, spread = (np.stack(part) for part in zip(*parts, strict=True))
-    return Trend(flow.times, mean, spread)
+    return _joined(flow.times, parts)
 
 
 def observed_trend(
@@ -110,8 +109,7 @@ def observed_trend(
 ) -> Trend:
     """Mean and standard deviation of observed ``values`` at each of the T time points, over cells with weights."""
     parts = [_moments(values[index == i], weights[index == i]) for i in range(len(times))]
-    mean, spread = (np.stack(part) for part in zip(*parts, strict=True))
-    return Trend(np.asarray(times, np.float64), mean, spread)
+    return _joined(np.asarray(times, np.float64), parts)
 
 
 def nearest(
@@ -225,6 +223,10 @@ def ranking(
     if r2 is not None:  # of a name that is there twice, the first one's
         table["r2"] = r2[~r2.index.duplicated()].reindex(table.index).to_numpy()
     return table
+
+
+def _joined(times: np.ndarray, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Trend:
+    return Trend(times, np.stack([mean for mean, _ in parts]), np.stack([spread for _, spread in parts]))
 
 
 def _columns(genes: GeneSpace, chosen: Sequence[int]) -> tuple[Any, ...]:

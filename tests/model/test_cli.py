@@ -20,7 +20,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from cellstream import cli, evaluation, events, progress, serve
+from cellstream import cli, evaluation, events, genes, progress, scverse, serve
 from cellstream.config import Config, settings
 from cellstream.errors import UserError
 from cellstream.files import resuming
@@ -301,6 +301,32 @@ def test_how_much_of_each_feature_comes_back_goes_to_a_table(fitted, tmp_path, c
     assert "--overwrite" in one_sentence(err)
     code, _, err = command("evaluate", fitted[0], "--genes", tmp_path / "x.txt")
     assert ".csv" in one_sentence(err)
+
+
+def test_genes_are_ranked_at_each_time_point_or_at_one(fitted, tmp_path, command):
+    """One table for all time points; at a time of one's own the same ranking as the library's."""
+    path, one = tmp_path / "drivers.csv", tmp_path / "one.csv"
+    code, said, err = command("genes", fitted[0], "--out", path)
+    assert code == 0, err
+    table = pd.read_csv(path, index_col=0)
+    stream, snapshots, recipe = scverse.read_result(adata := anndata.read_h5ad(fitted[0]))
+    assert sorted(table["time"].unique()) == snapshots.times.tolist()
+    assert "standard deviations per" in said
+    time = float(snapshots.times[0] + snapshots.times[1]) / 2
+    code, _, err = command("genes", fitted[0], "--out", one, "--time", str(time))
+    assert code == 0, err
+    expression = scverse.expression(adata, stream, snapshots, recipe)
+    spread, returned = genes.spread_of(snapshots, expression), evaluation.returned(stream, snapshots, expression)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(one, index_col=0), genes.ranking(stream, snapshots, time, spread, returned), rtol=1e-5
+    )
+    code, _, err = command("genes", fitted[0], "--out", one)
+    assert code == 2
+    assert "--overwrite" in one_sentence(err)
+    code, _, err = command("genes", fitted[0], "--out", tmp_path / "x.csv", "--time", "1e6")
+    assert code == 2
+    assert "Expected times from" in one_sentence(err)
+    assert not (tmp_path / "x.csv").exists()
 
 
 def test_genes_are_told_where_the_features_are_their_components(tmp_path, command):
