@@ -28,7 +28,7 @@ from cellstream_app.session import Session
 from cellstream_app.style import VALUE_PALETTE, colour_bar_html, theme, time_colours
 from cellstream_app.ui import BOTH, WIDE
 
-STAGES = ("known", "ranking", "courses", "cells", "scores")
+STAGES = ("known", "ranking", "cells", "courses", "scores")
 """What is worked out for a result, one after the other: first what is quick."""
 FIRST = 4
 """Genes that are shown of a new result: its strongest drivers."""
@@ -132,6 +132,7 @@ class GenesPage(pn.viewable.Viewer):
             kept = [name for name in self.picker.names if same and name in found.names]
             self.picker.show(found, kept)
             self.scoring.wait()
+            self.grid[:], self.what.object = [], ui.styled("Carrying the cells along the flow …", muted=True)
         self.picker.view.visible = bool(found.names)
         self._new_map()
         self._say_cells()
@@ -158,15 +159,18 @@ class GenesPage(pn.viewable.Viewer):
 
     def _in_words(self) -> str:
         """The cells that are followed."""
-        chosen, labels = self._selection, self.session.result.snapshots.labels
-        return f"the cells of {labels[0]}" if chosen is None else f"the {counted(len(chosen), 'selected cell')}"
+        chosen, first = self._selection, self.session.result.snapshots.labels[0]
+        if chosen is None:
+            return f"the cells of the first time point ({first})"
+        return f"the {counted(len(chosen), 'selected cell')}"
 
     def _say_cells(self) -> None:
         chosen, result = self._selection, self.session.result
         if chosen is None:
             n = int(result.snapshots.counts[0])
-            first = result.snapshots.labels[0]
-            said = f"All {n:,} cells of the first time point, {first}: none are selected on Explore."
+            said = (
+                f"All {n:,} cells of the first time point ({result.snapshots.labels[0]}): none are selected on Explore."
+            )
         else:
             n = len(chosen)
             said = f"{counted(n, 'cell')} selected on Explore."
@@ -175,8 +179,8 @@ class GenesPage(pn.viewable.Viewer):
         self.cells.object = ui.styled(ui.escaped(said))
         self.clear.visible = chosen is not None
 
-    def _on_driver(self, name: str) -> None:
-        pn.state.execute(lambda: ui.asks(self.picker.message)(partial(self.picker.add, name))())
+    async def _on_driver(self, name: str) -> None:
+        await ui.asks(self.picker.message)(partial(self.picker.add, name))()
 
     # the work, one piece after the other
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,18 @@ KNOWN = 0.1
 """R² from which the map is said to know a gene."""
 BOTH_WAYS, UP, DOWN = "Both", "Up", "Down"
 GENE, SCORE, RATE, LEVEL, SAME, RETURNED = "gene", "score", "rate", "expression", "same_way", "r2"
+TITLES = {
+    GENE: "Gene",
+    SCORE: "Change, s.d.",
+    RATE: "Rate",
+    LEVEL: "Expression",
+    SAME: "Cells going that way",
+    RETURNED: "Returned by the map",
+}
 MEANING = (
     "Each gene's rate of change along the flow, decoded from the map: the mean over {cells} as they are at {time}, "
-    "weighted by their mass. Ranked by change: that rate in standard deviations of the gene over all cells, per {per}. "
-    "Click a gene to see its course."
+    "weighted by their mass. Ranked by change: that rate in standard deviations of the gene over all cells. Both are "
+    "per {per}. Click a gene to see its course."
 )
 AT_AN_END = "At the first and at the last time point rates are the least sure, since no cells lie beyond."
 
@@ -34,7 +42,7 @@ AT_AN_END = "At the first and at the last time point rates are the least sure, s
 class Drivers(pn.viewable.Viewer):
     """``moved`` is called when another time is asked for, ``chosen`` with the name of a gene that was clicked."""
 
-    def __init__(self, moved: Callable[[], None], chosen: Callable[[str], None]):
+    def __init__(self, moved: Callable[[], None], chosen: Callable[[str], Awaitable[None]]):
         super().__init__()
         self.moved, self.chosen = moved, chosen
         self.full: pd.DataFrame | None = None
@@ -49,7 +57,7 @@ class Drivers(pn.viewable.Viewer):
         self.find = pmui.TextInput(label="Filter by name", size="small", margin=0, width=170)
         self.known = pmui.Switch(
             label=f"only genes of which the map returns {KNOWN:.0%}", value=True, size="small", margin=0,
-            sx={"& .MuiTypography-root": {"fontSize": "13px"}},
+            sx={"& .MuiFormControlLabel-label, & .MuiTypography-root": {"fontSize": "13px"}},
         )  # fmt: skip
         self.download = pmui.FileDownload(
             callback=self._file, filename="genes.csv", label="Download csv", icon="download", size="small",
@@ -101,11 +109,7 @@ class Drivers(pn.viewable.Viewer):
         said = f"{said} {AT_AN_END}" if self.time in (self.slider.start, self.slider.end) else said
         self.meaning.object = ui.styled(ui.escaped(said), muted=True)
         self.known.visible = RETURNED in full
-        titles = {
-            GENE: "Gene", SCORE: f"Change, s.d. per {per}", RATE: f"Rate, per {per}", LEVEL: "Expression",
-            SAME: "Cells going that way", RETURNED: "Returned by the map",
-        }  # fmt: skip
-        self.titles = {name: title for name, title in titles.items() if name in full or name == GENE}
+        self.titles = {name: title for name, title in TITLES.items() if name in full or name == GENE}
         if self.table is not None and self.table.titles == self.titles:
             self._filter()
             return
@@ -167,8 +171,8 @@ class Drivers(pn.viewable.Viewer):
         made.on_click(self._on_click)
         return made
 
-    def _on_click(self, event: Any) -> None:
-        self.chosen(str(self.table.value[GENE].iloc[event.row]))
+    async def _on_click(self, event: Any) -> None:
+        await self.chosen(str(self.table.value[GENE].iloc[event.row]))
 
     def _file(self) -> io.StringIO | None:
         return None if self.full is None else io.StringIO(self.full.to_csv())

@@ -103,5 +103,5 @@ class GenePicker(pn.viewable.Viewer):
 
     async def _on_chosen(self, event: Any) -> None:
         if event.new and self.genes is not None:
-            await ui.asks(self.message)(partial(self.add, event.new))()
             self.search.value = ""
+            await ui.asks(self.message)(partial(self.add, event.new))()

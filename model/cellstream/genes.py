@@ -135,7 +135,7 @@ def rates(
     """W J_dec(z) v(t, z): how fast each decoded gene changes along the flow, per ``clock.rate_unit``."""
     genes, net = space(stream), stream.autoencoder
     at, v = (torch.as_tensor(part).to(net.shift) for part in (np.asarray(z), stream.velocity(z, t)))
-    _, change = torch.func.jvp(lambda place: net.decode(place)[1], (at,), (v,))
+    change = torch.func.jvp(lambda place: net.decode(place)[1], (at,), (v,))[1]
     x = change.cpu().numpy().astype(np.float32)
     return x if genes.loadings is None else x @ genes.loadings
 

@@ -104,8 +104,9 @@ def score(signature: Signature, expression: Any, names: Sequence[str]) -> Float[
 
 def correlations(
     a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], index: Int[np.ndarray, " n"], times: int
-) -> Float[np.ndarray, " T+1"]:
-    """Spearman's rank correlation of two values of the cells within each time point, and last over all cells.
+) -> Float[np.ndarray, " k"]:
+    """Spearman's rank correlation of two values of the cells within each of the T time points, and last over all cells,
+    (T + 1,).
 
     Not a number where fewer than three cells are, or one of the values is the same for all.
     """

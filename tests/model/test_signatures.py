@@ -19,7 +19,7 @@ def measured() -> tuple[np.ndarray, list[str]]:
     rng = np.random.default_rng(0)
     cycle = [gene.capitalize() for gene in PROLIFERATION.genes[:40]]
     names = [f"Other{i}" for i in range(260)] + cycle
-    x = rng.gamma(2.0, size=(60, 300)).astype(np.float32)
+    x = rng.gamma(8.0, 0.2, size=(60, 300)).astype(np.float32)
     x[:30, 260:] += 1.5
     return x, names
 

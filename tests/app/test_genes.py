@@ -1,0 +1,173 @@
+"""The Genes page as a visitor meets it, on the bundled result; and with cells that were selected on Explore."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import panel as pn
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from cellstream_app import style
+from cellstream_app.decoded import decoded
+from cellstream_app.pages.genes import GenesPage
+from cellstream_app.results import Result, load_result, sample_run
+from cellstream_app.session import Session
+from cellstream_app.sources import open_source
+from tests.app.browser import ROOT, chromium, picture, served, wait_for, watched, whole_app
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+PATIENCE = 90_000
+expect.set_options(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app, as a user would serve it, with the bundled result."""
+    place = tmp_path_factory.mktemp("genes")
+    homes = dict(CELLSTREAM_HOME=str(place / "home"), CELLSTREAM_DATA_DIR=str(ROOT / "sample_data"))
+    with whole_app(place / "server.txt", **homes) as address:
+        yield address
+    assert b"Traceback" not in (place / "server.txt").read_bytes(), (place / "server.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def sample(monkeypatch: pytest.MonkeyPatch) -> Result:
+    monkeypatch.setenv("CELLSTREAM_DATA_DIR", str(ROOT / "sample_data"))
+    return load_result(sample_run())
+
+
+def cell(page: Page, row: int, column: str) -> Locator:
+    return page.locator(f".tabulator-row >> nth={row} >> [tabulator-field='{column}']")
+
+
+def add(page: Page, typed: str) -> None:
+    search = page.get_by_role("combobox", name="Add a gene")
+    expect(search).to_have_value("")  # the last one was taken
+    search.fill(typed)
+    search.press("Enter")
+
+
+def test_a_gene_is_searched_followed_ranked_filtered_and_taken_away(browser: Browser, address: str, tmp_path: Path):
+    with watched(browser, (1280, 1600)) as (page, wrong):
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{address}?page=genes")
+        # before anything is asked, the strongest drivers are shown and listed
+        expect(page.get_by_text(re.compile(r"map returns \d+%$")).first).to_be_visible()
+        expect(page.get_by_text("carried along the learned flow")).to_be_visible()
+        strongest = cell(page, 0, "gene").inner_text()
+        expect(page.get_by_role("button", name=strongest, exact=True)).to_be_visible()
+        page.get_by_role("combobox", name="Add a gene").click()
+        expect(page.get_by_role("option", name=strongest, exact=True)).to_be_visible()
+        # by part of a name in letters of the other case, from the list
+        page.get_by_role("combobox", name="Add a gene").press_sequentially("RY0")
+        page.get_by_role("option", name="Ery03", exact=True).click()
+        expect(page.get_by_text("Ery03 on the map")).to_be_visible()
+        expect(page.get_by_role("button", name="Ery03", exact=True)).to_be_visible()
+        expect(page.get_by_text(re.compile(r"Ery03 the map returns \d+% of its variation"))).to_be_visible()
+        add(page, "stem05")
+        expect(page.get_by_text("Stem05 on the map")).to_be_visible()
+        add(page, "nothing of the kind")
+        expect(page.get_by_role("alert").filter(has_text="There is no gene 'nothing of the kind'")).to_be_visible()
+        add(page, "Stem06")
+        expect(page.get_by_role("alert").filter(has_text="take one away first")).to_be_visible()
+        # ranked at another time: other genes
+        page.get_by_role("slider").first.focus()
+        page.keyboard.press("End")
+        expect(page.get_by_text("as they are at 7 d")).to_be_visible()
+        wait_for(lambda: cell(page, 0, "gene").inner_text() != strongest, PATIENCE / 1000)
+        page.get_by_role("button", name="Down", exact=True).click()
+        wait_for(lambda: cell(page, 0, "score").inner_text().startswith("-"), PATIENCE / 1000)
+        page.get_by_label("Filter by name").press_sequentially("wav")
+        wait_for(lambda: cell(page, 0, "gene").inner_text().startswith("Wave"), PATIENCE / 1000)
+        expect(page.get_by_text(re.compile(r"^\d+ of 300 genes that can be decoded"))).to_be_visible()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download csv").click()
+        download.value.save_as(tmp_path / "genes.csv")
+        # what a score would need, where the genes have no symbols
+        expect(page.get_by_text("No score: 0 of its 97 genes are in the file.")).to_be_visible()
+        # a gene of the table, in the place of one that is taken away
+        page.get_by_role("button", name="Remove Stem05").click()
+        clicked = cell(page, 1, "gene").inner_text()
+        cell(page, 1, "gene").click()
+        expect(page.get_by_text(f"{clicked} on the map")).to_be_visible()
+        # the other theme
+        page.locator("header").get_by_role("button").last.click()
+        wait_for(lambda: picture(page).mean() < 90, 20)
+        expect(page.get_by_text(re.compile(rf"{clicked} the map returns"))).to_be_visible()
+        page.wait_for_timeout(1500)
+        assert wrong == []
+    assert download.value.suggested_filename == "branching-genes-at-7.csv"
+    table = pd.read_csv(tmp_path / "genes.csv", index_col=0)
+    assert len(table) == 300
+    assert set(table["time"]) == {7.0}
+    assert clicked in table.index
+
+
+def test_selected_cells_are_followed_until_the_selection_is_cleared(browser: Browser, sample: Result):
+    source = open_source("branching")
+    chosen = np.flatnonzero(sample.index == 3)[:50]
+    session = Session(page="genes", result=sample, result_source=source, selection=chosen)
+
+    def app() -> pn.viewable.Viewable:
+        pn.extension("tabulator")
+        style.use_defaults()
+        return GenesPage(session).__panel__()
+
+    with served(app) as address, watched(browser, (1280, 900)) as (page, wrong):
+        page.goto(address)
+        expect(page.get_by_text("50 cells selected on Explore.")).to_be_visible()
+        expect(page.get_by_text("Line: the 50 selected cells, carried along")).to_be_visible()
+        expect(page.get_by_text("that lie nearest to where the flow has carried them")).to_be_visible()
+        page.get_by_role("button", name="Clear the selection").click()
+        expect(page.get_by_text("All 231 cells of the first time point (day 0)")).to_be_visible()
+        expect(page.get_by_text("of all cells observed at each time point")).to_be_visible()
+        assert session.selection is None
+        assert wrong == []
+
+
+def test_courses_beside_a_selection_start_from_the_selected_cells_themselves(sample: Result):
+    """At their own time, what was observed is the mean of the selected cells, and the line is what they decode to."""
+    genes = decoded(sample, open_source("branching"))
+    chosen = np.flatnonzero(sample.index == 3)[5:60]
+    (course,) = genes.courses(["Ery03"], chosen)
+    own = genes.values("Ery03")[chosen]
+    assert course.observed.mean[3, 0] == pytest.approx(own.mean(), rel=1e-4)
+    assert course.observed.spread[3, 0] == pytest.approx(own.std(), rel=1e-3)
+    at = int(np.argmin(np.abs(course.flow.times - sample.times[3])))
+    told = sample.stream.decode_genes(sample.z[chosen])[:, sample.stream.genes.names.index("Ery03")]
+    assert course.flow.mean[at, 0] == pytest.approx(told.mean(), rel=1e-4)
+    everyone = genes.courses(["Ery03"], None)[0].observed
+    values = genes.values("Ery03")
+    np.testing.assert_allclose(everyone.mean[:, 0], [values[sample.index == i].mean() for i in range(6)], rtol=1e-4)
+
+
+def test_genes_are_found_whatever_the_case_and_the_list_is_never_long(sample: Result):
+    genes = decoded(sample, open_source("branching"))
+    assert genes.called(" wave01 ") == "Wave01"
+    assert genes.matches("ERY1")[0] == "Ery10"
+    assert "Ery10" in genes.matches("y10")
+    assert len(genes.matches("")) == 40
+    assert genes.matches("zzz") == []
+
+
+def test_without_the_file_the_map_tells_and_on_an_embedding_nothing_is_decoded(sample: Result):
+    alone = decoded(sample, None)
+    (course,) = alone.courses(["Wave01"], None)
+    assert course.observed is None
+    assert np.isfinite(course.flow.mean).all()
+    assert alone.r2 is None
+    assert list(alone.ranking(2.0, None)["score"].dropna().index[:1])
+    told = sample.stream.decode_genes(sample.z)[:, sample.stream.genes.names.index("Wave01")]
+    np.testing.assert_allclose(alone.values("Wave01"), told, rtol=1e-5)
