@@ -30,15 +30,11 @@ class GenePicker(pn.viewable.Viewer):
         self.genes: Decoded | None = None
         self.drivers: list[str] = []
         self.message = ui.Message()
-        self.search = pmui.AutocompleteInput(
-            label="Add a gene", placeholder="type a name", restrict=False, case_sensitive=False, min_characters=0,
-            search_strategy="includes", size="small", margin=0, **WIDE,
-        )  # fmt: skip
-        self.search.param.watch(self._on_typing, "value_input")
-        self.search.param.watch(self._on_chosen, "value")
+        self.slot = ui.column()
+        self._new_search()
         self.rows = ui.column(gap=2)
         self.view = ui.card(
-            self.search, self.message, self.rows, title="Genes",
+            self.slot, self.message, self.rows, title="Genes",
             hint="Up to six; the one that is filled colours the cells",
         )  # fmt: skip
 
@@ -97,11 +93,21 @@ class GenePicker(pn.viewable.Viewer):
         )
         return ui.row(shown, told, away, gap=8)
 
+    def _new_search(self) -> None:
+        """An empty field: a new one, since one that is emptied while the browser sends its text may keep either."""
+        self.search = pmui.AutocompleteInput(
+            label="Add a gene", placeholder="type a name", restrict=False, case_sensitive=False, min_characters=0,
+            search_strategy="includes", options=self.drivers, size="small", margin=0, **WIDE,
+        )  # fmt: skip
+        self.search.param.watch(self._on_typing, "value_input")
+        self.search.param.watch(self._on_chosen, "value")
+        self.slot[:] = [self.search]
+
     def _on_typing(self, event: Any) -> None:
         if self.genes is not None:
             self.search.options = self.genes.matches(event.new) if event.new else self.drivers
 
     async def _on_chosen(self, event: Any) -> None:
         if event.new and self.genes is not None:
-            self.search.value = ""
+            self._new_search()
             await ui.asks(self.message)(partial(self.add, event.new))()
