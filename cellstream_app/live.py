@@ -15,7 +15,7 @@ BOX = np.array([1.0, 0.9])
 CURVE_POINTS = 250
 """Points of a loss curve; steps are averaged in between."""
 
-MOVING = ("rounds", "ensemble")
+MOVING = ("rounds", "ensemble", "dynamics")
 """Stages in which velocity and growth have been learned; before, what they say means nothing."""
 
 TERMS = {
@@ -42,6 +42,7 @@ STAGES = {
     "warm": "Warm start",
     "rounds": "Joint rounds",
     "ensemble": "Ensemble",
+    "dynamics": "Dynamics",
 }
 """Stages of a run by name, as people call them."""
 

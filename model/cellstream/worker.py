@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import threading
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from cellstream import cluster, evaluation, events
+from cellstream import cluster, evaluation, events, rivals
 from cellstream.card import Card
 from cellstream.ensemble import disagreement
 from cellstream.errors import UserError, is_memory
@@ -26,6 +27,7 @@ from cellstream.files import whole
 from cellstream.helpers import helped
 from cellstream.members import train_on_cluster
 from cellstream.runs import Run
+from cellstream.snapshots import Snapshots
 from cellstream.state import State
 from cellstream.stream import CellStream
 from cellstream.ticket import Ticket, fenced_out, own_pass
@@ -39,6 +41,8 @@ PREVIEW_SHARE = 0.12
 PREVIEW_SECONDS = 0.7
 """The least time between two previews."""
 PREVIEW_CELLS = 20_000
+FIT_SECONDS = 0.3
+"""Between two words of a fit of another method on how far it is."""
 
 
 def work(folder: Path) -> None:
@@ -47,6 +51,10 @@ def work(folder: Path) -> None:
     Raises :class:`UserError` where another process already works there.
     """
     Worker(folder).work()
+
+
+class Stopped(Exception):
+    """The user has asked a fit to stop."""
 
 
 class Worker:
@@ -101,6 +109,8 @@ class Worker:
         if takes_turns and not self._wait_for_turn():
             return self._say(events.Cancelled(self.step, 0.0))
         torch.set_num_threads(run.config.compute.threads)
+        if run.recipe.get("method"):
+            return self._fit(run, takes_turns)
         state = State.initial(run.snapshots(), run.config)
         if self._restore(state) or (self.folder / "events.jsonl").exists():
             self._say(events.Resumed(state.step))
@@ -112,12 +122,40 @@ class Worker:
                 self._keep(state.result())
             raise
 
+    def _fit(self, run: Run, takes_turns: bool) -> None:
+        """Fit another method, from the beginning to its end: of one that is stopped nothing is kept."""
+        snapshots, began = run.snapshots(), time.monotonic()
+        said = -math.inf
+
+        def on_progress(step: int, total: int) -> None:
+            nonlocal said
+            self.step = step
+            if self._wished("cancel"):
+                raise Stopped
+            if self._wished("pause"):
+                self._rest(step, takes_turns)
+            if time.monotonic() - said > FIT_SECONDS or step == total:
+                self._say(events.Step(step, total, rivals.STAGE, {}))
+                said = time.monotonic()
+
+        if (self.folder / "events.jsonl").exists():
+            self._say(events.Resumed(0))
+        self._say(events.Stage(rivals.STAGE, f"{run.recipe['method']} is fitted.", 0, 0))
+        try:
+            stream = rivals.fit(run, snapshots, on_progress)
+        except Stopped:
+            return self._say(events.Cancelled(self.step, time.monotonic() - began))
+        self._preview(stream, snapshots)
+        self._finish(stream, snapshots, events.Finished(self.step, "All steps are done.", 0.0, time.monotonic() - began))
+
     def _follow(self, state: State, takes_turns: bool) -> None:
         """Train, tell of it, and do what is wished meanwhile."""
         for event in train_on_cluster(state, self.folder) if cluster.address() else train(state):
             self.step = state.step
             if isinstance(event, events.Finished):
-                return self._finish(state, event)
+                self._checkpoint(state)
+                self._preview(state.present(), state.snapshots)
+                return self._finish(state.result(), state.snapshots, event)
             if not isinstance(event, events.Waiting):
                 self._say(event)
             if self._wished("pause") and not self._wished("cancel"):
@@ -132,18 +170,15 @@ class Worker:
             if self.kept != state.step and (now - self.checkpointed > CHECKPOINT_SECONDS or stage):
                 self._checkpoint(state)
             if self.shown != state.step and (now - self.previewed > self.pause_between_previews or stage):
-                self._preview(state)
+                self._preview(state.present(), state.snapshots)
 
-    def _finish(self, state: State, event: events.Finished) -> None:
-        self._checkpoint(state)
-        self._preview(state)
-        stream = state.result()
+    def _finish(self, stream: CellStream, snapshots: Snapshots, event: events.Finished) -> None:
         self._keep(stream)
         reason, measured = event.reason, {}
         try:
-            measured = evaluation.evaluate(stream, state.snapshots)
+            measured = evaluation.evaluate(stream, snapshots)
             if stream.members:
-                measured["ensemble"] = disagreement(stream, state.snapshots)
+                measured["ensemble"] = disagreement(stream, snapshots)
         except Exception as error:  # a training is worth more than its measures
             (self.folder / "metrics.json").unlink(missing_ok=True)
             reason = f"{reason} The result is kept, but it could not be measured ({type(error).__name__}: {error})."
@@ -181,8 +216,12 @@ class Worker:
 
     def _wait_paused(self, state: State, takes_turns: bool) -> None:
         self._checkpoint(state)
+        self._rest(state.step, takes_turns)
+
+    def _rest(self, step: int, takes_turns: bool) -> None:
+        """Wait until the user wants it to go on, or to stop; others may train meanwhile."""
         self._be("paused")
-        self._say(events.Paused(state.step))
+        self._say(events.Paused(step))
         self.turn.release()
         while self._wished("pause") and not self._wished("cancel"):
             time.sleep(0.1)
@@ -286,23 +325,22 @@ class Worker:
         with whole(self.folder / "model.safetensors") as path:
             stream.save(path)
 
-    def _preview(self, state: State) -> None:
+    def _preview(self, stream: CellStream, s: Snapshots) -> None:
         began = time.monotonic()
-        stream, s = state.present(), state.snapshots
         cells = _spaced(len(s.index), PREVIEW_CELLS)
         index = s.index[cells].cpu().numpy()
         t = s.times.cpu().numpy()[index]
         z = stream.encode(s.x[cells].cpu().numpy(), t)
         with whole(self.folder / "preview.npz") as path:
-            np.savez(path, z=z, v=stream.velocity(z, t), index=index, cells=cells.numpy(), step=state.step)
+            np.savez(path, z=z, v=stream.velocity(z, t), index=index, cells=cells.numpy(), step=self.step)
         with whole(self.folder / "preview.safetensors") as path:
             stream.save(path)
         try:
             seen = evaluation.glance(stream, s)
         except Exception:  # the next look may do; training does not end for one
             seen = {}
-        self._say(events.Preview(state.step, "preview.npz", seen))
-        self.previewed, self.shown = time.monotonic(), state.step
+        self._say(events.Preview(self.step, "preview.npz", seen))
+        self.previewed, self.shown = time.monotonic(), self.step
         self.pause_between_previews = max(PREVIEW_SECONDS, (self.previewed - began) / PREVIEW_SHARE)
 
 
