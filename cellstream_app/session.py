@@ -10,6 +10,8 @@ import asyncio
 import dataclasses
 import re
 import time
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,10 @@ from cellstream_app.imports import import_result
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.sources import Source, open_source
 
-PAGES = ("data", "train", "explore", "genes")
+PAGES = ("data", "train", "explore", "genes", "compare")
 SAMPLE = "sample"
 """The name in the address of the bundled run."""
+SAMPLE_NAME = "Sample: simulated blood"
 NO_TIME = "No column of this data set looks like time: choose the one that holds it."
 STATUS_SECONDS = 1.0
 """How often a run is asked whether its process still lives, even when it says nothing."""
@@ -257,6 +260,19 @@ def find_run(name: str, known: list[Run]) -> tuple[Run | None, str]:
         if run.folder.name == name:
             return run, ""
     return sample_run(), "The run in this address is no longer there; this is the sample instead."
+
+
+def named(runs: list[Run]) -> dict[str, str]:
+    """Runs to choose from: a name of its own for each -> its folder's name."""
+    found: dict[str, str] = {}
+    names = Counter(run.name for run in runs)
+    for run in runs:
+        name = run.name
+        if names[name] > 1:
+            made = datetime.fromisoformat(str(run.recipe["made"]))
+            name += f" · {made:%d %b %H:%M:%S}".replace(" 0", " ")
+        found[name if name not in found else f"{name} ({run.folder.name})"] = run.folder.name
+    return found
 
 
 def guess_reading(source: Source) -> Reading:

@@ -18,6 +18,7 @@ from cellstream_app import style, ui
 from cellstream_app.browser import Browser
 from cellstream_app.components.tour import Tour
 from cellstream_app.imports import holds_result
+from cellstream_app.pages.compare import ComparePage
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
 from cellstream_app.pages.genes import GenesPage
@@ -35,12 +36,14 @@ TABS = {
     "train": ("Train", "model_training"),
     "explore": ("Explore", "bubble_chart"),
     "genes": ("Genes", "biotech"),
+    "compare": ("Compare", "compare"),
 }
 MAKERS: dict[str, Callable[[Session], pn.viewable.Viewer]] = {
     "data": DataPage,
     "train": TrainPage,
     "explore": ExplorePage,
     "genes": GenesPage,
+    "compare": ComparePage,
 }
 
 STEPS = [
@@ -123,7 +126,7 @@ class Shell:
             active=PAGES.index(self.session.page),
             icon_position="start",
             margin=(0, 0, 0, 28),
-            width=520,
+            width=640,
             sx={
                 "minHeight": "52px",
                 "& .MuiTab-root": {"minHeight": "52px", "textTransform": "none", "fontSize": "14px", "py": 0},
@@ -226,8 +229,8 @@ class Shell:
             getattr(pn.state.notifications, kind)(f"{name}: {status.state}.", duration=6000)
 
     def _on_key(self, event: Any) -> None:
-        if self.session.page == "explore":
-            self.views["explore"].key(self.browser.key)
+        if self.session.page in ("explore", "compare"):
+            self.views[self.session.page].key(self.browser.key)
 
     # pages
 

@@ -380,6 +380,14 @@ export function render({model}) {
     else if (performance.now() - sent_at > 1000 * SEND_EVERY) report()
   }
 
+  // Tells canvases that follow this one what time it is.
+  function lead() {
+    const times = window.cellstream_times ??= {}
+    if (model.follows || times[model.frame_id] === now) return
+    times[model.frame_id] = now
+    window.dispatchEvent(new CustomEvent("cellstream-time", {detail: {id: model.frame_id}}))
+  }
+
   function paint(stamp) {
     request = 0
     if (stale) {
@@ -390,9 +398,12 @@ export function render({model}) {
       ? read_frame(window.cellstream_frames?.[model.frame_id], root)
       : {left: 0, top: 0, width: root.clientWidth, height: root.clientHeight, view: model.view}
     const visible = box && box.width > 0 && box.height > 0 && root.offsetParent !== null
+    const led = model.follows ? window.cellstream_times?.[model.follows] : undefined
+    if (led !== undefined) now = Math.min(Math.max(led, ends()[0]), ends()[1])
     // a hidden tab gets no animation frames; after a pause of any kind the time goes on from where it was
     if (model.playing && visible && before !== null) advance(Math.min((stamp - before) / 1000, 0.1))
     before = model.playing ? stamp : null
+    lead()
     canvas.style.visibility = clock.root.style.visibility = visible ? "visible" : "hidden"
     if (visible) {
       const {left, top, width, height, view} = box, [first, last] = ends()
@@ -415,18 +426,20 @@ export function render({model}) {
   }
 
   const heard = event => { if (event.detail?.id === model.frame_id) schedule() }
+  const told = event => { if (event.detail?.id === model.follows) schedule() }
   const lost = event => { event.preventDefault(); canvas.style.visibility = "hidden" }
   const restored = () => { attempt(() => flow.build()); schedule() }
   const seen = () => { before = null; schedule() }
   const observer = new ResizeObserver(schedule)
   observer.observe(root)
   window.addEventListener("cellstream-frame", heard)
+  window.addEventListener("cellstream-time", told)
   document.addEventListener("visibilitychange", seen)
   canvas.addEventListener("webglcontextlost", lost)
   canvas.addEventListener("webglcontextrestored", restored)
 
   model.on(["paths", "log_w", "times", "colours"], () => { stale = true; schedule() })
-  model.on(["marks", "unit", "speed", "loop", "trail", "point_size", "view", "clock", "frame_id"], schedule)
+  model.on(["marks", "unit", "speed", "loop", "trail", "point_size", "view", "clock", "frame_id", "follows"], schedule)
   model.on("look", dress)
   model.on("playing", () => {
     const [first, last] = ends()
@@ -447,6 +460,7 @@ export function render({model}) {
     cancelAnimationFrame(request)
     observer.disconnect()
     window.removeEventListener("cellstream-frame", heard)
+    window.removeEventListener("cellstream-time", told)
     document.removeEventListener("visibilitychange", seen)
     canvas.removeEventListener("webglcontextlost", lost)
     flow?.destroy()

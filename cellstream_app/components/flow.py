@@ -53,6 +53,7 @@ class FlowCanvas(pn.custom.JSComponent):
         default=(0.0, 1.0, 0.0, 1.0), length=4, doc="x0, x1, y0, y1 shown where the canvas lies over no figure."
     )
     frame_id = param.String(default="", constant=True, doc="Name by which a figure calls this canvas; see `attach`.")
+    follows = param.String(default="", doc="`frame_id` of another canvas whose time this one shows, frame by frame.")
     theme = param.ClassSelector(default=LIGHT, class_=Theme, doc="Colours of the clock and of the particles' rims.")
     look = param.Dict(default={}, doc="The theme, as the browser reads it.")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from cellstream_app.parts.saving import Saving
 from cellstream_app.parts.selecting import Selecting
 from cellstream_app.parts.stage import BOX, LASSO, MOVE, Stage
 from cellstream_app.parts.timebar import TimeBar
-from cellstream_app.session import SAMPLE, Session, folder_name
+from cellstream_app.session import SAMPLE, SAMPLE_NAME, Session, folder_name, named
 from cellstream_app.style import theme
 from cellstream_app.ui import BOTH, WIDE
 
@@ -41,7 +39,7 @@ class ExplorePage(pn.viewable.Viewer):
         super().__init__()
         self.session = session
         self._make_tools()
-        self.stage = Stage(session, self._on_picked, self.drag, self.fit)
+        self.stage = Stage(session, self._on_picked, (self.drag, self.fit))
         self.selecting = Selecting(session, self._on_kin)
         self.colours = Colours(session, self._recolour, self._repaint)
         self.time_bar = TimeBar(self.stage.canvas, self._on_moved)
@@ -209,13 +207,7 @@ class ExplorePage(pn.viewable.Viewer):
     def _on_runs(self, *events: Any) -> None:
         session = self.session
         runs = [run for run in session.runs() if run is session.run or (run.folder / "model.safetensors").exists()]
-        options, names = {"Sample: simulated blood": SAMPLE}, Counter(run.name for run in runs)
-        for run in runs:
-            name = run.name
-            if names[name] > 1:
-                made = datetime.fromisoformat(str(run.recipe["made"]))
-                name += f" · {made:%d %b %H:%M:%S}".replace(" 0", " ")
-            options[name if name not in options else f"{name} ({run.folder.name})"] = run.folder.name
+        options = {SAMPLE_NAME: SAMPLE} | named(runs)
         self._syncing = True
         value = session.run_id if session.run_id in options.values() else SAMPLE
         self.result.param.update(options=options, value=value)
@@ -241,7 +233,7 @@ class ExplorePage(pn.viewable.Viewer):
     def _show_on_stage(self) -> None:
         result = self.session.result
         seen = result.along(self.axes.value) if result.z.shape[1] > 2 else result
-        self.stage.show(seen, self.colours.colouring(), self._particle_colours(), self.time_bar.time)
+        self.stage.show(seen, self.colours.colouring(), self.time_bar.time, self._particle_colours())
 
     def _on_axes(self, event: Any) -> None:
         if self.session.result is not None:

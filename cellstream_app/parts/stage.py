@@ -55,12 +55,19 @@ class Stage(pn.viewable.Viewer):
     """One figure per result and theme, whose data are replaced, so that axes and zoom stay.
 
     ``picked`` is called with the positions of the cells that a box or a lasso was drawn around; ``tools`` are widgets
-    that stand in its corner.
+    that stand in its corner; ``hooks`` are HoloViews' for each figure; ``size`` is its size in pixels, about.
     """
 
-    def __init__(self, session: Session, picked: Callable[[np.ndarray], None], *tools: Any):
+    def __init__(
+        self,
+        session: Session,
+        picked: Callable[[np.ndarray], None] | None = None,
+        tools: Sequence[Any] = (),
+        hooks: Sequence[Callable] = (),
+        size: tuple[int, int] = SIZE,
+    ):
         super().__init__()
-        self.session, self.picked = session, picked
+        self.session, self.picked, self.hooks, self.size = session, picked, hooks, size
         self.mode = MOVE
         self.kin: Ancestry | None = None
         self.layers: dict[str, bool] = dict(streams=True, growth=False, arrows=False, moment=False, particles=True)
@@ -81,13 +88,14 @@ class Stage(pn.viewable.Viewer):
     def __panel__(self) -> pn.Column:
         return self.view
 
-    def show(self, result: Result, colouring: Colouring, colours: np.ndarray, t: float) -> None:
+    def show(self, result: Result, colouring: Colouring, t: float, colours: np.ndarray | None = None) -> None:
         """Another result, or another theme: a new figure. ``colours`` are the particles', bytes (particles, 4)."""
         self.result, self._t, self._colours = result, t, colours
-        home = plots.view_of(result.grid.points, SIZE, margin=0)
+        home = plots.view_of(result.grid.points, self.size, margin=0)
         self._cells = hv.streams.Pipe(self._coloured(colouring))
         layered = plots.embedding_map(self._cells, home, self.session.pixel_ratio)
-        self.pane.object = layered.opts(hv.opts.Overlay(hooks=[self._put_on, flow.attach(self.canvas.frame_id)]))
+        hooks = [self._put_on, flow.attach(self.canvas.frame_id), *self.hooks]
+        self.pane.object = layered.opts(hv.opts.Overlay(hooks=hooks))
         self.canvas.param.update(theme=self._look(), unit=result.snapshots.unit)
         self._show_particles()
         self.canvas.time = t
@@ -119,7 +127,9 @@ class Stage(pn.viewable.Viewer):
         marks = list(zip(result.times.tolist(), map(str, result.snapshots.labels), strict=True))
         if kin is None:
             log_w = result.flow.log_w - result.flow.log_w[0]
-            self.canvas.show(result.paths, log_w, result.flow.times, self._colours, marks)
+            one = np.repeat(colour_array([self._look().accent]), log_w.shape[1], axis=0)
+            colours = one if self._colours is None else self._colours
+            self.canvas.show(result.paths, log_w, result.flow.times, colours, marks)
         else:
             log_w = kin.kin.log_w - kin.kin.log_w[0]
             self.canvas.show(self._paths(kin), log_w, kin.kin.times, colour_array(kin.colours)[kin.fates], marks)
@@ -193,7 +203,8 @@ class Stage(pn.viewable.Viewer):
             self._show_layers(figure, self._columns(self.result, self.layers, self._t, LAYERS))
             self._drawn = {name: self._state(name) for name in LAYERS}
             self._show_ribbons()
-            self._add_tools(figure)
+            if self.picked is not None:
+                self._add_tools(figure)
 
     def _add_tools(self, figure: Any) -> None:
         """A box and a lasso beside moving; they select nothing in the browser, the server is told their outline."""

@@ -146,7 +146,9 @@ class Worker:
         except Stopped:
             return self._say(events.Cancelled(self.step, time.monotonic() - began))
         self._preview(stream, snapshots)
-        self._finish(stream, snapshots, events.Finished(self.step, "All steps are done.", 0.0, time.monotonic() - began))
+        self._finish(
+            stream, snapshots, events.Finished(self.step, "All steps are done.", 0.0, time.monotonic() - began)
+        )
 
     def _follow(self, state: State, takes_turns: bool) -> None:
         """Train, tell of it, and do what is wished meanwhile."""

@@ -26,11 +26,10 @@ from cellstream_app import style, ui
 from cellstream_app.colouring import DIRECTION_SPREAD, GENE, TIME, colouring
 from cellstream_app.overlays import stream_columns
 from cellstream_app.pages.explore import ExplorePage
-from cellstream_app.particles import ONE, particle_colours
 from cellstream_app.parts import watching
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
-from cellstream_app.results import Result, load_result, sample_run
+from cellstream_app.results import load_result, sample_run
 from cellstream_app.session import Session
 from tests.conftest import TINY
 
@@ -111,14 +110,10 @@ def stage() -> Stage:
     session = Session(page="explore")
     session.run = sample_run()
     session.result = result = load_result(session.run)
-    stage = Stage(session, lambda cells: None)
-    stage.show(result, colouring(result, None, TIME), one_colour(result), float(result.times[0]))
+    stage = Stage(session)
+    stage.show(result, colouring(result, None, TIME), float(result.times[0]))
     hv.render(stage.pane.object)
     return stage
-
-
-def one_colour(result: Result) -> np.ndarray:
-    return particle_colours(result, None, ONE, "#0b7a75")
 
 
 def drawn(stage: Stage, glyph: type) -> dict[str, np.ndarray]:
@@ -148,7 +143,7 @@ def test_columns_of_an_old_figure_are_not_shown_on_a_new_one(stage: Stage, monke
     asyncio.run(stage.at(float(stage.result.times[1])))
     stage.layers |= dict(moment=False)
     result = stage.result
-    stage.show(result, colouring(result, None, TIME), one_colour(result), float(result.times[0]))
+    stage.show(result, colouring(result, None, TIME), float(result.times[0]))
     hv.render(stage.pane.object)
     before = drawn(stage, Segment)["x0"]
     (show,) = late

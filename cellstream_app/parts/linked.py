@@ -1,0 +1,91 @@
+"""What links two figures that show different planes: the same share of each one's home view, and picking of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+from bokeh.events import SelectionGeometry
+from bokeh.models import BoxSelectTool, CustomJS, LassoSelectTool, PanTool
+from bokeh.plotting import figure as Figure
+
+MOVE, BOX, LASSO = "move", "box", "lasso"
+"""What dragging does."""
+
+# A view [x0, x1, y0, y1] of one plane in the other: the same share of its home view.
+SAME_SHARE = """
+const same_share = (view, home, other) => view.map((value, i) => {
+  const k = i < 2 ? 0 : 2
+  return other[k] + (value - home[k]) / (home[k + 1] - home[k]) * (other[k + 1] - other[k])
+})
+"""
+# What is set here is announced like what a user does, since those who shade the other figure's cells anew wait for it. The
+# other's answer then finds both at the same share, and nothing more is said.
+FOLLOW = f"""
+const figures = (window.cellstream_linked ??= {{}})[group] ??= {{}}
+figures[place] = figure
+{SAME_SHARE}
+const home_of = (f) => [f.x_range.reset_start, f.x_range.reset_end, f.y_range.reset_start, f.y_range.reset_end]
+const view_of = (f) => [f.x_range.start, f.x_range.end, f.y_range.start, f.y_range.end]
+if (cb_obj?.event_name === "rangesupdate") {{
+  for (const other of Object.values(figures)) {{
+    if (other === figure || other.document == null) continue
+    const wanted = same_share(view_of(figure), home_of(figure), home_of(other)), now = view_of(other)
+    const [x0, x1, y0, y1] = wanted
+    if (wanted.every((value, i) => Math.abs(value - now[i]) <= 1e-6 * (i < 2 ? x1 - x0 : y1 - y0))) continue
+    other.x_range.setv({{start: x0, end: x1}})
+    other.y_range.setv({{start: y0, end: y1}})
+    other.trigger_event(new cb_obj.constructor(x0, x1, y0, y1))
+  }}
+}}
+"""
+# Bokeh offers no way to choose a figure's tool from outside but in the browser.
+CHOOSE = "for (const [name, tool] of Object.entries(tools)) if (name === figure.name) tool.active = true"
+
+
+class Linked:
+    """Figures of one page, each at a place of its own, that share view and picking.
+
+    ``picked(place, geometry)`` is called when a user has drawn a box or a lasso on the figure at ``place``.
+    """
+
+    def __init__(self, picked: Callable[[str, Mapping[str, Any]], None]):
+        self.group, self.picked = f"linked-{uuid4().hex}", picked
+        self.drag = MOVE
+        self._figures: dict[str, Figure] = {}
+
+    def hook(self, place: str) -> Callable:
+        """A HoloViews hook for the figures at this place; a new one takes the place of the one before."""
+
+        def put_on(plot: Any, element: Any) -> None:
+            figure = plot.handles["plot"]
+            if self.group not in figure.tags:
+                figure.tags.append(self.group)
+                self._put_on(figure, place)
+
+        return put_on
+
+    def choose(self, drag: str) -> None:
+        """What dragging does on all figures. To be called by who holds the document."""
+        self.drag = drag
+        for figure in self._figures.values():
+            figure.name = drag
+
+    def _put_on(self, figure: Figure, place: str) -> None:
+        self._figures[place] = figure
+        follow = CustomJS(args=dict(figure=figure, group=self.group, place=place), code=FOLLOW)
+        figure.js_on_event("rangesupdate", follow)
+        figure.js_on_change("inner_width", follow)
+        # no renderers: what is picked is decided among all cells, and Bokeh's own marks of it would stay on new data
+        picking = {BOX: BoxSelectTool(renderers=[], visible=False), LASSO: LassoSelectTool(renderers=[], visible=False)}
+        figure.add_tools(*picking.values())
+        tools = {MOVE: next(tool for tool in figure.tools if isinstance(tool, PanTool)), **picking}
+        figure.js_on_change("name", CustomJS(args=dict(figure=figure, tools=tools), code=CHOOSE))
+        figure.toolbar.active_drag = tools[self.drag]
+        figure.name = self.drag
+        figure.on_event(SelectionGeometry, lambda event: self._hear(place, event))
+
+    def _hear(self, place: str, event: SelectionGeometry) -> None:
+        if event.final:
+            self.picked(place, event.geometry)
