@@ -78,8 +78,8 @@ ROWS = (
         caution="Of the worst time point. At about 1, the prediction cannot be told from the data."),
     Row("match_input", "W₂ / floor, features", "The same, decoded back to the features of the data.", 0.1, higher=False,
         yardstick=_beside("decoding alone {}", "match_decoded"),
-        caution="Decoding alone already costs what stands beside it; what is decoded is smoother than the data, so it can fall "
-        "below 1."),
+        caution="Decoding alone already costs what stands beside it. What is decoded is smoother than the data, so it "
+        "can fall below 1."),
     Row("mass", "Size error", "By how much is the predicted population size off, at the worst time point? 0 is best.",
         0.02, higher=False, form="{:.1%}"),
     Row("r2", "R²", "How much of the features does the decoder give back? 1 is best.", 0.02,

@@ -12,6 +12,7 @@ from bokeh.plotting import figure as Figure
 
 MOVE, BOX, LASSO = "move", "box", "lasso"
 """What dragging does."""
+FIT = "fit"
 
 # A view [x0, x1, y0, y1] of one plane in the other: the same share of its home view.
 SAME_SHARE = """
@@ -20,28 +21,42 @@ const same_share = (view, home, other) => view.map((value, i) => {
   return other[k] + (value - home[k]) / (home[k + 1] - home[k]) * (other[k + 1] - other[k])
 })
 """
-# What is set here is announced like what a user does, since those who shade the other figure's cells anew wait for it. The
-# other's answer then finds both at the same share, and nothing more is said.
-FOLLOW = f"""
-const figures = (window.cellstream_linked ??= {{}})[group] ??= {{}}
-figures[place] = figure
+COMMON = f"""
 {SAME_SHARE}
 const home_of = (f) => [f.x_range.reset_start, f.x_range.reset_end, f.y_range.reset_start, f.y_range.reset_end]
 const view_of = (f) => [f.x_range.start, f.x_range.end, f.y_range.start, f.y_range.end]
-if (cb_obj?.event_name === "rangesupdate") {{
+const show = (f, [x0, x1, y0, y1]) => {{
+  f.x_range.setv({{start: x0, end: x1}})
+  f.y_range.setv({{start: y0, end: y1}})
+  window.Bokeh.index.find_one_by_id(f.id)?.trigger_ranges_update_event()
+}}
+"""
+# What is set here is announced like what a user does, since those who shade the other figure's cells anew wait for it.
+# The other's answer then finds both at the same share, and nothing more is said.
+FOLLOW = f"""
+{COMMON}
+const figures = (window.cellstream_linked ??= {{}})[group] ??= {{}}
+figures[place] = figure
+if (["rangesupdate", "reset"].includes(cb_obj?.event_name)) {{
   for (const other of Object.values(figures)) {{
     if (other === figure || other.document == null) continue
     const wanted = same_share(view_of(figure), home_of(figure), home_of(other)), now = view_of(other)
-    const [x0, x1, y0, y1] = wanted
-    if (wanted.every((value, i) => Math.abs(value - now[i]) <= 1e-6 * (i < 2 ? x1 - x0 : y1 - y0))) continue
-    other.x_range.setv({{start: x0, end: x1}})
-    other.y_range.setv({{start: y0, end: y1}})
-    other.trigger_event(new cb_obj.constructor(x0, x1, y0, y1))
+    const near = (value, i) => Math.abs(value - now[i]) <= 1e-6 * (i < 2 ? wanted[1] - wanted[0] : wanted[3] - wanted[2])
+    if (!wanted.every(near)) show(other, wanted)
   }}
 }}
 """
-# Bokeh offers no way to choose a figure's tool from outside but in the browser.
-CHOOSE = "for (const [name, tool] of Object.entries(tools)) if (name === figure.name) tool.active = true"
+# Bokeh offers no way to choose a figure's tool, or to show all of it, from outside but in the browser.
+OBEY = f"""
+{COMMON}
+for (const [name, tool] of Object.entries(tools)) if (name === figure.name) tool.active = true
+if (figure.name.startsWith("{FIT}")) {{
+  const [x0, x1, y0, y1] = home_of(figure), w = figure.inner_width, h = figure.inner_height
+  const scale = Math.max((x1 - x0) / w, (y1 - y0) / h) / 2
+  const [cx, cy] = [(x0 + x1) / 2, (y0 + y1) / 2]
+  show(figure, [cx - scale * w, cx + scale * w, cy - scale * h, cy + scale * h])
+}}
+"""
 
 
 class Linked:
@@ -52,7 +67,7 @@ class Linked:
 
     def __init__(self, picked: Callable[[str, Mapping[str, Any]], None]):
         self.group, self.picked = f"linked-{uuid4().hex}", picked
-        self.drag = MOVE
+        self.drag, self._fits = MOVE, 0
         self._figures: dict[str, Figure] = {}
 
     def hook(self, place: str) -> Callable:
@@ -72,16 +87,23 @@ class Linked:
         for figure in self._figures.values():
             figure.name = drag
 
+    def fit(self) -> None:
+        """Back to the views that hold all cells. To be called by who holds the document."""
+        self._fits += 1
+        for figure in self._figures.values():
+            figure.name = f"{FIT} {self._fits}"
+
     def _put_on(self, figure: Figure, place: str) -> None:
         self._figures[place] = figure
         follow = CustomJS(args=dict(figure=figure, group=self.group, place=place), code=FOLLOW)
         figure.js_on_event("rangesupdate", follow)
+        figure.js_on_event("reset", follow)
         figure.js_on_change("inner_width", follow)
         # no renderers: what is picked is decided among all cells, and Bokeh's own marks of it would stay on new data
         picking = {BOX: BoxSelectTool(renderers=[], visible=False), LASSO: LassoSelectTool(renderers=[], visible=False)}
         figure.add_tools(*picking.values())
         tools = {MOVE: next(tool for tool in figure.tools if isinstance(tool, PanTool)), **picking}
-        figure.js_on_change("name", CustomJS(args=dict(figure=figure, tools=tools), code=CHOOSE))
+        figure.js_on_change("name", CustomJS(args=dict(figure=figure, tools=tools), code=OBEY))
         figure.toolbar.active_drag = tools[self.drag]
         figure.name = self.drag
         figure.on_event(SelectionGeometry, lambda event: self._hear(place, event))

@@ -73,17 +73,9 @@ class Side(pn.viewable.Viewer):
         """The data set behind it, where it is still there."""
         return self.screen.result_source
 
-    def show(
-        self,
-        shown: Result | Plain,
-        source: Source | None,
-        colours: Colouring,
-        layers: dict[str, bool],
-        t: float,
-        learned: bool,
-    ) -> None:
-        """Another picture, or another theme."""
-        self.shown, self.learned, self.screen.result_source, self._colours = shown, learned, source, colours
+    def show(self, colours: Colouring, layers: dict[str, bool], t: float, learned: bool) -> None:
+        """Draw ``shown`` as a new figure: another picture, or another theme."""
+        shown, self.learned, self._colours = self.shown, learned, colours
         self.set_layers(layers)
         self.stage.show(shown, self._lit(), self.within(t))
         name, said = described(shown)

@@ -1,0 +1,122 @@
+"""The controls of the Compare page: what stands on each side, colours, picking, layers. They know no arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import panel as pn
+import panel_material_ui as pmui
+
+from cellstream_app import colouring, embeddings, ui
+from cellstream_app.colouring import GENE, TIME, Colouring
+from cellstream_app.parts.linked import BOX, LASSO, MOVE
+from cellstream_app.results import Result
+from cellstream_app.session import SAMPLE, SAMPLE_NAME, Session, named
+from cellstream_app.sources import Source
+from cellstream_app.ui import WIDE
+
+COURSE, MOMENT = "whole course", "this moment"
+RUN = "run:"
+"""How keys of results begin among what can be chosen for the right; other keys are embeddings."""
+ONE_RESULT = "There is one result so far. Train again with other settings to compare two."
+
+
+class Choosing(pn.viewable.Viewer):
+    """Widgets; ``quiet`` while they are changed by the page and not by the user."""
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self.session, self.quiet = session, False
+        choice = dict(size="small", margin=0, **WIDE)
+        self.one = pmui.Select(label="Left", **choice)
+        self.other = pmui.Select(label="Right", value=embeddings.PCA, **choice)
+        self.hint = ui.text("", muted=True)
+        self.message = ui.Message()
+        self.colour = pmui.Select(label="Colour both by", value=TIME, options={"Time": TIME}, **choice)
+        self.gene = pmui.AutocompleteInput(
+            label="Gene", placeholder="type a name", restrict=False, case_sensitive=False, min_characters=1,
+            search_strategy="includes", visible=False, **choice,
+        )  # fmt: skip
+        self.legends = ui.text("")
+        switch = dict(margin=0, size="small", sx={"& .MuiTypography-root": {"fontSize": "14px"}})
+        self.particles = pmui.Switch(label="Particles", value=True, **switch)
+        self.streams = pmui.Switch(label="Streamlines of the velocity v", value=True, **switch)
+        self.growth = pmui.Switch(label="Map of the growth rate g", value=False, **switch)
+        group = dict(variant="outlined", color="primary", **choice)
+        self.when = pmui.RadioButtonGroup(
+            label="Streamlines and growth of", options=[COURSE, MOMENT], value=COURSE, **group
+        )
+        self.growth_legend = ui.text("", visible=False)
+        self.drag = pmui.RadioButtonGroup(
+            label="Dragging", options={"moves": MOVE, "picks a box": BOX, "picks freely": LASSO}, value=MOVE, **group
+        )
+        self.labels = pmui.Select(label="Count and compare labels", options={"none": ""}, value="", **choice)
+        cells = ui.card(self.colour, self.gene, self.legends, title="Cells")
+        pick = ui.card(
+            self.drag, self.labels, title="Pick cells",
+            hint="Draw around cells on one side: the same cells are lit on the other.",
+        )  # fmt: skip
+        switches = ui.column(self.particles, self.streams, self.growth, gap=4)
+        layers = ui.card(switches, self.when, self.growth_legend, title="Layers")
+        self.cards = ui.column(cells, pick, layers)
+        self.view = ui.side_panel(
+            ui.card(self.one, self.other, self.hint, self.message, title="Compare"), self.cards, width=316
+        )
+
+    def __panel__(self) -> pn.viewable.Viewable:
+        return self.view
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What cells are coloured by, and the gene where it is one."""
+        gene = self.gene.value or ""
+        return (TIME, "") if self.colour.value == GENE and not gene else (self.colour.value, gene)
+
+    @property
+    def layers(self) -> dict[str, bool]:
+        return dict(
+            streams=self.streams.value,
+            growth=self.growth.value,
+            particles=self.particles.value,
+            moment=self.when.value == MOMENT,
+        )
+
+    def offer_sides(self) -> None:
+        """Every result; for the right also embeddings of the left's cells."""
+        session, result = self.session, self.session.result
+        runs = [run for run in session.runs() if run is session.run or (run.folder / "model.safetensors").exists()]
+        options = {SAMPLE_NAME: SAMPLE} | named(runs)
+        one = session.run_id if session.run_id in options.values() else SAMPLE
+        others = {name: f"{RUN}{folder}" for name, folder in options.items() if folder != one}
+        made = embeddings.choices(result, session.result_source) if result is not None else {}
+        in_file = {name: key for name, key in made.items() if key.startswith(embeddings.IN_FILE)}
+        known = {name: key for key, name in embeddings.SHOWN_NAMES.items()}
+        groups = {"Well-known embeddings of these cells": known, "In the data set": in_file, "Other results": others}
+        every = [key for of in groups.values() for key in of.values()]
+        value = self.other.value if self.other.value in every else embeddings.PCA
+        self.quiet = True
+        self.one.param.update(options=options, value=one)
+        self.other.param.update(groups={name: of for name, of in groups.items() if of}, value=value)
+        self.quiet = False
+        self.hint.object = ui.styled("" if others else ONE_RESULT, muted=True)
+
+    def offer_colours(self, result: Result, source: Source | None, labels: Iterable[str], new: bool) -> None:
+        """What the cells of the left can be coloured and counted by; a gene is forgotten with a ``new`` result."""
+        self.quiet = True
+        options = colouring.choices(result, source)
+        self.colour.options = options
+        if self.colour.value not in options.values() or (self.colour.value == GENE and new):
+            self.colour.value, self.gene.value, self.gene.visible = TIME, "", False
+        self.gene.options = colouring.genes(result, source)
+        found = {key: key for key in labels}
+        kept = self.labels.value if self.labels.value in found else next(iter(found), "")
+        self.labels.param.update(options={**found, "none": ""}, value=kept)
+        self.quiet = False
+
+    def show_legends(self, one: Colouring, two: Colouring) -> None:
+        """One legend where both sides have the same."""
+        legends = one.legend
+        if two.legend != one.legend:
+            title = "<div style='opacity:.68;margin-top:6px'>{}</div>{}"
+            legends = title.format("Left", one.legend) + title.format("Right", two.legend)
+        self.legends.object = ui.styled(legends)
