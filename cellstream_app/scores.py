@@ -168,13 +168,19 @@ def of_labels(z: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return dict(label=metrics.label_accuracy(z, labels), label_chance=float(counts.max() / counts.sum()))
 
 
-def as_csv(left: Scores, right: Scores, names: tuple[str, str]) -> str:
+def verdicts(left: Scores, right: Scores, same: bool) -> dict[str, Verdict]:
+    """The verdict of each row by its key; of different data none: what is hard in one may be easy in the other."""
+    return {row.key: verdict(row, left, right) if same else Verdict(OPEN) for row in ROWS}
+
+
+def as_csv(left: Scores, right: Scores, names: tuple[str, str], same: bool = True) -> str:
     """The table as a file: one line per metric."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["metric", *names, *(f"yardstick, {name}" for name in names), "better", "remark", "meaning"])
+    judged = verdicts(left, right, same)
     for row in ROWS:
-        found = verdict(row, left, right)
+        found = judged[row.key]
         values = [f"{s[row.key]:.6g}" if known(s, row.key) else "" for s in (left, right)]
         better = {LEFT: names[0], RIGHT: names[1], ALIKE: "alike"}.get(found.side, "")
         beside = [row.yardstick(s) if known(s, row.key) else "" for s in (left, right)]

@@ -170,8 +170,7 @@ class ComparePage(pn.viewable.Viewer):
         self.choosing.message.say(problem or session.result_problem, "error" if right is None else "info")
         self._draw(result, source, right, right_source)
         plain = right if isinstance(right, Plain) else None
-        measured = self.scores.show(self.pair.left, self.pair.right, self.choosing.labels.value)
-        await asyncio.gather(self.dynamics.show(plain, result), measured)
+        await asyncio.gather(self.dynamics.show(plain, result), self._measure())
 
     def _draw(
         self, result: Result, source: Source | None, right: Result | Plain | None, right_source: Source | None
@@ -246,7 +245,11 @@ class ComparePage(pn.viewable.Viewer):
     async def _on_labels(self, event: Any) -> None:
         if not self.choosing.quiet and self.pair.left.shown is not None:
             self._on_picked()
-            await self.scores.show(self.pair.left, self.pair.right, event.new)
+            await self._measure()
+
+    async def _measure(self) -> None:
+        pair = self.pair
+        await self.scores.show(pair.left, pair.right, self.choosing.labels.value, pair.same)
 
     # time
 

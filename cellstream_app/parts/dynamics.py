@@ -25,6 +25,8 @@ ABOUT = (
     "growth rate on a picture that stays as it is. It takes some minutes, in the background."
 )
 
+FITTED = "shows where cells lie, and nothing moves on it. TIGON's dynamics were fitted on it before."
+
 
 class Dynamics(pn.viewable.Viewer):
     """For the embedding given by :meth:`show`; ``finished`` is called with the run whose result is there."""
@@ -116,8 +118,8 @@ class Dynamics(pn.viewable.Viewer):
         self.fit.visible = run is None
         if run is None:
             self.stop.disabled = False
-            self.fit.label = FIT if self.fitted is None else SHOW
-            self.said.object = ui.styled(f"<b style='font-weight:600'>{name}</b> {ABOUT}")
+            self.fit.label, about = (FIT, ABOUT) if self.fitted is None else (SHOW, FITTED)
+            self.said.object = ui.styled(f"<b style='font-weight:600'>{name}</b> {about}")
             return
         status = run.status()
         share = 100 * status.step / status.total if status.total else 0

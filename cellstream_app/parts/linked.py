@@ -41,8 +41,8 @@ if (["rangesupdate", "reset"].includes(cb_obj?.event_name)) {{
   for (const other of Object.values(figures)) {{
     if (other === figure || other.document == null) continue
     const wanted = same_share(view_of(figure), home_of(figure), home_of(other)), now = view_of(other)
-    const near = (value, i) => Math.abs(value - now[i]) <= 1e-6 * (i < 2 ? wanted[1] - wanted[0] : wanted[3] - wanted[2])
-    if (!wanted.every(near)) show(other, wanted)
+    const width = wanted[1] - wanted[0]
+    if (wanted.some((value, i) => Math.abs(value - now[i]) > 1e-6 * width)) show(other, wanted)
   }}
 }}
 """

@@ -17,7 +17,7 @@ from cellstream_app import scores, ui
 from cellstream_app.embeddings import Plain
 from cellstream_app.parts.side import Side, described
 from cellstream_app.results import Result
-from cellstream_app.scores import ALIKE, LEFT, RIGHT, ROWS, Scores, known, verdict
+from cellstream_app.scores import ALIKE, LEFT, RIGHT, ROWS, Scores, known, verdicts
 from cellstream_app.ui import WIDE
 
 KEPT = 32
@@ -26,6 +26,7 @@ HINT = (
     "No number says it all: VC and TC rise when a picture keeps only time and forgets how cells differ, so a gain that "
     "was paid for with Trust is not called better."
 )
+OTHER_DATA = "The data are different, so neither side is called better: what is hard in one may be easy in the other."
 _measured: OrderedDict[Hashable, dict[str, float]] = OrderedDict()
 
 
@@ -36,7 +37,7 @@ class Scorecard(pn.viewable.Viewer):
         super().__init__()
         self.left: Scores = {}
         self.right: Scores = {}
-        self.names = ("left", "right")
+        self.names, self.same = ("left", "right"), True
         self._wishes = 0
         self.table = ui.text("")
         self.message = ui.Message("info")
@@ -53,9 +54,12 @@ class Scorecard(pn.viewable.Viewer):
     def __panel__(self) -> pn.viewable.Viewable:
         return self.view
 
-    async def show(self, left: Side, right: Side, label_key: str) -> None:
-        """Measure both sides, and the labels of this column of the file, where they are not known yet."""
-        self._wishes += 1
+    async def show(self, left: Side, right: Side, label_key: str, same: bool) -> None:
+        """Measure both sides, and the labels of this column of the file, where they are not known yet.
+
+        ``same``: whether both are of the same data, so that one can be better than the other.
+        """
+        self._wishes, self.same = self._wishes + 1, same
         mine, self.left, self.right = self._wishes, {}, {}
         sides = [(side.shown, _labels(side, label_key)) for side in (left, right)]
         self.names = tuple(described(shown)[0] if shown is not None else "" for shown, _ in sides)
@@ -70,9 +74,11 @@ class Scorecard(pn.viewable.Viewer):
                 if mine != self._wishes:
                     return
                 setattr(self, place, found)
-                self.table.object = table_html(self.left, self.right, self.names)
+                self.table.object = table_html(self.left, self.right, self.names, same)
             dims = [shown.z.shape[1] for shown, _ in sides if shown is not None]
-            if len(set(dims)) == 2:
+            if not same:
+                self.message.say(OTHER_DATA)
+            elif len(set(dims)) == 2:
                 said = f"The left has {dims[0]} dimensions and the right {dims[1]}: more dimensions can keep more."
                 self.message.say(said)
         except (UserError, MemoryError) as error:
@@ -82,7 +88,7 @@ class Scorecard(pn.viewable.Viewer):
                 self.busy.visible, self.download.disabled = False, not (self.left or self.right)
 
     def _file(self) -> io.StringIO:
-        return io.StringIO(scores.as_csv(self.left, self.right, self.names))
+        return io.StringIO(scores.as_csv(self.left, self.right, self.names, self.same))
 
 
 def _labels(side: Side, key: str) -> np.ndarray | None:
@@ -128,15 +134,15 @@ CELL = "padding:7px 12px;border-bottom:1px solid var(--mui-palette-divider,rgba(
 SMALL = "font-size:11px;opacity:.68"
 
 
-def table_html(left: Scores, right: Scores, names: tuple[str, str]) -> str:
+def table_html(left: Scores, right: Scores, names: tuple[str, str], same: bool = True) -> str:
     """The table as HTML. Names come from strangers' files and are escaped."""
     heads = ("", f"Left: {names[0]}", f"Right: {names[1]}", "Better")
     head = "".join(f"<th style='{CELL};text-align:left;font-weight:600'>{ui.escaped(text)}</th>" for text in heads)
-    lines = []
+    judged, lines = verdicts(left, right, same), []
     for row in ROWS:
         if not (known(left, row.key) or known(right, row.key)):
             continue
-        found = verdict(row, left, right)
+        found = judged[row.key]
         told = {LEFT: "◀ left", RIGHT: "right ▶", ALIKE: "alike"}.get(found.side, "–")
         name = f"<b style='font-weight:600'>{row.name}</b> {row.question}"
         name += f"<div style='{SMALL}'>{row.caution}</div>" if row.caution else ""

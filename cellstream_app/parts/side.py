@@ -114,7 +114,7 @@ def described(shown: Result | Plain) -> tuple[str, str]:
         return shown.name, f"{shown.share or cells} No velocity, no growth."
     d, method = shown.z.shape[1], shown.stream.method
     said = [cells]
-    if method != METHOD:
+    if method != METHOD and method not in shown.run.name:
         said.append(f"Dynamics of {method}.")
     if not shown.final:
         said.append("Not finished: its latest picture.")

@@ -1,0 +1,255 @@
+"""Two pictures of the same cells: who is who, who is picked, what is better. Against brute force and known geometry."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cellstream import rivals
+from cellstream.config import Config
+from cellstream.errors import UserError
+from cellstream.runs import Run
+from cellstream.snapshots import Snapshots
+from cellstream.state import State
+from cellstream.worker import work
+from cellstream_app import embeddings, pairing, scores, style
+from cellstream_app.embeddings import Plain
+from cellstream_app.pages.compare import ComparePage, found_for
+from cellstream_app.parts.scorecard import measure, table_html
+from cellstream_app.plots import Categories, Values
+from cellstream_app.results import Result, load_result
+from cellstream_app.scores import ALIKE, LEFT, OPEN, RIGHT, ROWS, verdict
+from cellstream_app.session import Session
+
+ROW = {row.key: row for row in ROWS}
+rng = np.random.default_rng(0)
+
+
+def result_of(snapshots: Snapshots, folder: Path, **recipe) -> Result:
+    """An untrained model of these cells."""
+    run = Run.create(folder, snapshots, Config(), {"name": "test", **recipe})
+    return Result(run, State.initial(snapshots, Config()).result(), snapshots, True)
+
+
+# who is who
+
+
+def test_cells_are_matched_by_their_row_in_the_file():
+    left, right = rng.permutation(500)[:300], rng.permutation(500)[:200]
+    where = {row: i for i, row in enumerate(right.tolist())}
+    there = pairing.matched(left, right)
+    assert there.tolist() == [where.get(row, -1) for row in left.tolist()]
+    picked = np.arange(0, 300, 7)
+    assert set(right[pairing.carried(picked, there)]) == set(left[picked]) & set(right)
+
+
+def test_only_cells_of_the_same_file_are_matched(moving_cloud: Snapshots):
+    named = replace(moving_cloud, fingerprint="one")
+    assert embeddings.same_cells(named, embeddings.some_of(named, np.arange(0, 190, 2)))
+    assert not embeddings.same_cells(named, replace(moving_cloud, fingerprint="other"))
+    assert not embeddings.same_cells(moving_cloud, replace(moving_cloud, rows=tuple(range(1, 191))))
+
+
+# picking
+
+
+def test_a_box_holds_what_lies_between_its_sides_whatever_corner_it_begins_at():
+    points = rng.normal(size=(400, 2)).astype(np.float32)
+    box = dict(type="rect", x0=1.0, x1=-0.5, y0=-0.2, y1=0.9)
+    expected = [i for i, (x, y) in enumerate(points) if -0.5 <= x <= 1.0 and -0.2 <= y <= 0.9]
+    assert pairing.inside(points, box).tolist() == expected
+
+
+def test_a_lasso_holds_what_lies_within_its_outline():
+    points = rng.uniform(-1.5, 1.5, size=(2000, 2))
+    angle = np.linspace(0, 2 * np.pi, 400)
+    # a star-shaped outline, so that the radius says what is within; and a place of its own, away from the origin
+    radius = lambda a: 1 + 0.4 * np.cos(3 * a)  # noqa: E731
+    outline = radius(angle)[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+    own = np.hypot(*points.T) / radius(np.arctan2(points[:, 1], points[:, 0]))
+    clear = np.abs(own - 1) > 1e-3
+    found = pairing.inside(points + 5, dict(type="poly", x=outline[:, 0] + 5, y=outline[:, 1] + 5))
+    assert set(found[clear[found]]) == set(np.flatnonzero((own < 1) & clear))
+    assert len(pairing.inside(points, dict(type="poly", x=[0, 1], y=[0, 1]))) == 0
+
+
+@pytest.mark.parametrize("kind", ["categories", "values"])
+def test_lit_cells_keep_their_colour_and_all_others_have_none(kind: str):
+    values = rng.normal(size=100).astype(np.float32)
+    palette = [f"#{i:02x}{i:02x}{i:02x}" for i in range(256)]
+    categories = Categories(np.arange(100) % 3, "abc", ["#000000"] * 3)
+    colour = Values(values, palette, (-3.0, 3.0)) if kind == "values" else categories
+    picked = np.array([3, 50, 99])
+    found = pairing.lit(colour, picked)
+    assert np.flatnonzero(np.asarray(found.codes) >= 0).tolist() == picked.tolist()
+    assert pairing.lit(colour, None) is colour
+    if kind == "values":
+        shown = [int(found.colours[c][1:3], 16) for c in found.codes[picked]]
+        np.testing.assert_allclose(shown, (values[picked] + 3) / 6 * 255, atol=3)
+    else:
+        assert found.codes[picked].tolist() == (picked % 3).tolist()
+
+
+def test_picked_cells_are_counted_by_kind_and_time():
+    codes, index = rng.integers(-1, 4, 300), rng.integers(0, 3, 300)
+    expected = [[int(((codes == k) & (index == i)).sum()) for i in range(3)] for k in range(4)]
+    assert pairing.spread(codes, index, 4, 3).tolist() == expected
+
+
+# what is better
+
+
+def test_a_collapsed_embedding_is_not_called_better(moving_cloud: Snapshots):
+    """One that keeps the time and nothing else has a TC of 1; beside PCA, that was bought."""
+    index = moving_cloud.index.numpy()
+    strips = np.column_stack([index, np.zeros(190)]) + rng.normal(size=(190, 2)) * 0.01
+    cloud = replace(moving_cloud, x=moving_cloud.x + torch.randn(190, 5, generator=torch.manual_seed(0)) * 0.1)
+    collapsed = scores.of_embedding(strips, cloud)
+    plain = measure(Plain(embeddings.PCA, cloud, embeddings._pca(cloud)), None, "")
+    assert collapsed["tc"] > 0.99 > plain["tc"]
+    assert plain["trust"] == pytest.approx(plain["trust_pca"])
+    found = verdict(ROW["tc"], collapsed, plain)
+    assert found.side == OPEN
+    assert "bought" in found.why
+    assert verdict(ROW["trust"], collapsed, plain).side == RIGHT
+    assert verdict(ROW["tc"], {**collapsed, "trust": plain["trust"]}, plain).side == LEFT
+
+
+@pytest.mark.parametrize(
+    ("key", "left", "right", "side"),
+    [
+        ("trust", dict(trust=0.805), dict(trust=0.80), ALIKE),
+        ("mass", dict(mass=0.02), dict(mass=0.3), LEFT),
+        ("match", dict(match=0.7), dict(match=1.05), ALIKE),  # both cannot be told from the data
+        ("match", dict(match=2.5), dict(match=1.2, match_shift=3.0), RIGHT),
+        ("match", dict(match=2.5), dict(match=1.2, match_shift=1.1), OPEN),  # a shift does as well
+        ("vc", dict(vc=1.0, direction=0.5, direction_constant=0.6), dict(vc=0.8), OPEN),
+        ("r2", dict(r2=0.9, r2_unseen=0.0), dict(r2=0.4, r2_unseen=1.0), OPEN),
+        ("direction", dict(direction=0.9), dict(), OPEN),
+    ],
+)
+def test_what_is_better_is_said_where_it_can_be(key: str, left: dict, right: dict, side: str):
+    found = verdict(ROW[key], left, right)
+    assert found.side == side
+    mirrored = {LEFT: RIGHT, RIGHT: LEFT}.get(side, side)
+    assert verdict(ROW[key], right, left).side == mirrored
+
+
+def test_the_numbers_of_an_evaluation_are_those_of_the_worst_time_point():
+    point = dict(w2=2.0, floor=1.0, stays=8.0, shift=3.0)
+    worse = dict(w2=3.0, floor=0.5, stays=4.0, shift=2.0)
+    inputs = dict(w2=5.0, floor=4.0, stays=9.0, shift=7.0, autoencoder=6.0)
+    found = scores.flat(
+        dict(
+            vc=0.9,
+            match=dict(a={**point, "input": inputs}, b={**worse, "input": dict(inputs, w2=4.0)}),
+            mass=dict(a=dict(predicted=1.1, observed=1.0), b=dict(predicted=1.5, observed=2.0)),
+        )
+    )
+    expected = dict(vc=0.9, match=6.0, match_stays=8.0, match_shift=4.0, match_input=1.25, match_decoded=1.5, mass=0.25)
+    assert found == pytest.approx(expected)
+
+
+def test_names_are_text_in_the_table_and_different_data_have_no_winner():
+    left, right, evil = dict(trust=0.9), dict(trust=0.5), "<img src=x>"
+    assert evil not in table_html(left, right, (evil, "b"))
+    assert "◀ left" in table_html(left, right, ("a", "b"))
+    assert "◀ left" not in table_html(left, right, ("a", "b"), same=False)
+    lines = list(csv.DictReader(io.StringIO(scores.as_csv(left, right, ("a", "b")))))
+    trust = next(line for line in lines if line["metric"] == "Trust")
+    assert (trust["a"], trust["b"], trust["better"]) == ("0.9", "0.5", "a")
+    assert len(lines) == len(ROWS)
+
+
+# embeddings
+
+
+def test_of_many_cells_each_time_point_gives_its_share(monkeypatch: pytest.MonkeyPatch):
+    index = np.repeat([0, 1, 2], [60_000, 30_000, 300])
+    chosen = embeddings.drawn(index, 9_030)
+    assert (np.diff(chosen) > 0).all()
+    assert np.bincount(index[chosen]).tolist() == [6_000, 3_000, embeddings.LEAST]
+    assert embeddings.drawn(index, len(index)) is None
+
+
+def test_dynamics_on_some_of_the_cells_are_found_again_and_lie_on_the_picture(
+    moving_cloud: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path))
+    monkeypatch.setattr(embeddings, "MOST", 100)
+    monkeypatch.setattr(embeddings, "LEAST", 5)
+    monkeypatch.setattr(embeddings, "drawn", lambda index, most=100: np.arange(0, 190, 2))
+    monkeypatch.setattr(Run, "start", lambda run: None)
+    monkeypatch.setitem(embeddings.MAKERS, "UMAP", lambda snapshots: snapshots.x.numpy()[:, 3:5])
+    of = result_of(replace(moving_cloud, fingerprint="one"), tmp_path / "of")
+    plain = embeddings.embedded(of, None, "UMAP")
+    assert len(plain.index) == 95
+    assert "95 of the 190 cells" in plain.share
+    np.testing.assert_array_equal(plain.points, moving_cloud.x.numpy()[::2, 3:5])
+    run = embeddings.start_dynamics(plain, of)
+    assert embeddings.dynamics_of(plain, [run]).folder == run.folder
+    assert embeddings.start_dynamics(plain, of).folder == run.folder  # it begins again, and is not made twice
+    quick = rivals.create(
+        tmp_path / "q", plain.snapshots, plain.method, run.recipe | {"name": "q"}, plain.z, quick=True
+    )
+    work(quick.folder)
+    found = load_result(quick)
+    np.testing.assert_allclose(found.points, plain.points, atol=1e-4)
+    assert found.stream.method == "TIGON + UMAP"
+    np.testing.assert_array_equal(found.rows, np.arange(0, 190, 2))
+
+
+def test_what_cannot_stand_on_the_right_is_a_sentence(moving_cloud: Snapshots, tmp_path: Path):
+    of = result_of(moving_cloud, tmp_path / "of")
+    assert "no embedding 'X_umap'" in found_for("obsm:X_umap", of, None, [])[2]
+    assert "no longer there" in found_for("run:gone", of, None, [])[2]
+    with pytest.raises(UserError, match="choose another one"):
+        embeddings.embedded(of, None, "obsm:X_umap")
+
+
+# the page
+
+
+def test_picks_on_either_side_are_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Of the sample beside half of its cells: what is picked on one side is lit on the other, by row of the file."""
+    monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path))
+    monkeypatch.setattr(embeddings, "drawn", lambda index, most=0: np.arange(1, len(index), 2))
+    monkeypatch.setitem(embeddings.MAKERS, "UMAP", lambda snapshots: snapshots.x.numpy()[:, :2])
+
+    style.use_defaults()
+
+    async def story() -> None:
+        session = Session(page="compare")
+        page = ComparePage(session)
+        await session.restore()
+        page.choosing.other.value = "UMAP"
+        while getattr(page.pair.right.shown, "key", "") != "UMAP" or not page.scores.right:
+            await asyncio.sleep(0.05)
+        left, right = page.pair.left, page.pair.right
+        x, y = left.shown.points.T
+        page.pair._on_drawn("left", dict(type="rect", x0=np.median(x), x1=x.max(), y0=y.min(), y1=y.max()))
+        assert session.selection.tolist() == np.flatnonzero(x >= np.median(x)).tolist()
+        rows = left.shown.rows[session.selection]
+        assert right.shown.rows[right.picked].tolist() == [row for row in rows if row % 2]
+        assert f"{len(rows):,} of 2,736 cells picked" in page.picked.said.object
+        assert f"{int((rows % 2 == 0).sum()):,} of them are not among the cells" in page.picked.said.object
+        x, y = right.shown.points.T
+        page.pair._on_drawn("right", dict(type="rect", x0=0, x1=x.max(), y0=y.min(), y1=y.max()))
+        expected = right.shown.rows[x >= 0]
+        assert left.shown.rows[session.selection].tolist() == expected.tolist()
+        session.selection = np.array([0, 1, 2])
+        assert right.shown.rows[right.picked].tolist() == [1]
+        page.pair.clear()
+        assert session.selection is None
+        assert not page.picked.view.visible
+        assert {"trust", "tc", "label"} <= set(page.scores.right)
+        assert "vc" not in page.scores.right
+
+    asyncio.run(story())
