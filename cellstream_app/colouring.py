@@ -16,6 +16,7 @@ from cellstream import by_parts, scverse, times
 from cellstream.ensemble import AGREEMENT, SCATTERED
 from cellstream.errors import UserError
 from cellstream.metrics import labelled
+from cellstream.preprocess import filled
 from cellstream_app.palette import own_colours
 from cellstream_app.plots import Categories, Values
 from cellstream_app.results import Result
@@ -120,6 +121,8 @@ def colouring(result: Result, source: Source | None, key: str, gene: str = "") -
         return _uncertainty(result, key)
     if key == GENE:
         values = expression(result, source, gene)
+        if not np.isfinite(values).any():
+            raise UserError(f"No cell has a value of the gene '{gene}': choose another one.")
         top = float(np.percentile(values[np.isfinite(values)], ROBUST)) or float(np.nanmax(values))
         low = min(float(np.nanmin(values)), 0.0) if np.nanmin(values) < 0 else 0.0
         bar = colour_bar_html(VALUE_PALETTE, (low, top), gene)
@@ -205,7 +208,7 @@ def expression(result: Result, source: Source | None, gene: str) -> np.ndarray:
     if source is None or source.adata.X is None:
         return result.snapshots.x.numpy()[:, known.index(gene)]
     x, column = source.adata.X, known.index(gene)
-    scaled = holds_counts(x)
+    scaled = holds_counts(x)  # what is missing has no share in a cell's total
     parts = by_parts.blocks(x) if by_parts.is_lazy(x) else [x]
     values = np.concatenate([_values(part, column, scaled) for part in parts])
     return values[result.rows].astype(np.float32)
@@ -213,7 +216,7 @@ def expression(result: Result, source: Source | None, gene: str) -> np.ndarray:
 
 def _values(x: Any, column: int, scaled: bool) -> np.ndarray:
     values = _flat(x[:, column].todense() if issparse(x) else x[:, column])
-    return np.log1p(1e4 * values / np.maximum(_flat(x.sum(axis=1)), 1)) if scaled else values
+    return np.log1p(1e4 * values / np.maximum(_flat(filled(x).sum(axis=1)), 1)) if scaled else values
 
 
 def _flat(column: Any) -> np.ndarray:
@@ -224,4 +227,5 @@ def holds_counts(x: Any) -> bool:
     """Whether a matrix holds raw counts, as far as its first cells tell."""
     some = next(by_parts.blocks(x[:200]))
     values = some.data if issparse(some) else np.asarray(some)
+    values = values[np.isfinite(values)]
     return bool(values.size and (values >= 0).all() and (values == np.rint(values)).all() and values.max() > 1)

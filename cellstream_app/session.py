@@ -18,15 +18,16 @@ from typing import Any
 import param
 
 from cellstream import runs, scverse, times
-from cellstream.config import Config, Preprocess
+from cellstream.config import Config
+from cellstream.doctor import Diagnosis
 from cellstream.errors import UserError
-from cellstream.preprocess import inputs
 from cellstream.progress import Clock
 from cellstream.runs import Run, Status
-from cellstream.snapshots import Snapshots, from_anndata
+from cellstream.snapshots import Snapshots
 from cellstream.state import require_devices
 from cellstream_app import plots
 from cellstream_app.imports import import_result
+from cellstream_app.reading import Reading, examined, guess_reading, read_snapshots
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.sources import Source, open_source
 
@@ -37,20 +38,6 @@ SAMPLE_NAME = "Sample: simulated blood"
 NO_TIME = "No column of this data set looks like time: choose the one that holds it."
 STATUS_SECONDS = 1.0
 """How often a run is asked whether its process still lives, even when it says nothing."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """How a data set is to be read: everything that the Data page asks. ``time_map`` None: the labels say it."""
-
-    time_key: str = ""
-    input: str = "X"
-    time_map: dict[str, float] | None = None
-    unit: str | None = None
-    """The unit that the user chose; None takes the one in the file."""
-    real_times: bool = False
-    masses: tuple[float, ...] | None = None
-    preprocess: Preprocess = dataclasses.field(default_factory=Preprocess)
 
 
 class Session(param.Parameterized):
@@ -69,6 +56,10 @@ class Session(param.Parameterized):
     problem = param.String(default="", doc="Why it could not be, in a sentence.")
     opening = param.String(default="", doc="What is being opened now.")
     preparing = param.Boolean(default=False, doc="Whether the data set is being prepared.")
+    diagnosis = param.ClassSelector(
+        class_=Diagnosis, doc="What the file doctor says of the data set as it is read now; None until it has looked."
+    )
+    checking = param.Boolean(default=False, doc="Whether the file doctor is looking.")
 
     beat = param.Integer(default=0, doc="Counts up ten times a second: one clock for all that looks again and again.")
     run = param.ClassSelector(class_=Run, doc="The selected run.")
@@ -88,6 +79,7 @@ class Session(param.Parameterized):
         self._known: dict[Path, Run] = {}
         self._asked = 0.0
         self._prepares = 0
+        self._looking: asyncio.Future | None = None
         self._wanted: Run | None = None
         self.clock: Clock | None = None
 
@@ -101,7 +93,7 @@ class Session(param.Parameterized):
         finally:
             self.opening = ""
         reading = guess_reading(source)
-        self.param.update(source=source, reading=reading, snapshots=None, problem="")
+        self.param.update(source=source, reading=reading, snapshots=None, problem="", diagnosis=None)
         await self.prepare(reading)
 
     async def prepare(self, reading: Reading) -> None:
@@ -123,7 +115,26 @@ class Session(param.Parameterized):
         except MemoryError:
             problem = "There is not enough memory to prepare this data set: keep fewer genes, or take fewer cells."
         if mine == self._prepares:
-            self.param.update(snapshots=snapshots, problem=problem, preparing=False)
+            self.param.update(snapshots=snapshots, problem=problem, preparing=False, checking=True)
+            # the page goes on meanwhile: it walks over the whole matrix
+            self._looking = asyncio.ensure_future(self._examine(source, reading, mine))
+
+    async def _examine(self, source: Source, reading: Reading, mine: int) -> None:
+        """Ask the file doctor."""
+        diagnosis = None
+        try:
+            diagnosis = await asyncio.to_thread(examined, source, reading)
+        except (UserError, MemoryError):
+            pass  # whoever prepares the data has said so
+        finally:
+            if mine == self._prepares:
+                self.param.update(diagnosis=diagnosis, checking=False)
+
+    async def examined(self) -> Diagnosis | None:
+        """What the file doctor says of the data set, once it has looked."""
+        if self._looking is not None:
+            await self._looking
+        return self.diagnosis
 
     # runs
 
@@ -151,6 +162,7 @@ class Session(param.Parameterized):
             masses=list(reading.masses) if reading.masses else None,
             preset=preset_name,
             preprocess=dataclasses.asdict(reading.preprocess),
+            fixes=list(reading.fixes),
         )
         config = dataclasses.replace(config, preprocess=reading.preprocess)
         require_devices(config)  # one that is not there is refused here, at the button
@@ -273,30 +285,6 @@ def named(runs: list[Run]) -> dict[str, str]:
             name += f" · {made:%d %b %H:%M:%S}".replace(" 0", " ")
         found[name if name not in found else f"{name} ({run.folder.name})"] = run.folder.name
     return found
-
-
-def guess_reading(source: Source) -> Reading:
-    """How a data set is probably to be read."""
-    obs = source.adata.obs
-    guesses = [guess.key for guess in times.guess_time_keys(obs)]
-    key = source.time_key if source.time_key in obs else next(iter(guesses), "")
-    there = inputs(source.adata)
-    return Reading(time_key=str(key), input=there[0] if there else "X")
-
-
-def read_snapshots(source: Source, reading: Reading) -> Snapshots:
-    """The data set as the method takes it. Takes a while; raises :class:`UserError`."""
-    snapshots = from_anndata(
-        source.adata,
-        reading.time_key,
-        input=reading.input,
-        time_map=reading.time_map,
-        real_times=reading.real_times,
-        masses=reading.masses,
-        preprocess=reading.preprocess,
-        prepared_by=lambda rows: source.prepared(rows, reading.input, reading.preprocess),
-    )
-    return snapshots if reading.unit is None else dataclasses.replace(snapshots, unit=reading.unit)
 
 
 def with_source(result: Result) -> tuple[Result, Source | None, str]:

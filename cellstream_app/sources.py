@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import numpy as np
 from anndata import AnnData
 
 from cellstream import datasets, readers, runs
+from cellstream.checkup import Checkup, checkup
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
-from cellstream.preprocess import Prepared, cells_of, prepare
+from cellstream.fixes import FILL, NONFINITE
+from cellstream.preprocess import Prepared, cells_of, matrix_of, prepare
 
 KEPT = 3
 """Opened data sets that stay in memory, and ways in which each was prepared; shared by all browser sessions."""
@@ -38,16 +41,37 @@ class Source:
     """The time column, where it is known without guessing."""
     _prepared: OrderedDict[tuple, Prepared] = field(default_factory=OrderedDict, repr=False)
     _preparing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _checkups: OrderedDict[tuple, Checkup] = field(default_factory=OrderedDict, repr=False)
+    _checking: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    progress: dict[str, float] = field(default_factory=dict, repr=False)
+    """Share of the walk over each input that is under way."""
 
-    def prepared(self, rows: np.ndarray, input: str, settings: Preprocess) -> Prepared:
+    def checkup(self, input: str, mends: Collection[str] = ()) -> Checkup:
+        """What a walk over an input finds. Takes a while the first time; raises :class:`UserError` where it cannot."""
+        key = input, FILL in mends
+        with self._checking:
+            if key not in self._checkups:
+                try:
+                    self._checkups[key] = checkup(
+                        matrix_of(self.adata, input, mends)[0], lambda share: self.progress.update({input: share})
+                    )
+                finally:
+                    self.progress.pop(input, None)
+                while len(self._checkups) > KEPT:
+                    self._checkups.popitem(last=False)
+            self._checkups.move_to_end(key)
+            return self._checkups[key]
+
+    def prepared(self, rows: np.ndarray, input: str, settings: Preprocess, mends: Collection[str] = ()) -> Prepared:
         """What the encoder reads of these cells. Takes a while the first time; nobody changes what comes back.
 
         Times, sizes and units can then be changed at once, and a second session waits for the first one's.
         """
-        key = input, settings, hashlib.blake2b(rows.tobytes()).digest()
+        mending = tuple(name for name in (FILL, NONFINITE) if name in mends)
+        key = input, settings, mending, hashlib.blake2b(rows.tobytes()).digest()
         with self._preparing:
             if key not in self._prepared:
-                self._prepared[key] = prepare(cells_of(self.adata, rows), input, settings)
+                self._prepared[key] = prepare(cells_of(self.adata, rows), input, settings, mending)
                 while len(self._prepared) > KEPT:
                     self._prepared.popitem(last=False)
             self._prepared.move_to_end(key)

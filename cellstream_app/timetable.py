@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,24 +12,30 @@ import pandas as pd
 from cellstream import times
 from cellstream.errors import UserError
 from cellstream.time_labels import SECONDS
-from cellstream_app.session import Reading
+from cellstream_app.reading import Reading
 
 LABEL, VALUE, CELLS, SIZE = "Time point", "Value", "Cells", "Relative size"
 
 
-def time_table(obs: pd.DataFrame, reading: Reading) -> pd.DataFrame:
+def time_table(obs: pd.DataFrame, reading: Reading, rows: Sequence[int] | None = None) -> pd.DataFrame:
     """A row per time point of the column ``reading.time_key``, in order of time.
+
+    Of the cells in ``rows`` only, where some are left out.
 
     Values that cannot be read off the labels are empty, for the user to fill in; so are those of labels left out.
     """
     key = reading.time_key
     try:
         read = times.read_times(obs, key)
-        labels, values, cells = list(read.labels), read.values, read.counts
+        labels, values = list(read.labels), read.values
+        index = read.index if rows is None else read.index[list(rows)]
+        cells = np.bincount(index[index >= 0], minlength=len(labels))
     except UserError:
         names = obs[key].astype(str).where(obs[key].notna())
-        counts = names[~names.str.strip().str.casefold().isin(times.MISSING)].value_counts(sort=False).sort_index()
-        labels, cells = list(counts.index[: times.MAX_TIME_POINTS]), counts.to_numpy()[: times.MAX_TIME_POINTS]
+        known = names[~names.str.strip().str.casefold().isin(times.MISSING)]
+        labels = sorted(known.dropna().unique())[: times.MAX_TIME_POINTS]
+        there = names if rows is None else names.iloc[list(rows)]
+        cells = there.value_counts().reindex(labels, fill_value=0).to_numpy()
         values = np.full(len(labels), np.nan)
     if reading.time_map is not None:
         values = np.array([reading.time_map.get(label, np.nan) for label in labels], dtype=np.float64)
@@ -43,8 +50,9 @@ def _sizes(table: pd.DataFrame, reading: Reading) -> np.ndarray:
     sizes = np.full(len(table), np.nan)
     if reading.masses is not None and len(reading.masses) == kept.sum():
         sizes[kept] = reading.masses
-    elif kept.any():
-        sizes[kept] = table[CELLS].to_numpy()[kept] / table[CELLS].to_numpy()[kept][0]
+    else:
+        there = np.flatnonzero(kept & (table[CELLS].to_numpy() > 0))  # all cells of a time point may be left out
+        sizes[there] = table[CELLS].to_numpy()[there] / table[CELLS].to_numpy()[there[:1]]
     return sizes
 
 
@@ -70,7 +78,8 @@ def with_unit(obs: pd.DataFrame, reading: Reading, table: pd.DataFrame, before: 
 def with_sizes(reading: Reading, table: pd.DataFrame) -> Reading:
     """The reading with the relative sizes of an edited table; raises :class:`UserError` for one that is no size."""
     kept = table[table[VALUE].notna()]
-    sizes = [_number(value) for value in kept[SIZE]]
+    without = (kept[CELLS] == 0) & kept[SIZE].isna()  # of no consequence, but sizes are given for all time points
+    sizes = [_number(value) for value in kept[SIZE].mask(without, 1.0)]
     for label, size in zip(kept[LABEL], sizes, strict=True):
         if not (math.isfinite(size) and size > 0):
             raise UserError(f"Expected a relative size above zero for '{label}': type how large the population was.")

@@ -13,13 +13,14 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import NumberFormatter
 
-from cellstream import metrics, times
+from cellstream import doctor, metrics, times
 from cellstream.config import Config
 from cellstream.preprocess import inputs
 from cellstream.snapshots import cautions
 from cellstream_app import charts, plots, ui
 from cellstream_app.forms import Form
 from cellstream_app.imports import holds_result
+from cellstream_app.parts.doctor import FileCheck
 from cellstream_app.parts.opening import Opening
 from cellstream_app.session import Reading, Session
 from cellstream_app.style import theme, time_colours
@@ -31,11 +32,12 @@ PICTURE_SIZE = (460, 480)
 ROW_HEIGHT, MOST_ROWS = 36, 7
 NO_UNIT = "no unit"
 TYPE_THEM = " Type the values into the table: double-click a cell of the column Value."
+SEE_CHECK = "Nothing can be trained on this yet: the file check, at the right, says why and mends it."
 TYPE_SIZES = "type the true sizes, or 1 everywhere, under Rel. size"
 FOLLOW_GAPS = f"choose '{REAL}' to follow the real ones"
 CHOOSE = "Choose a column …"
 PREPARING = "The data set is being prepared …"
-LATER = "Pictures appear once it is known when each cell was measured: see the message at the left."
+LATER = "Pictures appear once the data can be trained on: see the message at the left."
 
 
 class DataPage(pn.viewable.Viewer):
@@ -74,6 +76,7 @@ class DataPage(pn.viewable.Viewer):
             (["source"], self._on_source),
             (["reading"], self._on_reading),
             (["snapshots", "problem", "dark"], self._on_prepared),
+            (["diagnosis"], self._say_problem),
             (["preparing", "opening"], self._on_busy),
         ):
             session.param.watch(handler, names)
@@ -188,7 +191,7 @@ class DataPage(pn.viewable.Viewer):
     def _make_pictures(self) -> list:
         self.title = ui.text("")
         self.facts = ui.text("")
-        self.notes = ui.text("")
+        self.check = FileCheck(self.session)
         self.bars = pn.pane.Bokeh(None, margin=0, height=250, **WIDE)
         self.picture = pn.pane.HoloViews(None, margin=0, linked_axes=False, min_height=300, **BOTH)
         self.report = ui.text("")
@@ -215,8 +218,8 @@ class DataPage(pn.viewable.Viewer):
                 margin=0,
             ),
         )
-        top = ui.card(self.title, self.facts, self.notes, self.found_result, self.busy)
-        return [top, lower]
+        top = ui.card(self.title, self.facts, self.found_result, self.busy)
+        return [top, self.check, lower]
 
     def _on_source(self, *events: Any) -> None:
         source = self.session.source
@@ -231,8 +234,6 @@ class DataPage(pn.viewable.Viewer):
         self.facts.object = ui.facts(
             [(f"{n:,}", name) for name, n in parts] + [(_listed(adata.obsm) or "none", "embeddings in the file")]
         )
-        self.notes.object = ui.bullets(source.notes) if source.notes else ""
-        self.notes.visible = bool(source.notes)
         self.found_result.visible = holds_result(source)
         self._on_reading()
 
@@ -257,10 +258,17 @@ class DataPage(pn.viewable.Viewer):
         finally:
             self._syncing = False
 
+    def _say_problem(self, *events: Any) -> None:
+        problem, found = self.session.problem, self.session.diagnosis
+        if problem and self.table is not None and self.table.value[VALUE].isna().all():
+            problem += TYPE_THEM
+        elif problem and found is not None and any(finding.remedy for finding in found.of(doctor.STOP)):
+            problem = SEE_CHECK
+        self.problem.say(problem)
+
     async def _on_prepared(self, *events: Any) -> None:
         session, snapshots = self.session, self.session.snapshots
-        unknown = self.table is not None and self.table.value[VALUE].isna().all()
-        self.problem.say(session.problem + (TYPE_THEM if session.problem and unknown else ""))
+        self._say_problem()
         self.next.disabled = snapshots is None
         if snapshots is None:
             self.bars.object = self.picture.object = None
@@ -268,6 +276,7 @@ class DataPage(pn.viewable.Viewer):
             return
         self._syncing = True
         self.unit.value = snapshots.unit if snapshots.unit in times.UNITS else ""
+        self._show_table(time_table(session.source.adata.obs, session.reading, snapshots.rows))
         self._syncing = False
         masses = session.reading.masses
         doubts = cautions(snapshots, sizes=TYPE_SIZES, gaps=FOLLOW_GAPS, masses=masses)

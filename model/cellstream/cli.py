@@ -17,6 +17,7 @@ from cellstream.benchmark import NAMES as TABLE_NAMES
 from cellstream.config import Config, find, settings
 from cellstream.errors import UserError, is_memory
 from cellstream.files import new_file, path_of, resuming, whole
+from cellstream.fixes import FIXES
 from cellstream.presets import PRESETS, preset
 from cellstream.setting import described
 from cellstream.terminal import as_json, columns, growth_of, hush, ready, say, table_of, write
@@ -97,6 +98,7 @@ def fit(arguments: argparse.Namespace) -> int:
             time_map=read_time_map(path_of(arguments.time_map)) if arguments.time_map else None,
             real_times=arguments.real_times,
             masses=masses,
+            asked=arguments.fix,
             preset=arguments.preset,
             run_dir=path_of(arguments.run_dir) if arguments.run_dir else None,
         ),
@@ -389,6 +391,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--time-map", metavar="FILE.csv", help="two columns: a label of KEY, and the time it stands for")
     one.add_argument("--real-times", action="store_true", help="follow the real gaps, not 0, 1, 2, …")
     one.add_argument("--masses", metavar="1,1.5,2", help="population size at each time point (default: cell counts)")
+    one.add_argument("--fix", action="append", default=[], metavar="NAME", help="mend the data, see below; repeatable")
+    mends = columns([("fix", "what it does; the file stays as it is"), *((f.name, f.doc) for f in FIXES.values())])
+    one.epilog, one.formatter_class = f"{mends}\n{EXITS}", argparse.RawDescriptionHelpFormatter
     one.add_argument("--run-dir", metavar="DIR", help="keep the run in this folder, so that it can be resumed")
     one.add_argument("--json", **wants_json)
 

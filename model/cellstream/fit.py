@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from cellstream import cluster, datasets, readers, scverse, terminal
+from cellstream import cluster, datasets, doctor, fixes, metadata, readers, scverse, terminal
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.files import beside, path_of, require_disk, require_vacant, resuming, whole
@@ -56,14 +56,17 @@ def fit(
     time_map: Mapping[str, float] | None = None,
     real_times: bool = False,
     masses: Sequence[float] | None = None,
+    asked: Sequence[str] = (),
     preset: str = "",
     run_dir: Path | None = None,
 ) -> Outcome:
     """Read, prepare, train in a run folder (a temporary one where ``run_dir`` is None), and write to ``out``.
 
     ``source`` is a file or the name of a data set; the other arguments are those of
-    :func:`cellstream.snapshots.from_anndata`. ``say`` is given one sentence at a time on what was found and done.
+    :func:`cellstream.snapshots.from_anndata`, ``asked`` its fixes. ``say`` is given one sentence at a time on what was
+    found and done.
     """
+    asked = fixes.ordered(asked)
     if run_dir:
         require_vacant(run_dir)
     if scheduler := cluster.address():
@@ -71,16 +74,21 @@ def fit(
     path, dataset = located(source)
     reading = readers.open_file(path)
     require_devices(config)
-    require_writable(reading.adata, out)
+    require_writable(reading.adata, out, asked)
     require_disk(out.parent, readers.size_of(path, reading.adata), "The file with the result")
     guessed = time_key is None
     if time_key is None:
         time_key = datasets.DATASETS[dataset].time_key if dataset else guessed_time_key(reading.adata)
-    arguments: dict[str, Any] = dict(input=input, time_map=time_map, real_times=real_times, masses=masses)
+    chosen = doctor.choices(asked, reading.adata.obs, time_key)
+    if "normalise" in chosen:
+        config = config.with_settings(normalise=chosen["normalise"])
+    arguments: dict[str, Any] = dict(
+        input=input, time_map=chosen.get("time_map", time_map), real_times=real_times, masses=masses, fixes=asked
+    )
     try:
         snapshots = from_anndata(reading.adata, time_key, **arguments, preprocess=config.preprocess)
-    except UnclearTimes as error:
-        raise UserError(f"{error} --time-map takes a CSV file of two columns, label and time.") from error
+    except UserError as error:
+        raise UserError(f"{error}{_ways_out(error, reading.adata, time_key, arguments, config)}") from error
     if guessed:
         say(f"Time is read from the column '{time_key}'; choose another with --time-key.")
     if config.compute.devices > 1:
@@ -119,6 +127,16 @@ def fit(
     return train(run, out, reading.adata, snapshots, temporary=run_dir is None)
 
 
+def _ways_out(error: UserError, adata: AnnData, time_key: str, arguments: Mapping[str, Any], config: Config) -> str:
+    """The options that help where a data set was refused, as sentences to be added to the reason."""
+    said = " --time-map takes a CSV file of two columns, label and time." if isinstance(error, UnclearTimes) else ""
+    asked = arguments["fixes"]
+    look = dict(input=arguments["input"], time_map=arguments["time_map"], preprocess=config.preprocess)
+    found = doctor.examine(adata, time_key, **look, asked=asked).of(doctor.STOP)
+    names = [finding.remedy.name for finding in found if finding.remedy and finding.remedy.name]
+    return said + "".join(f" --fix {name} {fixes.FIXES[name].doc}." for name in names)
+
+
 def resume(run: Run, out: Path | None) -> Outcome:
     """Go on with a run that was interrupted; its result is written to ``out``, where that is given."""
     adata, snapshots = None, run.snapshots()
@@ -130,7 +148,7 @@ def resume(run: Run, out: Path | None) -> Outcome:
         path, _ = located(str(source))
         adata = readers.open_file(path).adata
         scverse.require_same_cells(adata, snapshots, run.recipe)
-        require_writable(adata, out)
+        require_writable(adata, out, run.recipe.get("fixes", ()))
         require_disk(out.parent, readers.size_of(path, adata), "The file with the result")
     if run.status().state != "finished":
         require_devices(run.config)
@@ -180,26 +198,28 @@ def _deleted(run: Run) -> bool:
     return True
 
 
-def require_writable(adata: AnnData, out: Path) -> None:
+def require_writable(adata: AnnData, out: Path, asked: Collection[str] = ()) -> None:
     """Raise before the training, not after it, the :class:`UserError` of a result that could not be written.
 
     Either a name is taken in ``adata``, or something in it cannot be written. Tables and ``uns`` are written beside
-    ``out`` and thrown away: matrices can always be written, columns cannot.
+    ``out`` and thrown away: matrices can always be written, columns cannot. ``asked`` are the fixes asked for.
     """
     scverse.require_free(adata)
+    obs, var = (metadata.as_text(frame) if fixes.TEXT in asked else frame.copy() for frame in (adata.obs, adata.var))
     frames = {key: value for key, value in adata.obsm.items() if isinstance(value, pd.DataFrame)}
     try:
         with beside(out) as path, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            AnnData(obs=adata.obs.copy(), var=adata.var.copy(), uns=adata.uns, obsm=frames).write_h5ad(path)
+            AnnData(obs=obs, var=var, uns=adata.uns, obsm=frames).write_h5ad(path)
     except OSError as error:
         raise UserError(f"{out} cannot be written ({_reason(error)}): choose another place with --out.") from error
     except Exception as error:  # anndata raises anything
-        where = [f"{slot}['{key}']" for slot in ("obs", "var") for key in _unwritable(getattr(adata, slot), out)]
+        where = [f"{slot}['{key}']" for slot, of in (("obs", obs), ("var", var)) for key in _unwritable(of, out)]
         what = f"{' and '.join(where)}" if where else "something beside the matrices"
+        mend = f" --fix {fixes.TEXT} {fixes.FIXES[fixes.TEXT].doc}." if where else ""
         raise UserError(
             f"An .h5ad cannot hold {what} of the data ({_reason(error)}): make it text, numbers or categories, "
-            "or remove it first."
+            f"or remove it first.{mend}"
         ) from error
 
 

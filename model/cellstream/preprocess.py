@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from cellstream import by_parts, memory
+from cellstream import by_parts, fixes, memory
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
 from cellstream.gene_space import GeneSpace
@@ -53,15 +54,18 @@ def inputs(adata: AnnData) -> tuple[str, ...]:
     return (*x, *(f"layer:{name}" for name in adata.layers), *(f"obsm:{name}" for name in adata.obsm))
 
 
-def prepare(adata: AnnData, input: str = "X", settings: Preprocess | None = None) -> Prepared:
+def prepare(
+    adata: AnnData, input: str = "X", settings: Preprocess | None = None, mends: Collection[str] = ()
+) -> Prepared:
     """The features of ``adata`` (n cells), which is not changed.
 
-    ``input`` is one of :func:`inputs`. An ``obsm`` is used as it is, unless it is wider than 200. Raises
+    ``input`` is one of :func:`inputs`. An ``obsm`` is used as it is, unless it is wider than 200. ``mends`` are names
+    in :data:`cellstream.fixes.FIXES`; those that mend values and features are applied here. Raises
     :class:`UserError` where there is no such input, or its values are not finite, all zero, or too many for memory.
     """
     settings = settings or Preprocess()
     report: list[str] = []
-    matrix, features, found = _expressed(adata, input, settings, report)
+    matrix, features, found = _expressed(adata, input, settings, report, mends)
     genes, p = not input.startswith("obsm:"), len(features)
     if not 0 < settings.n_pcs < p or p <= WIDE:
         report.append(f"{p:,} features: kept all.")
@@ -76,9 +80,37 @@ def cells_of(adata: AnnData, rows: np.ndarray) -> AnnData:
     return adata if len(rows) == adata.n_obs else adata[rows]
 
 
-def expressed(adata: AnnData, input: str = "X", settings: Preprocess | None = None) -> Matrix:
+def expressed(
+    adata: AnnData, input: str = "X", settings: Preprocess | None = None, mends: Collection[str] = ()
+) -> Matrix:
     """The genes of :attr:`Prepared.genes` (n, m) before any principal components; sparse where they were."""
-    return by_parts.gathered(_expressed(adata, input, settings or Preprocess(), [])[0])
+    return by_parts.gathered(_expressed(adata, input, settings or Preprocess(), [], mends)[0])
+
+
+def matrix_of(adata: AnnData, input: str, mends: Collection[str] = ()) -> tuple[Matrix, tuple[str, ...]]:
+    """The input as it is in the file, with missing values filled where that is asked for, and the features' names.
+
+    An array, a csr matrix without stored zeros, or a dask array of either. Raises :class:`UserError` where there is no
+    such input or it holds no numbers.
+    """
+    source, features = _select(adata, input)
+    matrix = _numbers(source, input)
+    if fixes.FILL not in mends:
+        return matrix, features
+    return (matrix.map_blocks(filled) if by_parts.is_lazy(matrix) else filled(matrix)), features
+
+
+def filled(matrix: Matrix) -> Matrix:
+    """A matrix in memory with 0 for NaN; a copy where there is any."""
+    values = matrix.data if sparse.issparse(matrix) else matrix
+    if values.dtype.kind != "f" or not (missing := np.isnan(values)).any():
+        return matrix
+    if not sparse.issparse(matrix):
+        return np.where(missing, matrix.dtype.type(0), matrix)
+    matrix = matrix.copy()
+    matrix.data[missing] = 0
+    matrix.eliminate_zeros()
+    return matrix
 
 
 def every_gene(adata: AnnData, input: str, settings: Preprocess) -> tuple[Matrix, tuple[str, ...]]:
@@ -89,11 +121,14 @@ def every_gene(adata: AnnData, input: str, settings: Preprocess) -> tuple[Matrix
 
 
 def _expressed(
-    adata: AnnData, input: str, settings: Preprocess, report: list[str]
+    adata: AnnData, input: str, settings: Preprocess, report: list[str], mends: Collection[str] = ()
 ) -> tuple[Matrix, tuple[str, ...], Survey]:
-    source, features = _select(adata, input)
-    matrix = _numbers(source, input)
+    matrix, features = matrix_of(adata, input, mends)
+    if fixes.FILL in mends:
+        report.append("Missing values (NaN) count as 0, as asked for.")
     found = survey(matrix)
+    if fixes.NONFINITE in mends and not found.finite:
+        matrix, features, found = _drop_nonfinite(matrix, features, found, input, report)
     _require_finite(found, features, input)
     if input.startswith("obsm:"):
         report.append(f"{input.removeprefix('obsm:')} is used as it is.")
@@ -190,16 +225,34 @@ def _require_variation(found: Survey, input: str, report: list[str]) -> None:
         )
 
 
-def _kind(found: Survey) -> str:
-    """One of "counts", "logged" (or otherwise small), "unlogged" and "signed"."""
-    if found.low.min() < 0:
+def kind_of(low: float, high: float, integers: bool) -> str:
+    """What values from ``low`` to ``high`` are: "counts", "logged" (or otherwise small), "unlogged" or "signed"."""
+    if low < 0:
         return "signed"
-    if found.integers:
+    if integers:
         return "counts"
-    return "logged" if found.high.max() <= LOG_MAX else "unlogged"
+    return "logged" if high <= LOG_MAX else "unlogged"
 
 
 # --- what is done -----------------------------------------------------------------------------------------------------
+
+
+def _drop_nonfinite(
+    matrix: Matrix, features: tuple[str, ...], found: Survey, input: str, report: list[str]
+) -> tuple[Matrix, tuple[str, ...], Survey]:
+    """The cells to be left out are left out by now; in those that stay, it is the features that lack values."""
+    keep = np.flatnonzero(found.nan + found.infinite == 0)
+    if not len(keep):
+        raise UserError(
+            f"In '{input}' every feature has missing or infinite values, so nothing would stay: fill in the values, or "
+            "choose another input."
+        )
+    gone = len(features) - len(keep)
+    report.append(
+        f"Features left out because values are missing or infinite, as asked for: {gone:,} of {len(features):,}."
+    )
+    matrix = matrix[:, keep]
+    return matrix, tuple(features[i] for i in keep), survey(matrix)
 
 
 def _drop_zero_genes(
@@ -221,7 +274,8 @@ def _normalised(
     matrix: Matrix, found: Survey, input: str, settings: Preprocess, report: list[str]
 ) -> tuple[Matrix, bool]:
     """The matrix, normalised where it should be, and whether it now holds logarithms."""
-    kind, high = _kind(found), found.high.max()
+    high = found.high.max()
+    kind = kind_of(found.low.min(), high, found.integers)
     seen = {
         "counts": f"raw counts (integers up to {high:,.0f})",
         "logged": f"values from 0 to {high:.3g}, log-transformed already or scaled",

@@ -25,6 +25,8 @@ import torch
 
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
+from cellstream.fixes import TEXT
+from cellstream.metadata import as_text
 from cellstream.metrics import labelled
 from cellstream.preprocess import cells_of, expressed
 from cellstream.snapshots import Snapshots, fingerprint, from_anndata
@@ -58,11 +60,12 @@ def annotate(
     metrics: Mapping[str, Any] | None = None,
     history: History | None = None,
 ) -> None:
-    """Write a result into ``adata``, in place; cells without a time get NaN.
+    """Write a result into ``adata``, in place; cells that did not take part get NaN.
 
     Velocities and growth rates are per ``stream.clock.rate_unit``, and ``uns["cellstream"]["units"]`` says so.
     ``recipe`` holds the arguments of :func:`cellstream.snapshots.from_anndata` by which ``snapshots`` came from
     ``adata``; without it :func:`read_result` cannot find its way back. An earlier result of CellStream is replaced.
+    Where the recipe asks for it, columns that an .h5ad cannot hold become text.
 
     Raises:
         UserError: a name is taken by something that is not CellStream's, or ``adata`` has other cells.
@@ -105,14 +108,16 @@ def annotate(
             del adata.obs[name]
     adata.uns[KEY] = kept
     _announce(adata)
+    if recipe and TEXT in recipe.get("fixes", ()):
+        adata.obs, adata.var = as_text(adata.obs), as_text(adata.var)
 
 
 def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
     """The model, the snapshots and the recipe in an AnnData that :func:`annotate` has written to.
 
-    The snapshots are made anew from the file's own matrix by the recipe, and checked: what the model says of them
-    has to be the embedding in the file. Their masses are those of the training, also where the file now holds only
-    some of the cells; ``report`` then says so.
+    The snapshots are made anew from the file's own matrix by the recipe, where it has fixes of the cells that have a
+    place in the embedding, and checked: what the model says of them has to be the embedding in the file. Their masses
+    are those of the training, also where the file now holds only some of the cells; ``report`` then says so.
 
     Raises:
         UserError: there is no result, or the cells or their values were changed since.
@@ -133,6 +138,7 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
             real_times=recipe.get("real_times", False),
             masses=recipe.get("masses"),
             preprocess=_preprocess(recipe, stream),
+            fixes=recipe.get("fixes", ()),
         )
         counted = json.loads(kept.get("snapshots", "{}"))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -146,6 +152,8 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
             "The result does not say how it was made from the file (no recipe in uns['cellstream']): "
             "write it again with the recipe given to annotate."
         )
+    if made["fixes"] and EMBEDDING in adata.obsm:  # which cells a fix leaves out depends on which others are there
+        made["rows"] = np.flatnonzero(np.isfinite(np.asarray(adata.obsm[EMBEDDING])).all(axis=1))
     snapshots = replace(from_anndata(adata, recipe["time_key"], **made), unit=stream.clock.unit)
     _require_same(stream, adata, snapshots)
     snapshots = replace(snapshots, labels=stream.clock.labels)  # of an earlier version they are not shortened
@@ -169,9 +177,12 @@ def require_same_cells(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str
         raise UserError(f"The cells of the data, or their order, are not those that the result was made from: {again}.")
     if recipe and recipe.get("time_key"):
         read = read_times(adata.obs, recipe["time_key"], recipe.get("time_map"))
-        kept = np.flatnonzero(read.index >= 0)
-        same = read.labels == shortened(snapshots.labels) and np.array_equal(kept, rows)
-        if not (same and np.array_equal(read.index[kept], snapshots.index.cpu().numpy())):
+        timed = np.flatnonzero(read.index >= 0)
+        here = np.isin(rows, timed).all() if recipe.get("fixes") else np.array_equal(timed, rows)
+        # a fix may have left out whole time points
+        points, index = np.unique(read.index[rows], return_inverse=True)
+        same = shortened([read.labels[i] for i in points]) == shortened(snapshots.labels)
+        if not (here and same and np.array_equal(index, snapshots.index.cpu().numpy())):
             key = recipe["time_key"]
             raise UserError(f"The times of the cells in '{key}' are not those that the result was made from: {again}.")
 
@@ -182,7 +193,7 @@ def expression(adata: AnnData, stream: CellStream, snapshots: Snapshots, recipe:
     Normalised and logged as for training, but before any principal components.
     """
     cells = cells_of(adata, _rows(adata, snapshots))
-    return expressed(cells, recipe.get("input", "X"), _preprocess(recipe, stream))
+    return expressed(cells, recipe.get("input", "X"), _preprocess(recipe, stream), recipe.get("fixes", ()))
 
 
 def _preprocess(recipe: Mapping[str, Any], stream: CellStream) -> Preprocess:

@@ -21,16 +21,14 @@ from torch import Tensor
 
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
+from cellstream.fixes import FEW, FIXES, ordered
 from cellstream.gene_space import GeneSpace
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from cellstream.checkup import Checkup
     from cellstream.preprocess import Prepared
-
-
-FEW = 50
-"""Cells at a time point below which what is learned there is called uncertain."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Snapshots:
     even: bool = True
     """The dynamics see the time points as 0, 1, 2, … (the paper); otherwise they follow the real gaps."""
     rows: tuple[int, ...] | None = None
-    """Rows of the AnnData that the cells came from, where some had no time; None means all."""
+    """Rows of the AnnData that the cells came from, where some had no time or were left out; None means all."""
     features: tuple[str, ...] = ()
     report: tuple[str, ...] = ()
     """What was found in the file and done to it, one sentence each."""
@@ -163,6 +161,9 @@ def from_anndata(
     real_times: bool = False,
     masses: Sequence[float] | None = None,
     preprocess: Preprocess | None = None,
+    fixes: Sequence[str] = (),
+    rows: np.ndarray | None = None,
+    checked_by: Callable[[], Checkup] | None = None,
     prepared_by: Callable[[np.ndarray], Prepared] | None = None,
 ) -> Snapshots:
     """Snapshots of an AnnData.
@@ -180,37 +181,61 @@ def from_anndata(
     real_times
         Follow the real gaps between time points; otherwise they are 0, 1, 2, … as in the paper.
     masses
-        Relative size of the population at each time point, in any unit; by default the numbers of cells.
+        Relative size of the population at each time point of the column, in any unit; by default the numbers of cells
+        that take part.
     preprocess
         See :class:`cellstream.config.Preprocess`.
+    fixes
+        Names in :data:`cellstream.fixes.FIXES` of what is mended; the choices among them are for other arguments.
+    rows
+        The cells that take part, ascending, where that is known from before; by default ``fixes`` say it.
+    checked_by
+        What :func:`cellstream.checkup.checkup` finds in the input with these fixes, for those who have it already.
     prepared_by
         What :func:`cellstream.preprocess.prepare` makes of these rows of ``adata``, for those who have it already.
     """
-    from cellstream.preprocess import cells_of, prepare
-    from cellstream.times import counted, read_times
+    from cellstream.checkup import checkup, kept, needs_checkup
+    from cellstream.preprocess import cells_of, matrix_of, prepare
+    from cellstream.time_labels import counted, listed, shortened
+    from cellstream.times import read_times
     from cellstream.twins import twins
 
+    asked = ordered(fixes)
     read = read_times(adata.obs, time_key, time_map)
-    kept = np.flatnonzero(read.index >= 0)
-    every = len(kept) == adata.n_obs
-    if prepared_by is None:
-        prepared = prepare(cells_of(adata, kept), input, preprocess or Preprocess())
-    else:
-        prepared = prepared_by(kept)
-    report = [read.note, *prepared.report] if read.note else list(prepared.report)
-    if not every:
-        left = adata.n_obs - len(kept)
+    timed = np.where(np.isin(np.arange(adata.n_obs), rows), read.index, -1) if rows is not None else read.index
+    check = None
+    if rows is None and needs_checkup(asked):
+        check = checked_by() if checked_by is not None else checkup(matrix_of(adata, input, asked)[0])
+    stay = kept(timed, check, asked if rows is None else ())
+    every = len(stay.rows) == adata.n_obs
+    report = [read.note] if read.note else []
+    if untimed := int((read.index < 0).sum()):
         report.append(
-            f"{counted(left, 'cell')} {'has no time and is' if left == 1 else 'have no time and are'} left out."
+            f"{counted(untimed, 'cell')} {'has no time and is' if untimed == 1 else 'have no time and are'} left out."
         )
-    index = read.index[kept]
-    copies = len(index) - sum(len(np.unique(twins(prepared.x[index == i]))) for i in range(len(read.values)))
+    report += [
+        f"{counted(n, 'cell')} left out, as asked for: {name} {FIXES[name].doc}." for name, n in stay.left.items() if n
+    ]
+    gone = sorted(set(range(len(read.labels))) - set(stay.points.tolist()))
+    if gone:
+        report.append(f"No cells take part of {listed([read.labels[i] for i in gone])}: left out.")
+    if not len(stay.points):
+        raise UserError(f"Of the {adata.n_obs:,} cells none takes part once the others are left out: leave out fewer.")
+    prepared = (
+        prepared_by(stay.rows)
+        if prepared_by is not None
+        else prepare(cells_of(adata, stay.rows), input, preprocess or Preprocess(), asked)
+    )
+    report += prepared.report
+    index = np.searchsorted(stay.points, read.index[stay.rows])
+    copies = len(index) - sum(len(np.unique(twins(prepared.x[index == i]))) for i in range(len(stay.points)))
     if copies:
         report.append(
             f"{counted(copies, 'cell')} {'is a copy' if copies == 1 else 'are copies'} of another one of the same time "
             "point, feature by feature: kept, but better removed before where it is the same cell twice."
         )
-    mass = np.asarray(masses if masses is not None else read.counts, dtype=np.float64)
+    # who gives sizes gives them of all time points that the column has, whichever take part
+    mass = np.asarray(masses if masses is not None else np.ones(len(read.values)), dtype=np.float64)
     if len(mass) != len(read.values):
         named = ", ".join(read.labels)
         raise UserError(
@@ -218,15 +243,16 @@ def from_anndata(
         )
     if not (np.isfinite(mass).all() and (mass > 0).all()):
         raise UserError(f"Expected relative masses above zero, but got {mass.tolist()}.")
+    mass = mass[stay.points] if masses is not None else np.bincount(index).astype(np.float64)
     return Snapshots(
         x=torch.from_numpy(np.ascontiguousarray(prepared.x, dtype=np.float32)),
         index=torch.from_numpy(index.astype(np.int64)),
-        times=torch.from_numpy(read.values.astype(np.float64)),
+        times=torch.from_numpy(read.values[stay.points].astype(np.float64)),
         mass=torch.from_numpy((mass / mass[0]).astype(np.float32)),
-        labels=tuple(read.labels),
+        labels=shortened([read.labels[i] for i in stay.points]),
         unit=read.unit,
         even=not real_times,
-        rows=None if every else tuple(kept.tolist()),
+        rows=None if every else tuple(stay.rows.tolist()),
         features=tuple(prepared.features),
         report=tuple(report),
         fingerprint=fingerprint(adata.obs_names),

@@ -100,6 +100,12 @@ def open_sample(page: Page) -> None:
     expect(page.get_by_text("scaled each cell to 10,000 counts")).to_be_visible()
 
 
+def open_path(page: Page, path: Path) -> None:
+    button(page, "This computer").click()
+    page.get_by_role("combobox", name="Path of a file or folder").fill(str(path))
+    page.get_by_role("combobox", name="Path of a file or folder").press("Enter")
+
+
 def start_training(page: Page, name: str, rounds: int, embedding: int = 20) -> None:
     """From the Data page with data on it, a run of a few steps and so many rounds."""
     button(page, "Continue to training").click()
@@ -427,13 +433,50 @@ def test_names_from_a_file_are_text_and_never_code(browser: Browser, address: st
     path = tmp_path / "b<b>old.h5ad"
     adata.write_h5ad(path)
     with visit(browser, address, "?page=data") as page:
-        button(page, "This computer").click()
-        page.get_by_role("combobox", name="Path of a file or folder").fill(str(path))
-        page.get_by_role("combobox", name="Path of a file or folder").press("Enter")
+        open_path(page, path)
         expect(page.get_by_text("b<b>old.h5ad", exact=True)).to_be_visible()
         expect(page.get_by_text("Cells per time point")).to_be_visible()
         page.wait_for_timeout(1500)
         assert "broken" not in page.title()
+
+
+def test_a_broken_file_is_mended_button_by_button(browser: Browser, address: str, tmp_path: Path):
+    """Missing values, a cell alone at its time, empty cells and copies; undone, and done again."""
+    rng = np.random.default_rng(0)
+    which = np.repeat(np.arange(4), [60, 70, 1, 80])
+    x = rng.poisson(4 + which[:, None], size=(211, 20)).astype(np.float32) + 1
+    x[[3, 4]] = np.nan
+    x[:, 7] = np.nan
+    x[[80, 81, 82]] = 0
+    x[140] = x[141]
+    evil = "<img src=x onerror=\"document.title='broken into'\">"
+    obs = pd.DataFrame({"day": np.array(["day 0", "day 2", "day 3", "day 5"])[which], "kind": ["a"] * 205 + [evil] * 6})
+    path = tmp_path / "broken.h5ad"
+    anndata.AnnData(x, obs=obs).write_h5ad(path)
+    before = path.read_bytes()
+    with visit(browser, address, "?page=data") as page:
+        open_path(page, path)
+        expect(page.get_by_text("the file check, at the right")).to_be_visible()
+        expect(button(page, "Continue to training")).to_be_disabled()
+        button(page, "Leave out 2 cells and 1 feature").click()
+        expect(page.get_by_text("Left out for missing or infinite values: 2 cells, 1 feature.")).to_be_visible()
+        expect(button(page, "Continue to training")).to_be_disabled()
+        button(page, "Leave out 1 time point").click()
+        expect(button(page, "Continue to training")).to_be_enabled()
+        button(page, "Leave out 3 cells").click()
+        expect(page.get_by_text("zero in every feature: 3 cells")).to_be_visible()
+        button(page, "Leave out 1 copy").click()
+        expect(page.get_by_text("No more problems found")).to_be_visible()
+        expect(page.get_by_role("gridcell", name="66", exact=True)).to_be_visible()  # of day 2: 70, less 3, less 1
+        page.get_by_text("remarks: dealt with").click()
+        expect(page.get_by_text("Kinds with fewer than 10 cells")).to_be_visible()
+        button(page, "Undo").nth(2).click()
+        expect(page.get_by_text("1 cell is an exact copy")).to_be_visible()
+        expect(page.get_by_role("gridcell", name="67", exact=True)).to_be_visible()
+        assert "broken into" not in page.title()
+        button(page, "Continue to training").click()
+        expect(page.get_by_text("broken.h5ad: 205 cells, 3 time points.")).to_be_visible()
+    assert path.read_bytes() == before
 
 
 def test_a_given_file_is_opened_on_the_page_asked_for(browser: Browser, place: Path, tmp_path: Path):

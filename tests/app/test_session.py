@@ -14,14 +14,18 @@ import pandas as pd
 import pytest
 import torch
 
-from cellstream import runs
+from cellstream import doctor, fixes, runs
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
+from cellstream.fixes import ordered
 from cellstream.preprocess import prepare
 from cellstream.presets import preset
 from cellstream.runs import Run
 from cellstream_app import session as app
 from cellstream_app import sources
+from cellstream_app.colouring import expression
+from cellstream_app.parts.saving import write_result
+from cellstream_app.reading import examined
 from cellstream_app.session import Reading, Session
 from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_unit, with_values
 from tests.conftest import TINY
@@ -136,13 +140,13 @@ def test_a_file_is_prepared_once_for_all_who_read_it_alike(file: Path, monkeypat
         await first.prepare(dataclasses.replace(first.reading, masses=(1, 2, 3), real_times=True))
 
     asyncio.run(both())
-    assert made == [("X", Preprocess())]
+    assert made == [("X", Preprocess(), ())]
     assert first.snapshots.mass.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(first.snapshots.x, second.snapshots.x)
     asyncio.run(second.prepare(dataclasses.replace(second.reading, input="obsm:X_pca")))
     few = second.source.adata.obs["day"].isin(["day 0", "day 5"]).to_numpy()
     assert len(second.source.prepared(np.flatnonzero(few), "X", Preprocess()).x) == 70
-    assert [input for input, _ in made] == ["X", "obsm:X_pca", "X"]
+    assert [input for input, *_ in made] == ["X", "obsm:X_pca", "X"]
 
 
 def test_the_table_tells_what_the_labels_say():
@@ -219,6 +223,108 @@ def test_one_time_only_is_told_as_the_command_line_tells_it(tmp_path: Path):
         "Column 'day' holds one time only ('day 3'), but at least two are needed: give a file with cells of several "
         "times, or choose the column that has them."
     )
+
+
+# the file doctor
+
+
+def broken(path: Path) -> anndata.AnnData:
+    """Two cells with missing values, three empty ones, a copy, and a fourth time point of one cell."""
+    adata = cells(["day 0", "day 2", "day 5", "day 9"], [60, 60, 60, 1])
+    adata.X[[3, 4], 2] = np.nan
+    adata.X[[70, 71, 72]] = 0
+    adata.X[150] = adata.X[140]
+    adata.obs_names = [f"c{i}" for i in range(181)]
+    adata.write_h5ad(path)
+    return adata
+
+
+LEFT = [3, 4, 70, 71, 72, 150, 180]
+
+
+def mended(path: Path) -> Session:
+    """Every button that the doctor offers is pressed."""
+    session = Session()
+
+    async def press() -> None:
+        await session.open(str(path))
+        while remedies := [f.remedy for f in (await session.examined()).findings if f.remedy]:
+            fixes = ordered([*session.reading.fixes, remedies[0].name])
+            await session.prepare(dataclasses.replace(session.reading, fixes=fixes))
+
+    asyncio.run(press())
+    return session
+
+
+def test_fixes_are_remembered_by_the_run_and_its_result_annotates_all_cells(tmp_path: Path):
+    path, out = tmp_path / "broken.h5ad", tmp_path / "out.h5ad"
+    adata = broken(path)
+    assert opened(path).problem
+    session = mended(path)
+    assert session.problem == ""
+    assert session.reading.fixes == (fixes.NONFINITE, fixes.EMPTY, fixes.COPIES, fixes.LONE)
+    assert session.diagnosis.of(doctor.STOP, doctor.CAUTION) == ()
+    assert session.snapshots.labels == ("day 0", "day 2", "day 5")
+    assert sorted(set(range(181)) - set(session.snapshots.rows)) == LEFT
+    table = time_table(session.source.adata.obs, session.reading, session.snapshots.rows)
+    assert table[CELLS].tolist() == [58, 57, 59, 0]
+    table.loc[1, SIZE] = 3.0  # sizes can be given although one time point has none
+    asyncio.run(session.prepare(with_sizes(session.reading, table)))
+    assert session.snapshots.mass.tolist() == pytest.approx([1, 3, 59 / 58])
+    tiny(session)
+    assert watch(session)[-1] == "finished"
+    later = Session(run_id=session.run_id)
+    asyncio.run(later.restore())
+    assert later.result_problem == ""
+    assert later.result_source.key == str(path)
+    assert np.isfinite(expression(later.result, later.result_source, "0")).all()
+    write_result(later.result, later.result_source, out)
+    saved = anndata.read_h5ad(out)
+    assert saved.obs_names.tolist() == adata.obs_names.tolist()
+    assert np.flatnonzero(np.isnan(saved.obsm["X_cellstream"]).any(axis=1)).tolist() == LEFT
+    np.testing.assert_array_equal(saved.X, adata.X)
+    # and from the saved file alone
+    again = Session()
+
+    async def show() -> None:
+        await again.open(str(out))
+        await again.show_result_in_file()
+
+    asyncio.run(show())
+    np.testing.assert_allclose(again.result.z, later.result.z, atol=1e-4)
+    assert again.result_problem == ""
+
+
+def test_what_is_undone_is_as_it_was(tmp_path: Path):
+    broken(tmp_path / "broken.h5ad")
+    session = mended(tmp_path / "broken.h5ad")
+    kept = dataclasses.replace(session.reading, fixes=(fixes.NONFINITE, fixes.LONE))
+    asyncio.run(session.prepare(kept))
+    assert sorted(set(range(181)) - set(session.snapshots.rows)) == [3, 4, 180]
+    asyncio.run(session.prepare(dataclasses.replace(kept, fixes=())))
+    assert session.snapshots is None
+    assert "NaN" in session.problem
+
+
+def test_the_page_does_not_wait_for_the_doctor(file: Path, monkeypatch: pytest.MonkeyPatch):
+    session, seen = Session(), []
+
+    def slow(source, reading):
+        time.sleep(0.5)
+        return examined(source, reading)
+
+    monkeypatch.setattr(app, "examined", slow)
+
+    async def story() -> None:
+        await session.open(str(file))
+        seen.append((session.snapshots is not None, session.checking, session.diagnosis))
+        await session.prepare(dataclasses.replace(session.reading, input="obsm:X_pca"))  # of two, the last one counts
+        await session.examined()
+
+    asyncio.run(story())
+    assert seen == [(True, True, None)]
+    assert not session.checking
+    assert session.diagnosis.shape == (90, 3)
 
 
 # runs
