@@ -33,6 +33,8 @@ class Fix:
 
     name: str
     doc: str
+    why: str = ""
+    """Of one that leaves out cells: which ones, in a few words."""
     choice: bool = False
     """It is not remembered by its name but gives another argument of :func:`cellstream.snapshots.from_anndata` its
     value, where the user sees it and can change it."""
@@ -42,11 +44,11 @@ FIXES = {
     fix.name: fix
     for fix in (
         Fix(FILL, "counts missing values (NaN) as 0, for tables in which empty means not seen"),
-        Fix(NONFINITE, "leaves out features and cells with missing or infinite values"),
-        Fix(EMPTY, "leaves out cells that are zero in every feature"),
-        Fix(COPIES, "leaves out exact copies of a cell at the same time point, but for one"),
-        Fix(LONE, "leaves out time points with a single cell"),
-        Fix(SMALL, f"leaves out time points with fewer than {FEW} cells"),
+        Fix(NONFINITE, "leaves out features and cells with missing or infinite values", "missing or infinite values"),
+        Fix(EMPTY, "leaves out cells that are zero in every feature", "zero in every feature"),
+        Fix(COPIES, "leaves out exact copies of a cell at the same time point, but for one", "copies of others"),
+        Fix(LONE, "leaves out time points with a single cell", "alone at their time point"),
+        Fix(SMALL, f"leaves out time points with fewer than {FEW} cells", f"fewer than {FEW} at their time point"),
         Fix(TEXT, "writes columns that an .h5ad cannot hold as text into the result"),
         Fix(ORDER, "takes the labels of an ordered column as times 0, 1, 2, …", choice=True),
         Fix(NORMALISE, "scales each cell to the same total and takes log(1 + x), whatever is found", choice=True),

@@ -213,12 +213,10 @@ def from_anndata(
         report.append(
             f"{counted(untimed, 'cell')} {'has no time and is' if untimed == 1 else 'have no time and are'} left out."
         )
-    report += [
-        f"{counted(n, 'cell')} left out, as asked for: {name} {FIXES[name].doc}." for name, n in stay.left.items() if n
-    ]
+    report += [f"{counted(n, 'cell')} left out, as asked for: {FIXES[name].why}." for name, n in stay.left.items() if n]
     gone = sorted(set(range(len(read.labels))) - set(stay.points.tolist()))
     if gone:
-        report.append(f"No cells take part of {listed([read.labels[i] for i in gone])}: left out.")
+        report.append(f"No cell of {listed([read.labels[i] for i in gone])} takes part.")
     if not len(stay.points):
         raise UserError(f"Of the {adata.n_obs:,} cells none takes part once the others are left out: leave out fewer.")
     prepared = (

@@ -156,14 +156,14 @@ def of_holes(check: Checkup, input: str) -> Iterator[Finding]:
     cells, features = int(check.bad.sum()), check.bad_features
     if cells <= MOST_CELLS * n and features <= MOST_FEATURES * m:
         left = " and ".join(counted(k, noun) for k, noun in ((cells, "cell"), (features, "feature")) if k)
-        why = "a 0 in their place would say that a gene is off, so leave them out"
+        why = "a 0 in their place would be made up, so they are better left out"
         yield Finding(STOP, f"{what}: {why}.", Remedy(f"Leave out {left}", fixes.NONFINITE))
-    elif check.nan:
+    elif check.nan and not input.startswith("obsm:"):
         as_zero = "as average" if check.low < 0 else "as not seen"
         why = f"to leave them out would take {cells / n:.0%} of the cells, while as 0 they count {as_zero}"
         yield Finding(STOP, f"{what}: {why}.", Remedy("Count missing as 0", fixes.FILL))
     else:
-        yield Finding(STOP, f"{what}: correct these values in the file, or choose another matrix.")
+        yield Finding(STOP, f"{what}: correct them in the file, or choose another matrix.")
 
 
 def of_content(check: Checkup, settings: Preprocess, adata: AnnData, input: str) -> Iterator[Finding]:

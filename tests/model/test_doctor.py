@@ -107,10 +107,13 @@ def test_scattered_missing_values_are_filled_since_little_would_stay(form):
     assert np.isnan(values).sum() == missing.sum()  # in the data all is as it was
 
 
-def test_infinite_values_everywhere_have_no_remedy():
+def test_where_leaving_out_leaves_nothing_and_a_zero_is_no_value_there_is_no_remedy():
     adata = sound()
+    adata.obsm["X_low"] = adata.X[:, :3].copy()
     adata.X[np.arange(210), np.arange(210) % GENES] = np.inf
+    adata.obsm["X_low"][np.arange(210), np.arange(210) % 3] = np.nan
     assert the(examine(adata, "day"), "infinite").remedy is None
+    assert the(examine(adata, "day", input="obsm:X_low"), "missing").remedy is None
 
 
 def test_empty_cells_and_silent_features():
@@ -366,7 +369,7 @@ def test_the_command_line_mends_trains_and_annotates_all_cells_of_the_original(t
     asked = [fixes.COPIES, fixes.NONFINITE, fixes.EMPTY]
     outcome = fit.fit(str(path), out, config, said.append, time_key="day", asked=asked, run_dir=tmp_path / "run")
     assert outcome.status.state == "finished"
-    assert any(sentence.startswith("1 cell left out, as asked for: drop-copies") for sentence in said)
+    assert "1 cell left out, as asked for: copies of others." in said
     assert path.read_bytes() == before
     result = readers.read(out)
     assert result.obs_names.tolist() == adata.obs_names.tolist()
