@@ -78,7 +78,8 @@ def choices(result: Result, source: Source | None) -> dict[str, str]:
         labels = [str(guess.key) for guess in times.guess_label_keys(obs)]
         above = (scverse.GROWTH, scverse.VELOCITY_UNCERTAINTY, scverse.GROWTH_UNCERTAINTY)  # growth in doublings
         numbers = [str(key) for key in obs.columns if _is_number(obs[key]) and key not in (*labels, *above)]
-        found |= {key: f"obs:{key}" for key in [*labels, *numbers]}
+        own = str(result.run.recipe.get("time_key"))  # offered as time already
+        found |= {key: f"obs:{key}" for key in [*labels, *numbers] if key != own}
     return found
 
 

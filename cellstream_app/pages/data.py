@@ -197,14 +197,14 @@ class DataPage(pn.viewable.Viewer):
         self.report = ui.text("")
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
         bars = ui.card(ui.column(self.bars, height=250), title="Cells per time point")
-        found = ui.card(self.report, title="What was found and done", sizing_mode="stretch_both")
+        found = ui.card(self.report, title="What was found and done")
         picture = ui.card(self.picture, title="Principal components", hint="A first look, coloured by time", **BOTH)
         lower = pn.Row(
             picture,
-            ui.column(bars, found, width=400, sizing_mode="stretch_height"),
+            ui.column(bars, found, width=400, sizing_mode=None),
             margin=0,
-            min_height=430,
-            styles={"gap": f"{ui.GAP}px"},
+            # not Panel's min_height, which it would add up to the least height of the whole page
+            styles={"gap": f"{ui.GAP}px", "min-height": "520px"},
             **BOTH,
         )
         self.found_result = ui.row(

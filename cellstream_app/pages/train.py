@@ -95,8 +95,9 @@ class TrainPage(pn.viewable.Viewer):
         self.preset_text.object = ui.styled(PRESETS[self.preset.value].text, muted=True)
         try:
             config, changed = self.form.config, self.form.changed_from(self.base)
-        except UserError:
-            return  # said at the widget
+        except UserError:  # said at the widget
+            self.changed.object = ui.styled("A setting is not valid: see what is written at it.", muted=True)
+            return
         self.equation.object = equation(config)
         names = ", ".join(changed)
         self.changed.object = ui.styled(
