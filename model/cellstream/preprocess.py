@@ -262,7 +262,8 @@ def _drop_zero_genes(
     if not filled.any():
         raise UserError(f"'{input}' is zero everywhere: choose another input, or check how the file was written.")
     if found.empty:
-        report.append(f"Cells that are zero in every feature, kept, but better filtered out before: {found.empty:,}.")
+        better = f"kept, but better left out (fix {fixes.EMPTY})"
+        report.append(f"Cells that are zero in every feature, {better}: {found.empty:,}.")
     if filled.all():
         return matrix, features, found
     report.append(f"Features left out because they are zero in every cell: {(~filled).sum():,} of {len(features):,}.")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
-from cellstream.fixes import FEW, FIXES, ordered
+from cellstream.fixes import COPIES, FEW, FIXES, ordered
 from cellstream.gene_space import GeneSpace
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def from_anndata(
     if copies:
         report.append(
             f"{counted(copies, 'cell')} {'is a copy' if copies == 1 else 'are copies'} of another one of the same time "
-            "point, feature by feature: kept, but better removed before where it is the same cell twice."
+            f"point, feature by feature: kept, but better left out (fix {COPIES}) where it is the same cell twice."
         )
     # who gives sizes gives them of all time points that the column has, whichever take part
     mass = np.asarray(masses if masses is not None else np.ones(len(read.values)), dtype=np.float64)

@@ -48,7 +48,7 @@ def test_counts_become_log_normalised(form, dtype):
     assert prepared.x.dtype == np.float32
     assert prepared.x.flags.c_contiguous
     told = " ".join(prepared.report)
-    assert "zero in every feature, kept, but better filtered out before: 1." in told
+    assert "zero in every feature, kept, but better left out (fix drop-empty-cells): 1." in told
     assert f"zero in every cell: {(~kept).sum()} of 40." in told
     assert f"raw counts (integers up to {x.max():.0f}): scaled each cell to 10,000 counts" in told
 
