@@ -63,7 +63,9 @@ def of_times(obs: pd.DataFrame, read: Times, given: bool) -> Iterator[Finding]:
             NOTE,
             f"{_cells(untimed, 'has', 'have')} no time in '{read.key}': left out of training, kept in the saved file.",
         )
-    if not given and not pd.api.types.is_numeric_dtype(obs[read.key]):
+    column = obs[read.key]
+    kinds = column.dtype.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+    if not given and pd.api.types.infer_dtype(kinds) == "string":
         value = f"{read.values[-1]:g} {read.unit}".strip()
         yield Finding(
             NOTE,

@@ -52,6 +52,14 @@ def test_a_sound_file_has_no_problems():
     assert found.shape == (210, GENES)
     assert "up to" in the(found, "raw counts").sentence
     assert "'day 5' is read as 5 d" in the(found, "are text").sentence
+    for times in (
+        np.repeat([0, 2, 5], COUNTS),
+        np.repeat(pd.to_datetime(["2024-01-01", "2024-01-03", "2024-01-06"]), COUNTS),
+    ):
+        for column in (times, pd.Categorical(times)):
+            adata = sound()
+            adata.obs["day"] = column
+            assert "are text" not in " ".join(f.sentence for f in examine(adata, "day").findings)
 
 
 # values
