@@ -50,7 +50,7 @@ class ComparePage(pn.viewable.Viewer):
         self.picked = Picked(lambda event: self.pair.clear())
         self.scores = Scorecard()
         self._wished = 0
-        self._stale = self._drawing = False
+        self._stale = self._drawing = self._making = False
         self._undrawn = True
         self._drawn_at = 0.0
         self._make_place()
@@ -160,24 +160,33 @@ class ComparePage(pn.viewable.Viewer):
         mine = self._wished
         self.choosing.message.clear()
         said = "Loading the result" if key.startswith(RUN) else f"Making {embeddings.name_of(key)}"
-        self.note.object = ui.styled(f"{ui.escaped(said)} …")
-        self.busy.visible = True
+        self._wait(said)
         await self.dynamics.show(None, None)
+        self._making = True
         right, right_source, problem = await asyncio.to_thread(found_for, key, result, source, session.runs())
         if mine != self._wished or result is not session.result:
             return
-        self.busy.visible = False
+        self._making = False
         self.choosing.message.say(problem or session.result_problem, "error" if right is None else "info")
         self._draw(result, source, right, right_source)
         plain = right if isinstance(right, Plain) else None
         await asyncio.gather(self.dynamics.show(plain, result), self._measure())
+
+    def _wait(self, said: str) -> None:
+        self.note.object = ui.styled(f"{ui.escaped(said)} …")
+        self.busy.visible = True
+
+    def _rest(self) -> None:
+        self.note.object = ui.styled(self.pair.said, muted=self.pair.same)
+        self.busy.visible = False
 
     def _draw(
         self, result: Result, source: Source | None, right: Result | Plain | None, right_source: Source | None
     ) -> None:
         pair, new = self.pair, self.pair.left.shown is not result
         learned = result.final or self.session.status.stage in MOVING
-        self.note.object = ui.styled(pair.match(result, right), muted=pair.same)
+        pair.match(result, right)
+        self._rest()
         pair.put(result, source, right, right_source)
         pair.draw(*self._colours(), self.choosing.layers, self.time_bar.time, learned)
         self._show_growth_legend()
@@ -193,6 +202,10 @@ class ComparePage(pn.viewable.Viewer):
         self.shown.visible = self.choosing.cards.visible = session.result is not None
         self.empty.visible = session.result is None and not session.loading
         self.choosing.message.say(session.result_problem, "info")
+        if session.loading:
+            self._wait("Loading the result")
+        elif not self._making and self.pair.left.shown is session.result:
+            self._rest()  # it was the same one
 
     async def _on_page(self, event: Any) -> None:
         if event.new != "compare":

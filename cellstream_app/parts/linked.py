@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import panel as pn
 from bokeh.events import SelectionGeometry
 from bokeh.models import BoxSelectTool, CustomJS, LassoSelectTool, PanTool
 from bokeh.plotting import figure as Figure
@@ -62,10 +64,10 @@ if (figure.name.startsWith("{FIT}")) {{
 class Linked:
     """Figures of one page, each at a place of its own, that share view and picking.
 
-    ``picked(place, geometry)`` is called when a user has drawn a box or a lasso on the figure at ``place``.
+    ``picked(place, geometry)`` is awaited when a user has drawn a box or a lasso on the figure at ``place``.
     """
 
-    def __init__(self, picked: Callable[[str, Mapping[str, Any]], None]):
+    def __init__(self, picked: Callable[[str, Mapping[str, Any]], Awaitable[None]]):
         self.group, self.picked = f"linked-{uuid4().hex}", picked
         self.drag, self._fits = MOVE, 0
         self._figures: dict[str, Figure] = {}
@@ -110,4 +112,4 @@ class Linked:
 
     def _hear(self, place: str, event: SelectionGeometry) -> None:
         if event.final:
-            self.picked(place, event.geometry)
+            pn.state.execute(partial(self.picked, place, event.geometry))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,6 +36,8 @@ class Pair:
         self.right.stage.canvas.clock = False
         self.same = True
         """Whether rows of one file say which cell of the left is which of the right."""
+        self.said = LINKED
+        """What is linked and what is not, in a sentence."""
         self._to_right: np.ndarray | None = None
         self._to_left: np.ndarray | None = None
         self._picking = False
@@ -42,8 +45,8 @@ class Pair:
         for name in ("playing", "speed"):
             self.left.stage.canvas.param.watch(self._keep_pace, name)
 
-    def match(self, left: Result, right: Result | Plain | None) -> str:
-        """Find out which cell is which; a sentence on what is linked and what is not."""
+    def match(self, left: Result, right: Result | Plain | None) -> None:
+        """Find out which cell is which, and what can be linked."""
         self.same, self._to_right, self._to_left = True, None, None
         timed = True
         if right is not None:
@@ -53,9 +56,7 @@ class Pair:
             self._to_right = pairing.matched(left.rows, right.rows)
             self._to_left = pairing.matched(right.rows, left.rows)
         self.right.stage.canvas.follows = self.left.stage.canvas.frame_id if timed else ""
-        if self.same:
-            return LINKED
-        return OTHER_DATA if timed else f"{OTHER_DATA} {OTHER_UNIT}"
+        self.said = LINKED if self.same else OTHER_DATA if timed else f"{OTHER_DATA} {OTHER_UNIT}"
 
     def put(
         self, left: Result, source: Source | None, right: Result | Plain | None, right_source: Source | None
@@ -125,11 +126,13 @@ class Pair:
             labels = colouring.colouring(side.shown, side.source, f"obs:{label_key}")
         shown.show(side.picked, side.shown.index, side.shown.snapshots.labels, labels, remark)
 
-    def _on_drawn(self, place: str, geometry: Mapping[str, Any]) -> None:
+    async def _on_drawn(self, place: str, geometry: Mapping[str, Any]) -> None:
         side = self.left if place == "left" else self.right
-        if side.shown is None:
+        if (shown := side.shown) is None:
             return
-        found = pairing.inside(side.shown.points, geometry)
+        found = await asyncio.to_thread(pairing.inside, shown.points, geometry)
+        if side.shown is not shown:
+            return
         picked = found if len(found) else None
         if side is self.left:
             self._pick(picked, self._on_right(picked))
