@@ -335,3 +335,32 @@ def test_two_canvases_on_a_page_follow_each_their_own_figure(browser: Browser) -
         np.testing.assert_allclose(left_after - left, np.tile([30, 0], (4, 1)), atol=1.5)
         np.testing.assert_allclose(right_after, right, atol=0.1)
         assert not wrong
+
+
+def test_a_canvas_that_follows_another_shows_its_time(browser: Browser) -> None:
+    leader, follower = Moving(), Moving()
+
+    def both() -> pn.viewable.Viewable:
+        row = pn.Row(leader(), follower(), sizing_mode="stretch_width")
+        follower.canvas.follows = leader.canvas.frame_id
+        return row
+
+    with served(both) as url, watched(browser, size=(1200, 600)) as (page, wrong):
+        page.goto(url)
+        wait_for(lambda: len(spots(is_magenta(picture(page)))) == 2, 20)
+
+        def places() -> np.ndarray:
+            """Where both particles are across the page, from left to right."""
+            return np.sort(spots(is_magenta(picture(page)))[:, 0])
+
+        before = places()
+        for moment in (1.5, 0.7):
+            leader.on_server(time=moment)
+            page.wait_for_timeout(700)
+            moved = places() - before
+            assert moved[0] > 30
+            assert moved[1] == pytest.approx(moved[0], abs=1.0)
+        leader.on_server(playing=True)
+        at = places()
+        wait_for(lambda: (np.abs(places() - at) > 20).all(), 20)
+        assert not wrong
