@@ -124,10 +124,9 @@ def colouring(result: Result, source: Source | None, key: str, gene: str = "") -
         values = expression(result, source, gene)
         if not np.isfinite(values).any():
             raise UserError(f"No cell has a value of the gene '{gene}': choose another one.")
-        top = float(np.percentile(values[np.isfinite(values)], ROBUST)) or float(np.nanmax(values))
-        low = min(float(np.nanmin(values)), 0.0) if np.nanmin(values) < 0 else 0.0
-        bar = colour_bar_html(VALUE_PALETTE, (low, top), gene)
-        return Colouring(Values(values, VALUE_PALETTE, (low, top)), bar, title=gene)
+        limits = gene_limits(values)
+        bar = colour_bar_html(VALUE_PALETTE, limits, gene)
+        return Colouring(Values(values, VALUE_PALETTE, limits), bar, title=gene)
     return _column(result, source, key.removeprefix("obs:"))
 
 
@@ -197,6 +196,14 @@ def _is_scale(column: pd.Series) -> bool:
 
 def _is_number(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def gene_limits(values: np.ndarray) -> tuple[float, float]:
+    """Where the colours of a gene end: at zero or its least value, and where nearly all cells lie below."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    return min(float(finite.min()), 0.0), float(np.percentile(finite, ROBUST)) or float(finite.max())
 
 
 def expression(result: Result, source: Source | None, gene: str) -> np.ndarray:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import holoviews as hv
 import numpy as np
 import pandas as pd
 import panel as pn
@@ -17,25 +16,23 @@ import panel_material_ui as pmui
 from cellstream import genes
 from cellstream.errors import UserError
 from cellstream.time_labels import counted
-from cellstream_app import gene_charts, plots, ui
+from cellstream_app import ui
 from cellstream_app.decoded import Course, Decoded, decoded
 from cellstream_app.live import MOVING
+from cellstream_app.parts.courses import Courses
 from cellstream_app.parts.drivers import Drivers
+from cellstream_app.parts.genemap import GeneMap
 from cellstream_app.parts.genepicker import GenePicker
 from cellstream_app.parts.saving import stem
 from cellstream_app.parts.scoring import Scoring
 from cellstream_app.session import Session
-from cellstream_app.style import VALUE_PALETTE, colour_bar_html, theme, time_colours
+from cellstream_app.style import theme
 from cellstream_app.ui import BOTH, WIDE
 
 STAGES = ("known", "ranking", "cells", "courses", "scores")
 """What is worked out for a result, one after the other: first what is quick."""
 FIRST = 4
 """Genes that are shown of a new result: its strongest drivers."""
-SIZE = (420, 330)
-"""Pixels of the map, about."""
-ROBUST = 99.0
-"""Percentile at which the colours of a gene end."""
 NO_WAY = (
     "This result was trained on an embedding, from which no way leads back to genes: only what was measured is shown. "
     "For courses along the flow and for drivers, train again with X or a layer as the input."
@@ -57,7 +54,7 @@ class GenesPage(pn.viewable.Viewer):
         self._time = 0.0
         self.picker = GenePicker(lambda: self._ask("courses"), lambda: self._ask("cells"))
         self.drivers = Drivers(lambda: self._ask("ranking"), self._on_driver)
-        self.scoring = Scoring()
+        self.map, self.courses, self.scoring = GeneMap(session), Courses(), Scoring()
         self._make_controls()
         self._make_place()
         session.param.watch(self._on_result, ["result", "result_source", "dark", "page", "loading"])
@@ -80,14 +77,9 @@ class GenesPage(pn.viewable.Viewer):
     def _make_place(self) -> None:
         self.note = ui.Message("info")
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
-        self.map_title, self.legend = ui.text(""), ui.text("")
-        self.map = pn.pane.HoloViews(None, margin=0, linked_axes=False, height=SIZE[1], **WIDE)
-        self.what, self.grid = ui.text("", muted=True), ui.column()
         self.both = pn.Row(
-            ui.card(self.map_title, self.map, self.legend, styles={"flex": "3 1 0"}),
-            ui.card(self.grid, self.what, title="Course along the flow", styles={"flex": "4 1 0"}),
-            margin=0, styles={"gap": f"{ui.GAP}px", "align-items": "stretch"}, **WIDE,
-        )  # fmt: skip
+            self.map, self.courses, margin=0, styles={"gap": f"{ui.GAP}px", "align-items": "flex-start"}, **WIDE
+        )
         self.empty = ui.empty_state(
             "No genes to show yet",
             "Open a data set and train on it; its genes and how the flow changes them appear here.",
@@ -103,6 +95,7 @@ class GenesPage(pn.viewable.Viewer):
     def _on_result(self, *events: Any) -> None:
         session, result = self.session, self.session.result
         there = result is not None
+        self.busy.visible = session.loading or self._working
         self.both.visible = self.controls.visible = there
         self.empty.visible = not there and not session.loading
         if not there:
@@ -123,8 +116,7 @@ class GenesPage(pn.viewable.Viewer):
         session, result, known = self.session, self.session.result, self.genes is found
         same = self._folder == result.run.folder
         self.genes, self._folder, self._time = found, result.run.folder, session.time
-        self.note.say("" if self._decodes and found.source else NO_WAY if result.stream.genes is None else
-                      GONE if self._learned else NOT_YET)  # fmt: skip
+        self.note.say(self._what_lacks())
         self.drivers.view.visible = self._decodes
         self.scoring.view.visible = found.source is not None
         if not known:
@@ -132,20 +124,28 @@ class GenesPage(pn.viewable.Viewer):
             kept = [name for name in self.picker.names if same and name in found.names]
             self.picker.show(found, kept)
             self.scoring.wait()
-            self.grid[:], self.what.object = [], ui.styled("Carrying the cells along the flow …", muted=True)
+            self.courses.wait()
         self.picker.view.visible = bool(found.names)
-        self._new_map()
+        self.map.start(result)
         self._say_cells()
         self._ask(*STAGES)
 
+    def _what_lacks(self) -> str:
+        """Why not everything can be shown, in a sentence."""
+        if self.genes.stream.genes is None:
+            return NO_WAY
+        if not self._learned:
+            return NOT_YET
+        return GONE if self.genes.source is None else ""
+
     @property
     def _learned(self) -> bool:
-        return self.session.result.final or self.session.status.stage in MOVING
+        return self.genes.result.final or self.session.status.stage in MOVING
 
     @property
     def _decodes(self) -> bool:
         """Whether the flow can be told in genes."""
-        return self._learned and self.session.result.stream.genes is not None
+        return self._learned and self.genes.stream.genes is not None
 
     @property
     def _selection(self) -> np.ndarray | None:
@@ -159,13 +159,13 @@ class GenesPage(pn.viewable.Viewer):
 
     def _in_words(self) -> str:
         """The cells that are followed."""
-        chosen, first = self._selection, self.session.result.snapshots.labels[0]
+        chosen, first = self._selection, self.genes.snapshots.labels[0]
         if chosen is None:
             return f"the cells of the first time point ({first})"
         return f"the {counted(len(chosen), 'selected cell')}"
 
     def _say_cells(self) -> None:
-        chosen, result = self._selection, self.session.result
+        chosen, result = self._selection, self.genes.result
         if chosen is None:
             n = int(result.snapshots.counts[0])
             said = (
@@ -234,79 +234,18 @@ class GenesPage(pn.viewable.Viewer):
         return found.courses(list(self.picker.names), self._selection, self._decodes)
 
     def _show_courses(self, courses: Sequence[Course]) -> None:
-        result = self.genes.result
-        colours = time_colours(len(result.times))
-        unit = result.snapshots.unit
-        xlabel = f"time [{unit}]" if unit else "time"
-        few = len(courses) < 3
-        made = [self._course(course, colours, xlabel, 250 if few else 190) for course in courses]
-        self.grid[:] = [pn.GridBox(*made, ncols=1 if len(made) == 1 else 2, margin=0, **WIDE)] if made else []
-        self.what.object = ui.styled(ui.escaped(self._told(bool(made))), muted=True)
-
-    def _course(self, course: Course, colours: Sequence[str], xlabel: str, height: int) -> pn.Column:
-        flow, observed = (
-            None if t is None else (t.times, t.mean[:, 0], t.spread[:, 0]) for t in (course.flow, course.observed)
-        )
-        chart = gene_charts.course(flow, observed, colours, theme(self.session.dark), xlabel, height)
-        said = "" if np.isnan(course.r2) else f"the map returns {course.r2:.0%} of its variation"
-        if course.flow is None and self._decodes:
-            said = "not among the genes that were trained on: no line"
-        head = f"<b style='font-weight:600'>{ui.escaped(course.name)}</b> <span style='opacity:.68'>{said}</span>"
-        return ui.column(ui.text(head), pn.pane.Bokeh(chart, margin=0, height=height, **WIDE), gap=0)
-
-    def _told(self, any_genes: bool) -> str:
-        """What exactly the charts show."""
-        if not any_genes:
-            return "Add a gene at the left."
-        beside = (
-            "all cells observed at each time point"
-            if self._selection is None
-            else "the cells observed at each time point that lie nearest to where the flow has carried them"
-        )
-        dots = f"Dots: mean and standard deviation of {beside}." if self.genes.source else ""
-        line = (
-            f"Line: {self._in_words()}, carried along the learned flow, forwards and backwards, decoded from the map; "
-            "their mean, each weighted by the mass it has grown to. Band: the standard deviation between them; between "
-            "measured cells it is larger, for the map does not keep their noise."
-        )
-        vertical = f"Vertical: expression, {self.genes.unit}."
-        return " ".join(part for part in (line if self._decodes else "", dots, vertical) if part)
+        selected, look = self._selection is not None, theme(self.session.dark)
+        self.courses.show(courses, self.genes, self._in_words(), selected, self._decodes, look)
 
     def _find_cells(self, found: Decoded) -> tuple[str, np.ndarray | None]:
         name = self.picker.shown
         return name, found.values(name) if name else None
 
     def _show_cells(self, shown: tuple[str, np.ndarray | None]) -> None:
-        name, values = shown
-        result = self.genes.result
-        if values is None:
-            values, name = np.full(len(result.points), np.nan, np.float32), ""
-        colour = plots.Values(values, VALUE_PALETTE, _limits(values))
-        self._pipe.send(plots.Cells(result.points, colour))
-        self.map_title.object = ui.styled(
-            f"<b style='font-weight:600'>{ui.escaped(name)}</b> on the map" if name else "No gene is chosen."
-        )
-        self.legend.object = colour_bar_html(VALUE_PALETTE, colour.span(), self.genes.unit) if name else ""
-
-    def _new_map(self) -> None:
-        """A figure for this result and theme; its colours come later."""
-        result = self.genes.result
-        nothing = plots.Values(np.full(len(result.points), np.nan, np.float32), limits=(0.0, 1.0))
-        self._pipe = hv.streams.Pipe(plots.Cells(result.points, nothing))
-        home = plots.view_of(result.points, SIZE)
-        self.map.object = plots.embedding_map(self._pipe, home, self.session.pixel_ratio)
+        self.map.show(*shown, self.genes.unit)
 
     def _find_scores(self, found: Decoded) -> list:
         return found.scores if found.source is not None else []
 
     def _show_scores(self, scores: Sequence[Any]) -> None:
         self.scoring.show(scores, self.genes.result, theme(self.session.dark))
-
-
-def _limits(values: np.ndarray) -> tuple[float, float] | None:
-    """Ends of a gene's colours, so that one cell does not darken all others."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return None
-    top = float(np.percentile(finite, ROBUST)) or float(finite.max())
-    return min(float(finite.min()), 0.0), top

@@ -51,7 +51,7 @@ class Scoring(pn.viewable.Viewer):
         signature = scores.signature
         title = ui.text(f"<b style='font-weight:600'>{ui.escaped(signature.name)}</b>")
         counted = f"{scores.found} of its {len(signature.genes)} genes are in the file"
-        source = ui.text(f"{counted}. {ui.escaped(signature.source)}.", size="11px", muted=True)
+        source = ui.text(f"Genes: {ui.escaped(signature.source)}.", size="11px", muted=True)
         if scores.values is None:
             why = scores.problem or (
                 f"At least {signatures.FEWEST} are needed for a score. They are looked for by symbol, as in MKI67 or "
@@ -72,7 +72,7 @@ class Scoring(pn.viewable.Viewer):
             title,
             pn.pane.Bokeh(chart, margin=0, height=280, **WIDE),
             ui.text(_correlations(labels, colours, scores.rho)),
-            ui.text(RHO + said, size="11px", muted=True),
+            ui.text(f"{RHO} {counted}.{said}", size="11px", muted=True),
             source,
         ]
 

@@ -1,0 +1,75 @@
+"""Genes in time: a chart each, along the flow of the cells that are followed and as observed, and what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+
+from cellstream_app import gene_charts, ui
+from cellstream_app.decoded import Course, Decoded
+from cellstream_app.style import Theme, time_colours
+from cellstream_app.ui import WIDE
+
+HIGH, LOW = 250, 190
+"""Pixels of a chart: of two, and of more."""
+LINE = (
+    "Line: {cells}, carried along the learned flow, forwards and backwards, decoded from the map; their mean, each "
+    "weighted by the mass it has grown to. Band: the standard deviation between them; between measured cells it is "
+    "larger, for the map does not keep their noise."
+)
+RETURNS = (
+    "“Map returns”: the share of a gene's variation between cells that comes back from the map; where it is small, do "
+    "not believe the line."
+)
+BESIDE_ALL = "all cells observed at each time point"
+BESIDE_FLOW = "the cells observed at each time point that lie nearest to where the flow has carried them"
+
+
+class Courses(pn.viewable.Viewer):
+    """The card; :meth:`show` fills it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grid, self.what = ui.column(), ui.text("", muted=True)
+        self.view = ui.card(self.grid, self.what, title="Course along the flow", styles={"flex": "4 1 0"})
+
+    def __panel__(self) -> pmui.Paper:
+        return self.view
+
+    def wait(self) -> None:
+        """Another result: nothing to show yet."""
+        self.grid[:] = []
+        self.what.object = ui.styled("Carrying the cells along the flow …", muted=True)
+
+    def show(
+        self, courses: Sequence[Course], genes: Decoded, cells: str, selected: bool, decodes: bool, theme: Theme
+    ) -> None:
+        """The genes along the flow of ``cells``, in words, which are ``selected`` or all of the first time point; where
+        nothing ``decodes``, as observed alone. To be called by who holds the document."""
+        unit = genes.snapshots.unit
+        xlabel, height = f"time [{unit}]" if unit else "time", HIGH if len(courses) < 3 else LOW
+        made = [self._chart(course, genes, decodes, theme, xlabel, height) for course in courses]
+        self.grid[:] = [pn.GridBox(*made, ncols=min(len(made), 2), margin=0, **WIDE)] if made else []
+        dots = (
+            f"Dots: mean and standard deviation of {BESIDE_FLOW if selected else BESIDE_ALL}." if genes.source else ""
+        )
+        vertical = f"Vertical: expression, {genes.unit}."
+        told = (LINE.format(cells=cells), dots, vertical, RETURNS) if decodes else (dots, vertical)
+        said = " ".join(part for part in told if part) if made else "Add a gene at the left."
+        self.what.object = ui.styled(ui.escaped(said), muted=True)
+
+    @staticmethod
+    def _chart(course: Course, genes: Decoded, decodes: bool, theme: Theme, xlabel: str, height: int) -> pn.Column:
+        flow, observed = (
+            None if t is None else (t.times, t.mean[:, 0], t.spread[:, 0]) for t in (course.flow, course.observed)
+        )
+        colours = time_colours(len(genes.result.times))
+        chart = gene_charts.course(flow, observed, colours, theme, xlabel, height)
+        said = "" if np.isnan(course.r2) else f"map returns {course.r2:.0%}"
+        if course.flow is None and decodes:
+            said = "not trained on: no line"
+        head = f"<b style='font-weight:600'>{ui.escaped(course.name)}</b> <span style='opacity:.68'>{said}</span>"
+        return ui.column(ui.text(head), pn.pane.Bokeh(chart, margin=0, height=height, **WIDE), gap=0)
