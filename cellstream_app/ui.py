@@ -156,6 +156,14 @@ def in_turn(change: Callable[[], None]) -> None:
     pn.state.execute(change, schedule=True)
 
 
+def gone() -> bool:
+    """Whether the browser session that this work is for has ended meanwhile: there is nothing left to draw on."""
+    document = pn.state.curdoc
+    if document is None:
+        return False
+    return document.session_context is None or document.session_context.destroyed
+
+
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """Numbers and what they count, side by side, as HTML. Both are escaped."""
     tile = (

@@ -203,6 +203,8 @@ class GenesPage(pn.viewable.Viewer):
                 except UserError as error:
                     self.note.say(str(error), "warning")
                     continue
+                if ui.gone():
+                    return
                 if found is self.genes:
                     ui.in_turn(partial(getattr(self, f"_show_{stage}"), done))
         finally:

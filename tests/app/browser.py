@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -87,6 +88,14 @@ def whole_app(log: Path, **environment: str) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(60)
+
+
+def without_closed_connections(log: bytes) -> bytes:
+    """The log without what Tornado and Bokeh say of a page that was closed while something was being sent to it, or
+    while something that it had sent was still waiting."""
+    records = re.split(rb"(?m)^(?=\d{4}-\d\d-\d\d )", log)
+    closed = b"tornado.websocket.WebSocketClosedError", b"assert self._session is not None"
+    return b"".join(r for r in records if b"Traceback" not in r or not any(words in r for words in closed))
 
 
 @contextmanager

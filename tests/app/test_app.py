@@ -22,7 +22,7 @@ from cellstream.runs import Run, all_runs
 from cellstream.snapshots import from_anndata
 from cellstream.worker import work
 from cellstream_app.colouring import GENE, NAMES
-from tests.app.browser import chromium, picture, wait_for, watched, whole_app
+from tests.app.browser import chromium, picture, wait_for, watched, whole_app, without_closed_connections
 from tests.conftest import TINY
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -51,14 +51,6 @@ def address(place: Path) -> Iterator[str]:
     with whole_app(log, **{name: str(folder) for name, folder in homes.items()}) as address:
         yield address
     assert b"Traceback" not in without_closed_connections(log.read_bytes()), log.read_text()
-
-
-def without_closed_connections(log: bytes) -> bytes:
-    """The log without what Tornado and Bokeh say of a page that was closed while something was being sent to it, or
-    while something that it had sent was still waiting."""
-    records = re.split(rb"(?m)^(?=\d{4}-\d\d-\d\d )", log)
-    closed = b"tornado.websocket.WebSocketClosedError", b"assert self._session is not None"
-    return b"".join(r for r in records if b"Traceback" not in r or not any(words in r for words in closed))
 
 
 @pytest.fixture(scope="module")
