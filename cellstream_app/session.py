@@ -24,7 +24,7 @@ from cellstream.errors import UserError
 from cellstream.progress import Clock
 from cellstream.runs import Run, Status
 from cellstream.snapshots import Snapshots
-from cellstream.state import require_devices
+from cellstream.state import require_devices_here
 from cellstream_app import plots
 from cellstream_app.imports import import_result
 from cellstream_app.reading import Reading, examined, guess_reading, read_snapshots
@@ -165,7 +165,7 @@ class Session(param.Parameterized):
             fixes=list(reading.fixes),
         )
         config = dataclasses.replace(config, preprocess=reading.preprocess)
-        require_devices(config)  # one that is not there is refused here, at the button
+        require_devices_here(config)  # one that is not there is refused here, at the button
         stem = re.sub(r"\.(h5ad|zarr|loom|h5|mtx|csv|tsv|txt)(\.gz|\.zip)?$", "", Path(source.key).name)
         run = await asyncio.to_thread(Run.create, runs.new_folder(stem), self.snapshots, config, recipe)
         await asyncio.to_thread(run.start)

@@ -21,7 +21,7 @@ from cellstream.files import beside, path_of, require_disk, require_vacant, resu
 from cellstream.progress import follow, interrupts
 from cellstream.runs import Run, Status
 from cellstream.snapshots import Snapshots, cautions, from_anndata
-from cellstream.state import require_devices
+from cellstream.state import require_devices_here
 from cellstream.times import UnclearTimes, guess_time_keys, one_time
 
 PLAUSIBLE = 0.5
@@ -73,7 +73,7 @@ def fit(
         cluster.connect(scheduler)  # one that is not there is told before the data are read
     path, dataset = located(source)
     reading = readers.open_file(path)
-    require_devices(config)
+    require_devices_here(config)
     require_writable(reading.adata, out, asked)
     require_disk(out.parent, readers.size_of(path, reading.adata), "The file with the result")
     guessed = time_key is None
@@ -92,10 +92,7 @@ def fit(
     if guessed:
         say(f"Time is read from the column '{time_key}'; choose another with --time-key.")
     if config.compute.devices > 1:
-        say(
-            f"{config.compute.devices} processes train together: each step follows so many times as many cells. The "
-            "number of steps stays, so the fit does not end sooner."
-        )
+        say(togetherness(config))
     counts = snapshots.counts.tolist()
     cells = ", ".join(f"{label}: {n:,}" for label, n in zip(snapshots.labels, counts, strict=True))
     for sentence in (*reading.notes, *snapshots.report, f"Cells at the {len(counts)} time points: {cells}."):
@@ -137,6 +134,18 @@ def _ways_out(error: UserError, adata: AnnData, time_key: str, arguments: Mappin
     return said + "".join(f" --fix {name} {fixes.FIXES[name].doc}." for name in names)
 
 
+def togetherness(config: Config) -> str:
+    """What training by several processes means for the work and for its time, in a sentence or two."""
+    devices, batches = config.compute.devices, config.schedule.batches
+    if devices <= batches:
+        return f"{devices} processes train together, and share the {batches} batches of each step."
+    fewer = "one process" if batches == 1 else f"{batches} processes"
+    return (
+        f"{devices} processes train together: each step follows {devices} batches of cells instead of {batches}. The "
+        f"number of steps stays, so the fit does not end sooner than with {fewer}."
+    )
+
+
 def resume(run: Run, out: Path | None) -> Outcome:
     """Go on with a run that was interrupted; its result is written to ``out``, where that is given."""
     adata, snapshots = None, run.snapshots()
@@ -151,7 +160,7 @@ def resume(run: Run, out: Path | None) -> Outcome:
         require_writable(adata, out, run.recipe.get("fixes", ()))
         require_disk(out.parent, readers.size_of(path, adata), "The file with the result")
     if run.status().state != "finished":
-        require_devices(run.config)
+        require_devices_here(run.config)
     return train(run, out, adata, snapshots)
 
 
