@@ -7,7 +7,6 @@
     worker.json       who works here    heartbeat     touched every second
     cancel, pause     wishes of the user                stderr.txt   the process's last words
     ticket.json       the task of a cluster that works here, where one was given the run
-    together          where several processes that train it together meet
 
 The app, the command line and the tests all go through this contract; nothing is pickled; files appear whole.
 :class:`Run` is the outside of the folder. The process inside is in :mod:`cellstream.worker`.

@@ -28,7 +28,7 @@ from cellstream.helpers import helped
 from cellstream.members import train_on_cluster
 from cellstream.runs import Run
 from cellstream.snapshots import Snapshots
-from cellstream.state import State
+from cellstream.state import State, require_devices
 from cellstream.stream import CellStream
 from cellstream.ticket import Ticket, fenced_out, own_pass
 from cellstream.training import train
@@ -93,7 +93,7 @@ class Worker:
             try:
                 self._train()
             except UserError as error:
-                self._say(events.Failed(self.step, str(error)))
+                self._fail(str(error))
             except Exception as error:
                 self._say(events.Failed(self.step, _in_words(error), traceback.format_exc()))
                 traceback.print_exc()
@@ -108,6 +108,7 @@ class Worker:
         takes_turns = bool(run.recipe.get("takes_turns")) and own_pass() is None  # a cluster has a queue of its own
         if takes_turns and not self._wait_for_turn():
             return self._say(events.Cancelled(self.step, 0.0))
+        require_devices(run.config)
         torch.set_num_threads(run.config.compute.threads)
         if run.recipe.get("method"):
             return self._fit(run, takes_turns)
@@ -115,7 +116,7 @@ class Worker:
         if self._restore(state) or (self.folder / "events.jsonl").exists():
             self._say(events.Resumed(state.step))
         try:
-            with helped(state, run, lambda: not self._wished("cancel")):
+            with helped(state, run, lambda: not self._wished("cancel"), self._fail):
                 self._follow(state, takes_turns)
         except Exception:
             if state.best is not None:
@@ -278,6 +279,9 @@ class Worker:
     def _say(self, event: Event) -> None:
         with open(self.folder / "events.jsonl", "a", encoding="utf-8") as file:
             file.write(events.to_line(event) + "\n")
+
+    def _fail(self, reason: str) -> None:
+        self._say(events.Failed(self.step, reason))
 
     def _tidy(self) -> None:
         """Clear up after a worker that was killed while writing: half files, and half a line of events."""

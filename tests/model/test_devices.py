@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-from cellstream import descent
+from cellstream import descent, fit, helpers, objective
 from cellstream.card import Card
+from cellstream.cluster import VARIABLE
 from cellstream.config import Config
-from cellstream.errors import UserError
+from cellstream.errors import Diverged, UserError
 from cellstream.presets import preset
 from cellstream.runs import Run
-from cellstream.state import State, require_devices
+from cellstream.state import State, require_devices, require_devices_here
 from cellstream.team import Team
 from cellstream.worker import work
 from tests.conftest import TINY
@@ -143,9 +149,143 @@ def test_nothing_is_left_of_a_run_that_is_killed(make):
     until(lambda: not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE, 15)
 
 
+# what a helper or the first process may be in its place
+
+
+def asleep(*_: object) -> None:
+    time.sleep(100)
+
+
+def at_the_door(*_: object) -> None:
+    os.write(1, b"The others have come up.\n")
+    time.sleep(100)
+
+
+def killed_before_joining(folder: Path, place: Path, rank: int, size: int) -> None:
+    (place / f"{rank}").touch()
+    os._exit(1)
+
+
+def killed_in_training(folder: Path, place: Path, rank: int, size: int) -> None:
+    objective.couplings = lambda *_: os._exit(1)
+    helpers.follow(folder, place, rank, size)
+
+
+def diverged_in_training(folder: Path, place: Path, rank: int, size: int) -> None:
+    def couplings(*_: object) -> None:
+        raise Diverged("The helper's own batch.")
+
+    objective.couplings = couplings
+    helpers.follow(folder, place, rank, size)
+
+
+def working(run: Run, **instead: str) -> subprocess.Popen:
+    """The run's process, with functions of this file in place of some of :mod:`cellstream.helpers` and of Team."""
+    code = ["import sys; from pathlib import Path; from cellstream import helpers; from cellstream.team import Team"]
+    code += ["from cellstream.worker import work; from tests.model import test_devices; helpers.NOTICE_SECONDS = 1"]
+    code += [f"{name.replace('__', '.')} = test_devices.{other}" for name, other in instead.items()]
+    code += ["work(Path(sys.argv[1]))"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.Popen([sys.executable, "-c", "\n".join(code), str(run.folder)], env=env, stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize(
+    ("helper", "first", "says"),
+    [
+        ("killed_before_joining", {}, "One of the 2 processes"),
+        # as a GPU does: it waits for a peer that is gone, without an error
+        ("killed_in_training", dict(Team___together="asleep"), "One of the 2 processes"),
+        ("diverged_in_training", dict(Team___together="asleep"), "The helper's own batch."),
+    ],
+)
+def test_nobody_waits_for_a_helper_that_is_gone(make, helper, first, says):
+    run = make("run", devices=2, start_steps=0, embedding_steps=0, warm_steps=0)
+    process = working(run, helpers__follow=helper, **first)
+    try:
+        process.wait(60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert run.status().state == "failed"
+    assert says in run.status().reason
+
+
+def test_what_diverges_on_a_helper_is_told_as_such(make, monkeypatch):
+    monkeypatch.setattr(helpers, "follow", diverged_in_training)
+    run = make("run", devices=2)
+    work(run.folder)
+    assert (run.status().state, run.status().reason) == ("failed", "The helper's own batch.")
+
+
+def test_a_wish_to_stop_is_heard_while_helpers_come_up(make, monkeypatch, moving_cloud):
+    monkeypatch.setattr(helpers, "follow", asleep)
+    run = make("run", devices=2)
+    state = State.initial(moving_cloud, run.config)
+    began = time.monotonic()
+    with helpers.helped(state, run, lambda: False, pytest.fail):
+        assert state.team.size == 1
+    assert time.monotonic() - began < 50
+    assert not multiprocessing.active_children()
+
+
+def test_a_signal_to_all_processes_of_a_job_stops_the_run(make):
+    """As a machine or a cluster ends a job."""
+    run = make("run", devices=2, rounds=10_000, patience=10_000)
+    run.start()
+    until(lambda: reached(run, 40))
+    (helper,) = children(run)
+    for process in (helper, psutil.Process(Card.read(run.folder).pid)):
+        process.send_signal(signal.SIGTERM)
+    until(lambda: not run.status().live)
+    assert run.status().state == "cancelled", run.status()
+    assert run.result() is not None
+
+
+def test_a_helper_ends_with_the_first_process_before_it_has_joined(make):
+    run = make("run", devices=2)
+    first = working(run, helpers__joined="at_the_door")
+    assert first.stdout.readline()
+    (helper,) = children(run)
+    first.kill()
+    first.communicate()
+    until(lambda: not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE, 15)
+
+
 def test_fewer_gpus_than_devices_are_one_sentence(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match=r"Expected 3 GPUs, .* torch finds 1"):
         require_devices(Config().with_settings(device="cuda", devices=3))
     require_devices(Config().with_settings(device="cpu", devices=3))
+
+
+def test_the_machine_that_does_the_work_is_asked_for_its_devices(make, monkeypatch):
+    """Not the one that gives the run to a cluster."""
+    run = make("run", device="cuda", devices=2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds none"):
+        require_devices_here(run.config)
+    monkeypatch.setenv(VARIABLE, "tcp://127.0.0.1:9")
+    require_devices_here(run.config)
+    work(run.folder)
+    assert run.status().state == "failed"
+    assert "torch finds none" in run.status().reason
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    work(run.folder)
+    assert run.status().reason.startswith("Expected 2 GPUs")
+
+
+@pytest.mark.parametrize(
+    ("devices", "batches", "says"),
+    [
+        (4, 1, "follows 4 batches of cells instead of 1. The number of steps stays, so the fit does not end sooner"),
+        (4, 2, "follows 4 batches of cells instead of 2. .* not end sooner than with 2 processes"),
+        (4, 8, "share the 8 batches of each step.$"),
+        (4, 4, "share the 4 batches of each step.$"),
+    ],
+)
+def test_what_several_processes_mean_for_the_time_is_said(devices, batches, says):
+    """A step has as many batches as is asked for, and one for each process at least."""
+    config = Config().with_settings(devices=devices, batches=batches)
+    assert re.search(says, fit.togetherness(config))
