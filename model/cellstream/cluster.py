@@ -150,8 +150,11 @@ def result(future: Future, what: str) -> Any:
             f"{error.last_worker.address}, and gave it up: look whether their memory is large enough, then try again."
         ) from error
     except ModuleNotFoundError as error:
+        own = (error.name or "").partition(".")[0] == "cellstream"
+        need = "install the same version of CellStream on every machine"
         raise UserError(
-            f"A worker of the cluster has no {error.name}: install the same version of CellStream on every machine."
+            f"A worker of the cluster has no {error.name}: "
+            f"{need if own else f'{what} needs it; install it on every machine'}."
         ) from error
     except CancelledError as error:
         raise UserError(

@@ -59,9 +59,16 @@ def submit(folder: Path, address: str, since: int, threads: int) -> None:
     client = connect(address)
     key = f"cellstream-run-{uuid.uuid4().hex}"
     Ticket(address, key, since).write(folder)
-    future = client.submit(conduct, str(folder), key, threads, key=key, pure=False)
-    # the scheduler keeps what is published, whoever leaves; this returns when it has it
-    client.publish_dataset(future, name=key)
+    try:
+        future = client.submit(conduct, str(folder), key, threads, key=key, pure=False)
+        # the scheduler keeps what is published, whoever leaves; this returns when it has it
+        client.publish_dataset(future, name=key)
+    except Exception as error:  # Dask raises anything
+        (folder / "ticket.json").unlink(missing_ok=True)  # should a worker have the task all the same, it leaves it
+        raise UserError(
+            f"The scheduler at {address} was lost while it was given the run ({type(error).__name__}): start it again, "
+            "then start the run again."
+        ) from error
 
 
 def withdraw(ticket: Ticket) -> None:
@@ -75,17 +82,15 @@ def withdraw(ticket: Ticket) -> None:
 
 def standing(ticket: Ticket, step: int) -> tuple[str, str]:
     """State of a run in whose folder no process works, and the reason in words; the state is empty where all that the
-    cluster knows is that the task is over. Does not wait for the network, but for the first answer up to two seconds.
+    cluster knows is that the task is over. Does not wait for the network, but for the first answer up to a second.
     """
-    try:
-        seen = _board(ticket.scheduler).look(ticket.key)
-    except UserError as error:
-        return "dead", str(error)
-    if seen is None:
-        return "queued", f"The scheduler at {ticket.scheduler} has not answered yet."
+    seen = _board(ticket.scheduler).look(ticket.key)
     now, last = time.monotonic(), ticket.attempts[-1] if ticket.attempts else None
-    if now - seen.at > SILENT_SECONDS:
-        return "dead", f"The scheduler at {ticket.scheduler} no longer answers: start it again. {RESUME}"
+    if seen is not None and now - seen.at > SILENT_SECONDS:
+        what = "does not answer: start it" if seen.state == "unanswered" else "no longer answers: start it again"
+        return "dead", f"The scheduler at {ticket.scheduler} {what}. {RESUME}"
+    if seen is None or seen.state == "unanswered":
+        return "queued", f"The scheduler at {ticket.scheduler} has not answered yet."
     lost = f"The {last} was lost at step {step}" if last else ""
     if seen.state == "pending":
         if last is None:
@@ -121,7 +126,7 @@ class Seen:
     at: float
     """When, by :func:`time.monotonic`, as all times here."""
     state: str
-    """pending, finished, error, or gone."""
+    """unanswered, pending, finished, error, or gone."""
     workers: frozenset[str]
     alone_since: float
     """Since when there is no worker."""
@@ -149,7 +154,7 @@ class Board:
 
     def _watch(self) -> None:
         futures: dict[str, Future] = {}
-        began = time.monotonic()
+        heard = time.monotonic()
         while True:
             try:
                 client = connect(self.address)
@@ -159,17 +164,20 @@ class Board:
                 workers = frozenset(client.nthreads())
                 for key in keys:
                     self._note(key, *_told(client, key, futures), workers)
+                heard = time.monotonic()
             except Exception:  # whatever it is: the next look may do
                 futures = {}
                 for key in list(self.asked):
-                    # never heard of at all: let it grow old from the beginning
-                    self.seen.setdefault(key, Seen(began, "pending", frozenset(), began, began))
+                    # nothing was ever said of it: it grows old from the scheduler's last word
+                    self.seen.setdefault(key, Seen(heard, "unanswered", frozenset(), heard, heard))
             with self.first:
                 self.first.notify_all()
             time.sleep(LOOK_SECONDS)
 
     def _note(self, key: str, state: str, error: BaseException | None, workers: frozenset[str]) -> None:
         now, before = time.monotonic(), self.seen.get(key)
+        if before and before.state == "unanswered":
+            before = None
         alone = before.alone_since if before and not before.workers else now
         over = before.over_since if before and before.state != "pending" else now
         self.seen[key] = Seen(now, state, workers, alone, over, error)
@@ -211,6 +219,7 @@ def conduct(folder: str, key: str, threads: int) -> None:
     until = time.monotonic() + PREDECESSOR_SECONDS
     while (card := Card.read(place)) and card.alive(place) and time.monotonic() < until:
         time.sleep(0.2)
+    (place / "aside").unlink(missing_ok=True)  # a process that was lost may have left it, and this one is not aside
     # a worker sets these for itself
     env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     with open(place / "stderr.txt", "wb") as errors:
