@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 
 import anndata
+import dask.array
 import h5py
 import numpy as np
 import pytest
@@ -161,6 +164,56 @@ def test_a_file_opened_in_backed_mode_stays_there(tmp_path, tight, monkeypatch):
     monkeypatch.setattr(type(backed.X), "to_memory", lambda self: pytest.fail("read as a whole"))
     found = prepare(backed)
     np.testing.assert_allclose(found.x, prepare(adata).x, atol=2e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_entry_stored_in_two_parts_and_stored_zeros_stay_so_in_the_file_alone(tmp_path, tight):
+    """No entry has the logarithm of a part of it; no cell that holds zeros only counts as one that holds something."""
+    x = counts(150, 300)
+    x[7] = 0
+    x[7, 3] = 5
+    parts = scipy.sparse.csr_matrix(x)
+    twice = scipy.sparse.csr_matrix(x.shape, dtype=np.float32)
+    twice.data, twice.indices, twice.indptr = (
+        np.repeat(parts.data / 2, 2),
+        np.repeat(parts.indices, 2),
+        2 * parts.indptr,
+    )
+    twice.data[twice.indptr[7] : twice.indptr[8]] = 0
+    x[7] = 0
+    np.testing.assert_array_equal(twice.toarray(), x)
+    reading = readers.open_file(written(anndata.AnnData(twice), tmp_path / "x.h5ad"))
+    assert by_parts.is_lazy(reading.adata.X)
+    assert reading.adata.X.blocks[0].compute().nnz > (x[: reading.adata.X.chunks[0][0]] != 0).sum()
+    here, there = prepare(anndata.AnnData(x)), prepare(reading.adata)
+    np.testing.assert_allclose(there.x, here.x, atol=2e-3)
+    assert (there.features, there.report) == (here.features, here.report)
+    assert any("zero in every feature" in sentence and "1." in sentence for sentence in there.report)
+
+
+def test_few_blocks_are_worked_on_at_once():
+    """However many threads dask may have: what two blocks take has to fit into memory."""
+    lock, running, most = threading.Lock(), 0, []
+
+    def counted(block: np.ndarray) -> np.ndarray:
+        nonlocal running
+        with lock:
+            running += 1
+            most.append(running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+        return block
+
+    blocks = dask.array.ones((16, 4), chunks=(1, 4)).map_blocks(counted, meta=np.ones((0, 0)))
+    with dask.config.set(num_workers=8):
+        blocks.compute()
+        assert max(most) > by_parts.AT_ONCE
+        most.clear()
+        with by_parts.few_at_once():
+            blocks.compute()
+    assert len(most) == 16
+    assert max(most) == by_parts.AT_ONCE
 
 
 # --- what cannot be read in parts -------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import torch
 
-from cellstream import descent, fit, helpers, objective
+from cellstream import descent, ensemble, fit, helpers, objective, training
 from cellstream.card import Card
 from cellstream.cluster import VARIABLE
 from cellstream.config import Config
@@ -81,6 +81,28 @@ def test_batches_of_a_step_are_drawn_apart_and_shared_out_once(moving_cloud):
         state.team = Team(rank, 3)
         shared += [batch.cells[0].tolist() for batch in state.batches()]
     assert sorted(shared) == sorted(every)
+    state.team = Team()
+    state.step += 1
+    assert not {tuple(cells) for cells in every} & {tuple(batch.cells[0].tolist()) for batch in state.batches()}
+
+
+def test_all_keep_the_model_that_the_first_process_judges_best(moving_cloud):
+    """Machines round differently, and all must stop together."""
+
+    class Second(Team):
+        def of_first(self, value: float) -> float:
+            return 7.0
+
+    state = State.initial(moving_cloud, preset("best", **EVERYTHING))
+    state.team = Second(1, 2)
+    assert training.judge(state, 8).loss == state.best_loss == 7.0
+    assert not training.judge(state, 16).best
+
+
+def test_a_member_of_an_ensemble_is_shared_out_as_the_model_is(moving_cloud):
+    state = State.initial(moving_cloud, preset("best", **EVERYTHING, batches=4, ensemble=2))
+    state.team = Team(1, 2)
+    assert len(ensemble.begin(state, 1).batches()) == 2
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
