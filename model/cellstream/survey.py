@@ -47,12 +47,15 @@ class Survey:
 def survey(matrix: Any) -> Survey:
     """Walk once over an array, a csr matrix without stored zeros, or a dask array of either, in blocks of rows.
 
-    Where values are not finite, nothing is said of range, mean and variance.
+    Where values are not finite, nothing is said of range, mean and variance. These two are merged from those of the
+    blocks (Chan, Golub & LeVeque, The American Statistician 1983, equation 2.1): ⟨x²⟩ − ⟨x⟩² would lose the digits of a
+    spread that is small beside its mean.
     """
     n, m = matrix.shape
     nan, infinite, filled = (np.zeros(m, dtype=np.int64) for _ in range(3))
     low, high = np.full(m, np.inf), np.full(m, -np.inf)
-    total, squares = np.zeros(m), np.zeros(m)
+    # cells so far, their mean, and the sum of their squared deviations from it
+    seen, mean, squares = 0, np.zeros(m), np.zeros(m)
     empty, integers = 0, True
     with np.errstate(invalid="ignore", over="ignore"):
         for block in blocks(matrix):
@@ -61,28 +64,33 @@ def survey(matrix: Any) -> Survey:
                 nan += _per_feature(block, np.isnan)
                 infinite += _per_feature(block, np.isinf)
                 continue
+            cells = block.shape[0]
             integers = integers and bool((values == np.rint(values)).all())
             if sparse.issparse(block):
                 empty += int((np.diff(block.indptr) == 0).sum())
                 stored = np.bincount(block.indices, minlength=m)
-                at_zero = stored < block.shape[0]
+                at_zero = stored < cells
                 low[at_zero], high[at_zero] = np.minimum(low[at_zero], 0), np.maximum(high[at_zero], 0)
                 exact = values.astype(np.float64)
                 np.minimum.at(low, block.indices, exact)
                 np.maximum.at(high, block.indices, exact)
                 filled += stored
-                total += np.bincount(block.indices, exact, m)
-                squares += np.bincount(block.indices, exact * exact, m)
+                centre = np.bincount(block.indices, exact, m) / cells
+                away = np.bincount(block.indices, np.square(exact - centre[block.indices]), m)
+                away += (cells - stored) * centre**2
             else:
                 there = values != 0
                 empty += int((~there.any(axis=1)).sum())
                 filled += there.sum(axis=0)
                 low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
-                total += values.sum(axis=0, dtype=np.float64)
-                squares += np.einsum("ij,ij->j", values, values, dtype=np.float64)
-    mean = total / n
-    variance = np.maximum(squares / n - mean**2, 0)
-    return Survey(n, nan, infinite, filled, empty, low, high, mean, variance, integers)
+                centre = values.mean(axis=0, dtype=np.float64)
+                stray = values - centre
+                away = np.einsum("ij,ij->j", stray, stray)
+            share = cells / (seen + cells)
+            squares += away + np.square(centre - mean) * seen * share
+            mean += (centre - mean) * share
+            seen += cells
+    return Survey(n, nan, infinite, filled, empty, low, high, mean, squares / n, integers)
 
 
 def _per_feature(block: Any, asked: np.ufunc) -> np.ndarray:
