@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -18,4 +19,4 @@ def side_by_side(function: Callable[[Item], Found], items: Iterable[Item]) -> li
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_name_prefix="cellstream")
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cellstream")

@@ -48,12 +48,19 @@ def solve(a: Float[Tensor, " n"], x: Float[Tensor, "n d"], b: Float[Tensor, " m"
 
 @torch.no_grad()
 def solve_all(problems: Sequence[Problem]) -> list[Plan]:
-    """:func:`solve` for each ``(a, x, b, y)``, side by side on the processor's cores: POT's solver runs on one each."""
-    solved = side_by_side(_solved, [_prepared(*problem) for problem in problems])
-    return [
-        Plan(*(torch.as_tensor(part, device=x.device, dtype=x.dtype) for part in parts))
-        for (_, x, _, _), parts in zip(problems, solved, strict=True)
-    ]
+    """:func:`solve` for each ``(a, x, b, y)``, side by side on the processor's cores: POT's solver runs on one each.
+
+    Of the matrices in double precision that it works on, there are at a time those of as many problems as cores.
+    """
+    return side_by_side(_solved, problems)
+
+
+def _solved(problem: Problem) -> Plan:
+    source, target, cost = _prepared(*problem)
+    coupling, log = ot.lp.emd(source, target, cost, log=True, numItermax=1_000_000)
+    potential = log["u"] - float(np.dot(log["u"], source))
+    x = problem[1]
+    return Plan(*(torch.as_tensor(part, device=x.device, dtype=x.dtype) for part in (coupling, potential)))
 
 
 def _prepared(a: Tensor, x: Tensor, b: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -63,12 +70,6 @@ def _prepared(a: Tensor, x: Tensor, b: Tensor, y: Tensor) -> tuple[np.ndarray, n
     if not (np.isfinite(source).all() and np.isfinite(cost).all()):
         raise Diverged
     return source, target, cost
-
-
-def _solved(prepared: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    source, target, cost = prepared
-    coupling, log = ot.lp.emd(source, target, cost, log=True, numItermax=1_000_000)
-    return coupling, log["u"] - float(np.dot(log["u"], source))
 
 
 def cost_of(plan: Plan, a: Float[Tensor, " n"], x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, ""]:

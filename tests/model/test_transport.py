@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import weakref
+
 import numpy as np
 import ot
 import pytest
@@ -10,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellstream import transport
+from cellstream.errors import Diverged
 
 
 def clouds(n: int, m: int, d: int, seed: int):
@@ -74,6 +79,34 @@ def test_far_from_the_origin_distances_keep_their_digits():
     x = torch.rand(10, 2) + 10_000
     direct = (x[:, None] - x[None]).square().sum(-1)
     torch.testing.assert_close(transport.squared_distances(x, x), direct, atol=1e-4, rtol=0)
+
+
+def test_no_more_problems_are_in_memory_than_there_are_cores(monkeypatch):
+    prepared, known, most = transport._prepared, [], []
+    counting = threading.Lock()
+
+    def seen(*problem: torch.Tensor) -> tuple[np.ndarray, ...]:
+        found = prepared(*problem)
+        with counting:
+            known.append(weakref.ref(found[2]))
+            most.append(sum(cost() is not None for cost in known))
+        return found
+
+    monkeypatch.setattr(transport, "_prepared", seen)
+    problems = [clouds(60, 50 + k, 2, k) for k in range(8 * os.cpu_count())]
+    plans = transport.solve_all(problems)
+    assert len(most) == len(problems)
+    assert max(most) <= os.cpu_count()
+    for (a, _, b, _), plan in zip(problems, plans, strict=True):
+        torch.testing.assert_close(plan.coupling.sum(1), a)
+        torch.testing.assert_close(plan.coupling.sum(0), b)
+
+
+def test_one_problem_that_has_left_the_numbers_is_told():
+    problems = [clouds(20, 20, 2, k) for k in range(9)]
+    problems[5][1][3, 0] = float("nan")
+    with pytest.raises(Diverged):
+        transport.solve_all(problems)
 
 
 def test_barycentres_of_a_permutation_are_the_partners():
