@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -14,17 +14,24 @@ Losses = dict[str, Tensor]
 
 
 def descend(
-    state: State, name: str, losses: Sequence[Callable[[], Losses]], weigh: Callable[[Losses], Tensor]
+    state: State, name: str, losses: Iterable[Callable[[], Losses]], weigh: Callable[[Losses], Tensor]
 ) -> Losses:
     """Some updates of what the optimiser ``name`` holds, downhill of the weighed losses; returns the last losses.
 
     ``losses`` has one entry for each batch of this process. Gradients and losses are means over those of all processes.
+    Where there is one update, an entry is taken when it is its turn and let go after it, so that of many batches one is
+    in memory.
     """
     optimiser, s = state.optimisers[name], state.config.schedule
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    if s.updates_per_batch > 1:
+        losses = list(losses)
     for _ in range(s.updates_per_batch):
         optimiser.zero_grad()
-        told = [_backward(of_batch(), weigh, state.n_batches) for of_batch in losses]
+        told = []
+        for of_batch in losses:
+            told.append(_backward(of_batch(), weigh, state.n_batches))
+            del of_batch  # or it would be there while the next one is made
         means = {key: torch.stack([terms[key] for terms in told]).sum() for key in told[0]}
         state.team.add_up([*(p.grad for p in parameters if p.grad is not None), *means.values()])
         torch.nn.utils.clip_grad_norm_(parameters, s.clip)

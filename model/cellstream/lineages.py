@@ -101,7 +101,7 @@ def warm_step(state: State, k: int) -> Losses:
     schedule = state.config.schedule
     slow_down(state, "warm", schedule.start_rate, k, schedule.warm_steps)
     steps = _steps_of_lineages if state.config.weights.lambda_lineages else _steps_in_embedding
-    return descend(state, "warm", [steps(state, key) for key in state.keys], _unweighed)
+    return descend(state, "warm", (steps(state, key) for key in state.keys), _unweighed)
 
 
 def _unweighed(terms: Losses) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -87,9 +87,11 @@ def start_step(state: State, k: int) -> Losses:
             decoder=torch.nn.functional.mse_loss(state.autoencoder.decoder(z), joined),
         )
 
-    every = [state.autoencoder.joined(torch.cat(batch.tau), torch.cat(batch.x)) for batch in state.batches()]
-    each = [partial(losses, joined, state.principal.project(joined)) for joined in every]
-    return descend(state, "start", each, lambda terms: terms["encoder"] + terms["decoder"])
+    def losses_of(batch: Batch) -> Callable[[], Losses]:
+        joined = state.autoencoder.joined(torch.cat(batch.tau), torch.cat(batch.x))
+        return partial(losses, joined, state.principal.project(joined))
+
+    return descend(state, "start", map(losses_of, state.batches()), lambda terms: terms["encoder"] + terms["decoder"])
 
 
 def embedding_step(state: State, k: int) -> Losses:
@@ -106,8 +108,10 @@ def embedding_step(state: State, k: int) -> Losses:
             separation=torch.relu(1 - objective.separation(z) / apart).square().mean(),
         )
 
-    each = [partial(losses, batch, Company(state, batch)) for batch in state.batches()]
-    return descend(state, "start", each, lambda terms: objective.total(terms, weights))
+    def losses_of(batch: Batch) -> Callable[[], Losses]:
+        return partial(losses, batch, Company(state, batch))
+
+    return descend(state, "start", map(losses_of, state.batches()), lambda terms: objective.total(terms, weights))
 
 
 def embedding_losses(

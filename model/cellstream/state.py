@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path as File
@@ -155,9 +156,9 @@ class State:
         """
         return [self.step + 8 * APART * b for b in self.team.share(self.n_batches)]
 
-    def batches(self) -> list[Batch]:
-        """The batches of the present step that are this process's own."""
-        return [self.draw(key, self.config.schedule.batch_size) for key in self.keys]
+    def batches(self) -> Iterator[Batch]:
+        """The batches of the present step that are this process's own, each drawn when it is asked for."""
+        return (self.draw(key, self.config.schedule.batch_size) for key in self.keys)
 
     def draw(self, key: int, size: int) -> Batch:
         """At most ``size`` cells of each time point without replacement; the same for the same ``key`` and seed.

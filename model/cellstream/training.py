@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -157,7 +157,7 @@ def round_step(state: State, k: int) -> Losses:
     return step(state, state.batches())
 
 
-def autoencoder_step(state: State, batches: Sequence[Batch]) -> Losses:
+def autoencoder_step(state: State, batches: Iterable[Batch]) -> Losses:
     """Block (a): v and g fixed, the whole loss over the autoencoder; the dynamics' losses reach the encoder."""
 
     def losses_of(batch: Batch) -> Callable[[], Losses]:
@@ -172,10 +172,10 @@ def autoencoder_step(state: State, batches: Sequence[Batch]) -> Losses:
         return losses
 
     weights = state.config.weights
-    return descend(state, "autoencoder", list(map(losses_of, batches)), lambda terms: objective.total(terms, weights))
+    return descend(state, "autoencoder", map(losses_of, batches), lambda terms: objective.total(terms, weights))
 
 
-def dynamics_step(state: State, batches: Sequence[Batch]) -> Losses:
+def dynamics_step(state: State, batches: Iterable[Batch]) -> Losses:
     """Block (b): autoencoder fixed, λ_WFR L_WFR + λ_Match L_Match (+ λ_Lin L_Lin) over v and g."""
 
     def losses_of(batch: Batch) -> Callable[[], Losses]:
@@ -192,7 +192,7 @@ def dynamics_step(state: State, batches: Sequence[Batch]) -> Losses:
         return losses
 
     weights = state.config.weights
-    return descend(state, "dynamics", list(map(losses_of, batches)), lambda terms: objective.total(terms, weights))
+    return descend(state, "dynamics", map(losses_of, batches), lambda terms: objective.total(terms, weights))
 
 
 def dynamics_losses(state: State, z: Sequence[Float[Tensor, "_ d"]], plans: list[Plan]) -> Losses:

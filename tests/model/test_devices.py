@@ -9,20 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-from cellstream import descent, ensemble, fit, helpers, objective, training
+from cellstream import descent, ensemble, fit, helpers, objective, shaping, training
 from cellstream.card import Card
 from cellstream.cluster import VARIABLE
 from cellstream.config import Config
 from cellstream.errors import Diverged, UserError
 from cellstream.presets import preset
 from cellstream.runs import Run
-from cellstream.state import State, require_devices, require_devices_here
+from cellstream.state import Batch, State, require_devices, require_devices_here
 from cellstream.team import Team
 from cellstream.worker import work
 from tests.conftest import TINY
@@ -86,6 +87,29 @@ def test_batches_of_a_step_are_drawn_apart_and_shared_out_once(moving_cloud):
     assert not {tuple(cells) for cells in every} & {tuple(batch.cells[0].tolist()) for batch in state.batches()}
 
 
+@pytest.mark.parametrize(("updates", "at_once"), [(1, 1), (2, 6)])
+def test_of_many_batches_one_is_in_memory(moving_cloud, monkeypatch, updates, at_once):
+    """With all that it takes, in each part of the training; all of them only where they serve again."""
+    state = State.initial(moving_cloud, preset("best", **EVERYTHING, batches=6, updates_per_batch=updates))
+    assert state.partners
+    assert state.principal
+    known, alive, draw = [], [], State.draw
+
+    def counted(*way: object) -> Batch:
+        batch = draw(*way)
+        known.append(weakref.ref(batch))
+        alive.append(sum(one() is not None for one in known))
+        return batch
+
+    monkeypatch.setattr(State, "draw", counted)
+    shaping.start_step(state, 0)
+    shaping.embedding_step(state, 0)
+    for step in (training.autoencoder_step, training.dynamics_step):
+        step(state, state.batches())
+    assert len(known) == 4 * 6
+    assert max(alive) == at_once
+
+
 def test_all_keep_the_model_that_the_first_process_judges_best(moving_cloud):
     """Machines round differently, and all must stop together."""
 
@@ -102,7 +126,7 @@ def test_all_keep_the_model_that_the_first_process_judges_best(moving_cloud):
 def test_a_member_of_an_ensemble_is_shared_out_as_the_model_is(moving_cloud):
     state = State.initial(moving_cloud, preset("best", **EVERYTHING, batches=4, ensemble=2))
     state.team = Team(1, 2)
-    assert len(ensemble.begin(state, 1).batches()) == 2
+    assert len(list(ensemble.begin(state, 1).batches())) == 2
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
