@@ -24,6 +24,8 @@ from cellstream.errors import UserError
 
 ENTRIES = 10_000_000
 """Numbers in a block, about: 40 to 160 MB."""
+WORTH = 10_000_000
+"""Bytes of a matrix from which on it is worth leaving in its file."""
 ROOM = 2.5
 """Times the size of a matrix that working with it takes: itself, its normalised copy and its variable genes."""
 BLOCKS = 8
@@ -64,7 +66,7 @@ def large(file: Any, sizes: Mapping[str, int]) -> list[str]:
     ``sizes`` are those of all arrays in bytes, by their paths.
     """
     names = ["X", "raw/X", *(f"layers/{name}" for name in file.get("layers", ()))]
-    return [name for name in names if name in file and size_of(name, sizes) > ENTRIES and _readable(file[name])]
+    return [name for name in names if name in file and size_of(name, sizes) > WORTH and _readable(file[name])]
 
 
 def _readable(element: Any) -> bool:
@@ -184,12 +186,12 @@ def blocks(matrix: Any) -> Iterator[Any]:
 
 def _ahead(reads: list[Callable[..., Any]]) -> Iterator[Any]:
     with ThreadPoolExecutor(1) as pool:
-        coming = [pool.submit(read, scheduler="synchronous") for read in reads[:1]]
-        for following in [*reads[1:], None]:
-            block = coming.pop().result()
-            if following is not None:
-                coming.append(pool.submit(following, scheduler="synchronous"))
+        coming = pool.submit(reads[0], scheduler="synchronous")
+        for following in reads[1:]:
+            block = coming.result()
+            coming = pool.submit(following, scheduler="synchronous")
             yield block
+        yield coming.result()
 
 
 def gathered(matrix: Any, advice: str = "keep fewer genes (n_top_genes)") -> Any:

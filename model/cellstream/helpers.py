@@ -121,12 +121,10 @@ def follow(folder: Path, place: Path, rank: int, size: int) -> None:
         signal.signal(kind, signal.SIG_IGN)
     threading.Thread(target=_end_with_first, args=(place,), daemon=True).start()
     run = Run(folder)
-    torch.set_num_threads(run.config.compute.threads)
     device = device_of(run.config)
     if device.type == "cuda":
         torch.cuda.set_device(rank)
-    state = State.initial(run.snapshots(), run.config)
-    state.restore(place / BEGINNING)
+    state = run.state(place / BEGINNING)
     (place / f"{rank}").touch()
     with joined(place, rank, size, device) as state.team:
         try:

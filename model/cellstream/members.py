@@ -22,7 +22,7 @@ from cellstream.runs import Run
 from cellstream.state import State
 from cellstream.training import part_steps, train, train_model
 
-BEGINNING = "ensemble.safetensors"
+TRAINED = "ensemble.safetensors"
 """The state that all members begin from, in the run's folder."""
 WAIT_SECONDS = 0.2
 
@@ -62,7 +62,7 @@ def train_members(state: State, folder: Path) -> Iterator[Event]:
     losses: dict[str, float] = {}
     text = f"Training {len(missing)} more models side by side for the uncertainty."
     yield Stage("ensemble", text, begin, begin + sum(most.values()))
-    with whole(folder / BEGINNING) as path:
+    with whole(folder / TRAINED) as path:
         state.save(path)
     aside = folder / "aside"
     aside.touch()  # the place that this run has on its worker is for a member
@@ -90,7 +90,7 @@ def train_members(state: State, folder: Path) -> Iterator[Event]:
                     yield Waiting(state.step)
                     time.sleep(WAIT_SECONDS)
     finally:
-        for path in (aside, folder / BEGINNING):
+        for path in (aside, folder / TRAINED):
             path.unlink(missing_ok=True)
 
 
@@ -104,9 +104,7 @@ def _add(state: State, member: Learned) -> None:
 def learn(folder: str, k: int, tell: Teller) -> Learned:
     """Train member ``k`` of the run in ``folder``, on a worker; it waits while the run is paused."""
     run = Run(folder)
-    torch.set_num_threads(run.config.compute.threads)
-    state = State.initial(run.snapshots(), run.config)
-    state.restore(run.folder / BEGINNING)
+    state = run.state(run.folder / TRAINED)
     member, losses = ensemble.begin(state, k), {}
     for event in train_model(member):
         if isinstance(event, Step):

@@ -33,6 +33,7 @@ from zipfile import BadZipFile
 import numpy as np
 import platformdirs
 import psutil
+import torch
 from filelock import FileLock
 
 from cellstream import cluster, dispatch, events
@@ -42,6 +43,7 @@ from cellstream.errors import UserError
 from cellstream.files import path_of, require_disk, require_vacant, whole
 from cellstream.history import History
 from cellstream.snapshots import Snapshots
+from cellstream.state import State
 from cellstream.stream import CellStream
 from cellstream.ticket import Ticket
 
@@ -200,6 +202,15 @@ class Run:
 
     def snapshots(self) -> Snapshots:
         return Snapshots.load(self.folder / "data.npz")
+
+    def state(self, beginning: Path | None = None) -> State:
+        """What training starts from: fresh networks, or what the file ``beginning`` holds. Sets the number of processor
+        threads of this process to that of the settings, so that the same is computed in each that asks."""
+        torch.set_num_threads(self.config.compute.threads)
+        state = State.initial(self.snapshots(), self.config)
+        if beginning is not None:
+            state.restore(beginning)
+        return state
 
     def result(self) -> CellStream | None:
         """The best model so far, where one has been written."""

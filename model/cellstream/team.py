@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cellstream.errors import UserError
 
+CPU = torch.device("cpu")
 PATIENCE = timedelta(days=365)
 """How long a process waits for the others: a run may be paused."""
 LOST = (
@@ -34,6 +35,8 @@ class Team:
 
     rank: int = 0
     size: int = 1
+    device: torch.device = CPU
+    """Where what they tell each other has to lie."""
 
     def share(self, n: int) -> range:
         """Which of ``n`` batches are this process's own."""
@@ -52,8 +55,7 @@ class Team:
         """The first process's value, in all of them."""
         if self.size == 1:
             return value
-        device = "cuda" if group.get_backend() == "nccl" else "cpu"
-        told = torch.tensor([value], dtype=torch.float64, device=device)
+        told = torch.tensor([value], dtype=torch.float64, device=self.device)
         self._together(lambda: group.broadcast(told, 0))
         return told.item()
 
@@ -81,7 +83,7 @@ def joined(place: Path, rank: int, size: int, device: torch.device) -> Iterator[
     store = group.FileStore(str(place / "store"), size)
     group.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
-        yield Team(rank, size)
+        yield Team(rank, size, device)
     finally:
         group.destroy_process_group()
 

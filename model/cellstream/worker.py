@@ -72,7 +72,7 @@ class Worker:
 
     def work(self) -> None:
         if own_pass():
-            threading.Thread(target=_end_with_parent, daemon=True).start()
+            threading.Thread(target=_end_with_worker, daemon=True).start()
         lock = FileLock(self.folder / "lock")
         try:
             lock.acquire(timeout=LOCK_SECONDS)
@@ -109,10 +109,10 @@ class Worker:
         if takes_turns and not self._wait_for_turn():
             return self._say(events.Cancelled(self.step, 0.0))
         require_devices(run.config)
-        torch.set_num_threads(run.config.compute.threads)
         if run.recipe.get("method"):
+            torch.set_num_threads(run.config.compute.threads)
             return self._fit(run, takes_turns)
-        state = State.initial(run.snapshots(), run.config)
+        state = run.state()
         if self._restore(state) or (self.folder / "events.jsonl").exists():
             self._say(events.Resumed(state.step))
         try:
@@ -350,7 +350,7 @@ class Worker:
         self.pause_between_previews = max(PREVIEW_SECONDS, (self.previewed - began) / PREVIEW_SHARE)
 
 
-def _end_with_parent() -> None:
+def _end_with_worker() -> None:
     """End when the worker of a cluster that has started this process is gone: another one goes on with the run."""
     while os.read(0, 1):
         pass

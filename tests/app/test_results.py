@@ -221,6 +221,7 @@ def test_a_gene_of_a_matrix_that_stays_in_its_file_is_the_same(
     whole.write_h5ad(tmp_path / "x.h5ad")
     monkeypatch.setattr(by_parts, "ROOM", 1e9)
     monkeypatch.setattr(by_parts, "ENTRIES", 40)
+    monkeypatch.setattr(by_parts, "WORTH", 40)
     left = replace(source, adata=readers.read(tmp_path / "x.h5ad"))
     assert left.adata.X.numblocks[0] > 2
     np.testing.assert_allclose(expression(result, left, "C"), expression(result, source, "C"), rtol=1e-6)

@@ -32,6 +32,7 @@ def tight(monkeypatch):
     """There is no room to work with a matrix, and blocks are small."""
     monkeypatch.setattr(by_parts, "ROOM", 1e9)
     monkeypatch.setattr(by_parts, "ENTRIES", BLOCK)
+    monkeypatch.setattr(by_parts, "WORTH", 4 * BLOCK)
 
 
 def written(adata, path, **how):
@@ -97,6 +98,17 @@ def test_components_of_genes_that_do_not_fit_are_those_of_linear_algebra(tmp_pat
     np.testing.assert_allclose(found.x * signs, truth, rtol=1e-3, atol=1e-2)
     np.testing.assert_allclose(found.genes.loadings * signs[:, None], v[:5], atol=1e-3)
     np.testing.assert_allclose(found.genes.mean, x.mean(0), rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("worth", [0.9, 1.1])
+def test_only_what_is_worth_it_stays_in_its_file(tmp_path, tight, monkeypatch, worth):
+    """By its bytes, whatever the numbers in a block."""
+    x = counts(150, 300)
+    path = written(anndata.AnnData(x, layers={"log": x[:, ::2].repeat(2, 1)}), tmp_path / "x.h5ad")
+    monkeypatch.setattr(by_parts, "WORTH", worth * x.nbytes)
+    monkeypatch.setattr(by_parts, "ENTRIES", x.size)
+    assert by_parts.is_lazy(readers.read(path).X) == (worth < 1)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -256,6 +268,7 @@ CANNOT = {
 @pytest.mark.parametrize("case", CANNOT)
 def test_what_cannot_be_read_in_rows_needs_memory(tmp_path, monkeypatch, case):
     monkeypatch.setattr(by_parts, "ENTRIES", 200 if case == "all in one row" else BLOCK)
+    monkeypatch.setattr(by_parts, "WORTH", BLOCK)
     path = edited(CANNOT[case], tmp_path)
     monkeypatch.setattr(memory, "free", lambda: 50_000)
     with one_sentence("MB of memory"):
@@ -354,6 +367,7 @@ def test_a_full_disk_is_told_before_the_training(tmp_path, monkeypatch, left):
     if left:
         monkeypatch.setattr(by_parts, "ROOM", 1e9)
         monkeypatch.setattr(by_parts, "ENTRIES", BLOCK)
+        monkeypatch.setattr(by_parts, "WORTH", BLOCK)
     stored = 2 * by_parts.nbytes(adata.X)
     read = readers.read(path)
     assert by_parts.is_lazy(read.X) == left

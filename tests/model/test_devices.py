@@ -186,13 +186,16 @@ def test_a_lost_process_is_told_and_the_run_goes_on_from_its_checkpoint(make):
     until(lambda: not helper.is_running())
 
 
-def test_nothing_is_left_of_a_run_that_is_killed(make):
+def test_nothing_is_left_of_a_run_that_is_killed(make, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     run = make("run", devices=2, rounds=10_000, patience=10_000)
     run.start()
     until(lambda: reached(run, 40))
     (helper,) = children(run)
+    assert list(tmp_path.glob("cellstream-*"))
     run.kill()
     until(lambda: not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE, 15)
+    assert not list(tmp_path.glob("cellstream-*"))
 
 
 # what a helper or the first process may be in its place
