@@ -19,6 +19,7 @@ from scipy import sparse
 
 from cellstream import by_parts, fixes, memory
 from cellstream.config import Preprocess
+from cellstream.cores import torch_threads
 from cellstream.errors import UserError
 from cellstream.gene_space import GeneSpace
 from cellstream.survey import Survey, survey
@@ -54,6 +55,7 @@ def inputs(adata: AnnData) -> tuple[str, ...]:
     return (*x, *(f"layer:{name}" for name in adata.layers), *(f"obsm:{name}" for name in adata.obsm))
 
 
+@torch_threads()
 def prepare(
     adata: AnnData, input: str = "X", settings: Preprocess | None = None, mends: Collection[str] = ()
 ) -> Prepared:
@@ -80,6 +82,7 @@ def cells_of(adata: AnnData, rows: np.ndarray) -> AnnData:
     return adata if len(rows) == adata.n_obs else adata[rows]
 
 
+@torch_threads()
 def expressed(
     adata: AnnData, input: str = "X", settings: Preprocess | None = None, mends: Collection[str] = ()
 ) -> Matrix:
@@ -113,6 +116,7 @@ def filled(matrix: Matrix) -> Matrix:
     return matrix
 
 
+@torch_threads()
 def every_gene(adata: AnnData, input: str, settings: Preprocess) -> tuple[Matrix, tuple[str, ...]]:
     """All genes, not the variable ones alone, normalised and logged in the same way, (n, m) and their m names; without
     those that are zero in every cell."""

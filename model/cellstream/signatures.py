@@ -16,6 +16,7 @@ from anndata import AnnData
 from jaxtyping import Float, Int
 from scipy import sparse, stats
 
+from cellstream.cores import torch_threads
 from cellstream.errors import UserError
 
 FEWEST = 5
@@ -73,6 +74,7 @@ def found(signature: Signature, names: Sequence[str]) -> list[int]:
     return [position for position in positions if position >= 0]
 
 
+@torch_threads()
 def score(signature: Signature, expression: Any, names: Sequence[str]) -> Float[np.ndarray, " n"]:
     """How strongly each cell expresses the set, by scanpy's ``tl.score_genes``; 0: as its control genes.
 

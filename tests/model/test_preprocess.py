@@ -11,11 +11,12 @@ import psutil
 import pytest
 import scanpy as sc
 import scipy.sparse
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellstream.config import Preprocess
-from cellstream.preprocess import expressed, inputs, prepare
+from cellstream.preprocess import every_gene, expressed, inputs, prepare
 from tests.model.corpus import cells, counts, dense, one_sentence
 
 AS_IT_IS = Preprocess(normalise="no", n_top_genes=0, n_pcs=0)
@@ -341,3 +342,12 @@ def test_real_data(name, input, shape, said):
     prepared = prepare(adata, input)
     assert prepared.x.shape == shape
     assert said in " ".join(prepared.report)
+
+
+def test_torch_keeps_its_threads_when_counts_are_normalised():
+    """numba, inside scanpy, takes all processors and would leave them to torch, whose small networks then crawl."""
+    adata = data(scipy.sparse.csr_matrix(np.random.default_rng(0).poisson(1.0, (200, 30)).astype(np.float32)))
+    before = torch.get_num_threads()
+    for make in (prepare, expressed, lambda adata: every_gene(adata, "X", Preprocess())):
+        make(adata)
+        assert torch.get_num_threads() == before

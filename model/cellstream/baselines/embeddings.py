@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cellstream.config import Config
+from cellstream.cores import torch_threads
 from cellstream.errors import UserError
 from cellstream.held_out import held_out
 from cellstream.lookup import Lookup
@@ -174,17 +174,6 @@ def checked(snapshots: Snapshots, z: np.ndarray, name: str) -> Float[np.ndarray,
     if not np.ptp(z, axis=0).any():
         raise UserError(f"Expected cells at different places for {name}, but all are at one: choose another embedding.")
     return z
-
-
-@contextlib.contextmanager
-def torch_threads() -> Iterator[None]:
-    """Leave torch as many threads as it has: numba sets them to all processors, and the fields, which are small, are
-    then trained four times slower."""
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _anndata(snapshots: Snapshots):

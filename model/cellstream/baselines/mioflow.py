@@ -22,6 +22,7 @@ from torch import nn
 
 from cellstream.baselines import embeddings, fitting
 from cellstream.config import Config
+from cellstream.cores import torch_threads
 from cellstream.errors import UserError
 from cellstream.events import Progress
 from cellstream.networks import Autoencoder, Growth, Velocity
@@ -84,7 +85,7 @@ def fit_mioflow(
     with _quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         knn = min(KNN, len(chosen) - 2)
-        with embeddings.torch_threads():
+        with torch_threads():
             graph = phate.PHATE(n_components=2, knn=knn, random_state=seed, verbose=0, n_jobs=1)
             shape = graph.fit_transform(x[chosen])
         epochs = dict(encoder_epochs=encoding, decoder_epochs=encoding)
