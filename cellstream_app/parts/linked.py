@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
-import panel as pn
 from bokeh.events import SelectionGeometry
 from bokeh.models import BoxSelectTool, CustomJS, LassoSelectTool, PanTool
 from bokeh.plotting import figure as Figure
@@ -64,10 +62,10 @@ if (figure.name.startsWith("{FIT}")) {{
 class Linked:
     """Figures of one page, each at a place of its own, that share view and picking.
 
-    ``picked(place, geometry)`` is awaited when a user has drawn a box or a lasso on the figure at ``place``.
+    ``picked(place, geometry)`` is called when a user has drawn a box or a lasso on the figure at ``place``.
     """
 
-    def __init__(self, picked: Callable[[str, Mapping[str, Any]], Awaitable[None]]):
+    def __init__(self, picked: Callable[[str, Mapping[str, Any]], None]):
         self.group, self.picked = f"linked-{uuid4().hex}", picked
         self.drag, self._fits = MOVE, 0
         self._figures: dict[str, Figure] = {}
@@ -112,4 +110,4 @@ class Linked:
 
     def _hear(self, place: str, event: SelectionGeometry) -> None:
         if event.final:
-            pn.state.execute(partial(self.picked, place, event.geometry))
+            self.picked(place, event.geometry)

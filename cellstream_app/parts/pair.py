@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -126,13 +125,11 @@ class Pair:
             labels = colouring.colouring(side.shown, side.source, f"obs:{label_key}")
         shown.show(side.picked, side.shown.index, side.shown.snapshots.labels, labels, remark)
 
-    async def _on_drawn(self, place: str, geometry: Mapping[str, Any]) -> None:
+    def _on_drawn(self, place: str, geometry: Mapping[str, Any]) -> None:
         side = self.left if place == "left" else self.right
-        if (shown := side.shown) is None:
+        if side.shown is None:
             return
-        found = await asyncio.to_thread(pairing.inside, shown.points, geometry)
-        if side.shown is not shown:
-            return
+        found = pairing.inside(side.shown.points, geometry)
         picked = found if len(found) else None
         if side is self.left:
             self._pick(picked, self._on_right(picked))

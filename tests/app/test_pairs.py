@@ -234,14 +234,14 @@ def test_picks_on_either_side_are_one(monkeypatch: pytest.MonkeyPatch, tmp_path:
             await asyncio.sleep(0.05)
         left, right = page.pair.left, page.pair.right
         x, y = left.shown.points.T
-        await page.pair._on_drawn("left", dict(type="rect", x0=np.median(x), x1=x.max(), y0=y.min(), y1=y.max()))
+        page.pair._on_drawn("left", dict(type="rect", x0=np.median(x), x1=x.max(), y0=y.min(), y1=y.max()))
         assert session.selection.tolist() == np.flatnonzero(x >= np.median(x)).tolist()
         rows = left.shown.rows[session.selection]
         assert right.shown.rows[right.picked].tolist() == [row for row in rows if row % 2]
         assert f"{len(rows):,} of 2,736 cells picked" in page.picked.said.object
         assert f"{int((rows % 2 == 0).sum()):,} of them are not among the cells" in page.picked.said.object
         x, y = right.shown.points.T
-        await page.pair._on_drawn("right", dict(type="rect", x0=0, x1=x.max(), y0=y.min(), y1=y.max()))
+        page.pair._on_drawn("right", dict(type="rect", x0=0, x1=x.max(), y0=y.min(), y1=y.max()))
         expected = right.shown.rows[x >= 0]
         assert left.shown.rows[session.selection].tolist() == expected.tolist()
         session.selection = np.array([0, 1, 2])
