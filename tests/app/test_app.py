@@ -304,7 +304,7 @@ def test_the_colouring_stays_when_the_theme_changes(browser: Browser, address: s
         gene.press("Enter")
         expect(page.get_by_text(chosen, exact=True).first).to_be_visible()
         page.locator("header").get_by_role("button").last.click()
-        wait_for(lambda: picture(page).mean() < 90, 20)
+        wait_for(lambda: picture(page).mean() < 90, PATIENCE / 1000)
         page.wait_for_timeout(1500)
         assert gene.input_value() == chosen
         expect(gene).to_be_visible()
@@ -505,7 +505,9 @@ def test_the_system_theme_is_taken_over(browser: Browser, address: str):
     for scheme in ("light", "dark"):
         with visit(browser, address, "?page=data", color_scheme=scheme) as page:
             expect(page.get_by_text("No data set is open")).to_be_visible()
-            wait_for(lambda page=page, scheme=scheme: (picture(page).mean() < 90) == (scheme == "dark"), 20)
+            wait_for(
+                lambda page=page, scheme=scheme: (picture(page).mean() < 90) == (scheme == "dark"), PATIENCE / 1000
+            )
             brightness[scheme] = picture(page).mean()
     assert brightness["light"] > 200 > 60 > brightness["dark"]
 

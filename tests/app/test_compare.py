@@ -19,8 +19,7 @@ from cellstream.snapshots import Snapshots
 from cellstream.worker import work
 from cellstream_app.parts.linked import SAME_SHARE
 from cellstream_app.results import sample_run
-from tests.app.browser import chromium, wait_for, watched, whole_app
-from tests.app.test_app import without_closed_connections
+from tests.app.browser import chromium, wait_for, watched, whole_app, without_closed_connections
 from tests.conftest import TINY
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
