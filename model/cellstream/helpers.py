@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -131,17 +132,19 @@ def follow(folder: Path, place: Path, rank: int, size: int) -> None:
             # members are trained on a cluster without this process: it ends, and leaves its memory to them
             for _ in train_model(state) if cluster.address() else train(state):
                 pass
-        except Diverged as error:
+        except UserError as error:
+            if not isinstance(error, Diverged):
+                _end_with_first(place, 1)  # it is gone, or another one, of which it tells
             with whole(place / DIVERGED) as path:
                 path.write_text(str(error))
             os._exit(1)  # at once: GPUs part only when all have come
-        except UserError:
-            pass  # the first process has ended, or another helper, and they say so themselves
 
 
-def _end_with_first(place: Path) -> None:
+def _end_with_first(place: Path, seconds: float | None = None) -> NoReturn:
+    """End when the first process has ended, which has then left the place where they met; or after so many seconds."""
     first = multiprocessing.parent_process()
     assert first is not None
-    first.join()
-    shutil.rmtree(place, ignore_errors=True)
+    first.join(seconds)
+    if not first.is_alive():
+        shutil.rmtree(place, ignore_errors=True)
     os._exit(1)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -27,7 +28,7 @@ from cellstream.state import Batch, State, require_devices, require_devices_here
 from cellstream.team import Team
 from cellstream.worker import work
 from tests.conftest import TINY
-from tests.model.test_runs import reached, same_model, until
+from tests.model.test_runs import PATIENT, reached, same_model, until
 
 EVERYTHING = TINY | dict(start_steps=10, embedding_steps=10, warm_steps=10, rounds=2, batch_size=16)
 """A short training with each of the method's terms and parts in it."""
@@ -202,12 +203,12 @@ def test_nothing_is_left_of_a_run_that_is_killed(make, tmp_path, monkeypatch):
 
 
 def asleep(*_: object) -> None:
-    time.sleep(100)
+    time.sleep(1000)
 
 
 def at_the_door(*_: object) -> None:
     os.write(1, b"The others have come up.\n")
-    time.sleep(100)
+    time.sleep(1000)
 
 
 def killed_before_joining(folder: Path, place: Path, rank: int, size: int) -> None:
@@ -251,10 +252,11 @@ def test_nobody_waits_for_a_helper_that_is_gone(make, helper, first, says):
     run = make("run", devices=2, start_steps=0, embedding_steps=0, warm_steps=0)
     process = working(run, helpers__follow=helper, **first)
     try:
-        process.wait(60)
+        process.wait(3 * PATIENT)
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
     assert run.status().state == "failed"
     assert says in run.status().reason
 
@@ -273,7 +275,7 @@ def test_a_wish_to_stop_is_heard_while_helpers_come_up(make, monkeypatch, moving
     began = time.monotonic()
     with helpers.helped(state, run, lambda: False, pytest.fail):
         assert state.team.size == 1
-    assert time.monotonic() - began < 50
+    assert time.monotonic() - began < PATIENT
     assert not multiprocessing.active_children()
 
 
@@ -296,8 +298,13 @@ def test_a_helper_ends_with_the_first_process_before_it_has_joined(make):
     assert first.stdout.readline()
     (helper,) = children(run)
     first.kill()
-    first.communicate()
-    until(lambda: not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE, 15)
+    first.wait()
+    first.stdout.close()
+    try:
+        until(lambda: not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE, 15)
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            helper.kill()
 
 
 def test_fewer_gpus_than_devices_are_one_sentence(monkeypatch):
