@@ -1,11 +1,14 @@
-"""Which points lie in what a user has drawn."""
+"""Picking cells with the mouse: a box and a lasso on a figure, and which points lie in what was drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from bokeh.events import SelectionGeometry
+from bokeh.models import BoxSelectTool, CustomJS, LassoSelectTool, PanTool, Tool
+from bokeh.plotting import figure as Figure
 from matplotlib.path import Path as Outline
 
 
@@ -24,3 +27,32 @@ def inside(points: np.ndarray, geometry: Mapping[str, Any]) -> np.ndarray:
     if geometry["type"] == "rect":
         return near
     return near[Outline(corners).contains_points(points[near])]
+
+
+MOVE, BOX, LASSO = "Move", "Box", "Lasso"
+"""What dragging the mouse over a picture does."""
+
+
+def add_tools(figure: Figure, mode: str, drawn: Callable[[Mapping[str, Any]], None]) -> dict[str, Tool]:
+    """Give a figure a box and a lasso beside its moving; ``mode`` is the one that is on.
+
+    They select nothing in the browser: ``drawn`` is told the outline, in data units, when it is whole.
+    """
+    pan = next(tool for tool in figure.tools if isinstance(tool, PanTool))
+    tools = {
+        MOVE: pan,
+        BOX: BoxSelectTool(renderers=[], visible=False),
+        LASSO: LassoSelectTool(renderers=[], visible=False),
+    }
+    figure.add_tools(tools[BOX], tools[LASSO])
+    for tool in tools.values():
+        tool.js_on_change("tags", CustomJS(code="cb_obj.active = true"))
+    figure.toolbar.active_drag = tools[mode]
+    figure.on_event(SelectionGeometry, lambda event: drawn(event.geometry) if event.final else None)
+    return tools
+
+
+def turn_on(tool: Tool) -> None:
+    """Make a tool of a figure that is shown the active one. To be called by who holds the document."""
+    # the server has no property for this: a change that the tool's script hears
+    tool.tags = [len(tool.tags) and tool.tags[-1] + 1]

@@ -15,8 +15,9 @@ from cellstream_app.live import MOVING
 from cellstream_app.parts.colours import Colours
 from cellstream_app.parts.saving import Saving
 from cellstream_app.parts.selecting import Selecting
-from cellstream_app.parts.stage import BOX, LASSO, MOVE, Stage
+from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.timebar import TimeBar
+from cellstream_app.picking import BOX, LASSO, MOVE
 from cellstream_app.session import SAMPLE, SAMPLE_NAME, Session, folder_name, named
 from cellstream_app.style import theme
 from cellstream_app.ui import BOTH, WIDE

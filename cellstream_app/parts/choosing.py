@@ -9,7 +9,7 @@ import panel_material_ui as pmui
 
 from cellstream_app import colouring, embeddings, ui
 from cellstream_app.colouring import GENE, TIME, Colouring
-from cellstream_app.parts.linked import BOX, LASSO, MOVE
+from cellstream_app.picking import BOX, LASSO, MOVE
 from cellstream_app.results import Result
 from cellstream_app.session import SAMPLE, SAMPLE_NAME, Session, named
 from cellstream_app.sources import Source
@@ -47,9 +47,7 @@ class Choosing(pn.viewable.Viewer):
             label="Streamlines and growth of", options=[COURSE, MOMENT], value=COURSE, **group
         )
         self.growth_legend = ui.text("", visible=False)
-        self.drag = pmui.RadioButtonGroup(
-            label="Dragging", options={"moves": MOVE, "picks a box": BOX, "picks freely": LASSO}, value=MOVE, **group
-        )
+        self.drag = pmui.RadioButtonGroup(label="Dragging", options=[MOVE, BOX, LASSO], value=MOVE, **group)
         self.labels = pmui.Select(label="Count and compare labels", options={"none": ""}, value="", **choice)
         cells = ui.card(self.colour, self.gene, self.legends, title="Cells")
         pick = ui.card(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from bokeh.events import SelectionGeometry
-from bokeh.models import BoxSelectTool, CustomJS, LassoSelectTool, PanTool
+from bokeh.models import CustomJS, Tool
 from bokeh.plotting import figure as Figure
 
-MOVE, BOX, LASSO = "move", "box", "lasso"
-"""What dragging does."""
-FIT = "fit"
+from cellstream_app.picking import MOVE, add_tools, turn_on
 
 # A view [x0, x1, y0, y1] of one plane in the other: the same share of its home view.
 SAME_SHARE = """
@@ -46,16 +44,13 @@ if (["rangesupdate", "reset"].includes(cb_obj?.event_name)) {{
   }}
 }}
 """
-# Bokeh offers no way to choose a figure's tool, or to show all of it, from outside but in the browser.
-OBEY = f"""
+# Bokeh offers no way to show all of a figure from outside but in the browser: another name asks for it.
+FIT = f"""
 {COMMON}
-for (const [name, tool] of Object.entries(tools)) if (name === figure.name) tool.active = true
-if (figure.name.startsWith("{FIT}")) {{
-  const [x0, x1, y0, y1] = home_of(figure), w = figure.inner_width, h = figure.inner_height
-  const scale = Math.max((x1 - x0) / w, (y1 - y0) / h) / 2
-  const [cx, cy] = [(x0 + x1) / 2, (y0 + y1) / 2]
-  show(figure, [cx - scale * w, cx + scale * w, cy - scale * h, cy + scale * h])
-}}
+const [x0, x1, y0, y1] = home_of(figure), w = figure.inner_width, h = figure.inner_height
+const scale = Math.max((x1 - x0) / w, (y1 - y0) / h) / 2
+const [cx, cy] = [(x0 + x1) / 2, (y0 + y1) / 2]
+show(figure, [cx - scale * w, cx + scale * w, cy - scale * h, cy + scale * h])
 """
 
 
@@ -69,6 +64,7 @@ class Linked:
         self.group, self.picked = f"linked-{uuid4().hex}", picked
         self.drag, self._fits = MOVE, 0
         self._figures: dict[str, Figure] = {}
+        self._tools: dict[str, dict[str, Tool]] = {}
 
     def hook(self, place: str) -> Callable:
         """A HoloViews hook for the figures at this place; a new one takes the place of the one before."""
@@ -84,14 +80,14 @@ class Linked:
     def choose(self, drag: str) -> None:
         """What dragging does on all figures. To be called by who holds the document."""
         self.drag = drag
-        for figure in self._figures.values():
-            figure.name = drag
+        for tools in self._tools.values():
+            turn_on(tools[drag])
 
     def fit(self) -> None:
         """Back to the views that hold all cells. To be called by who holds the document."""
         self._fits += 1
         for figure in self._figures.values():
-            figure.name = f"{FIT} {self._fits}"
+            figure.name = f"fit {self._fits}"
 
     def _put_on(self, figure: Figure, place: str) -> None:
         self._figures[place] = figure
@@ -99,15 +95,5 @@ class Linked:
         figure.js_on_event("rangesupdate", follow)
         figure.js_on_event("reset", follow)
         figure.js_on_change("inner_width", follow)
-        # no renderers: what is picked is decided among all cells, and Bokeh's own marks of it would stay on new data
-        picking = {BOX: BoxSelectTool(renderers=[], visible=False), LASSO: LassoSelectTool(renderers=[], visible=False)}
-        figure.add_tools(*picking.values())
-        tools = {MOVE: next(tool for tool in figure.tools if isinstance(tool, PanTool)), **picking}
-        figure.js_on_change("name", CustomJS(args=dict(figure=figure, tools=tools), code=OBEY))
-        figure.toolbar.active_drag = tools[self.drag]
-        figure.name = self.drag
-        figure.on_event(SelectionGeometry, lambda event: self._hear(place, event))
-
-    def _hear(self, place: str, event: SelectionGeometry) -> None:
-        if event.final:
-            self.picked(place, event.geometry)
+        figure.js_on_change("name", CustomJS(args=dict(figure=figure), code=FIT))
+        self._tools[place] = add_tools(figure, self.drag, partial(self.picked, place))

@@ -13,6 +13,7 @@ from cellstream_app.embeddings import Plain
 from cellstream_app.parts.linked import Linked
 from cellstream_app.parts.picked import Picked
 from cellstream_app.parts.side import Side, two_colourings
+from cellstream_app.picking import inside
 from cellstream_app.results import Result
 from cellstream_app.session import Session
 from cellstream_app.sources import Source
@@ -129,7 +130,7 @@ class Pair:
         side = self.left if place == "left" else self.right
         if side.shown is None:
             return
-        found = pairing.inside(side.shown.points, geometry)
+        found = inside(side.shown.points, geometry)
         picked = found if len(found) else None
         if side is self.left:
             self._pick(picked, self._on_right(picked))

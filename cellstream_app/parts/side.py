@@ -13,7 +13,6 @@ from cellstream.stream import METHOD
 from cellstream_app import ui
 from cellstream_app.colouring import GROWTH, TIME, Colouring, colouring
 from cellstream_app.embeddings import Plain
-from cellstream_app.pairing import lit
 from cellstream_app.parts.stage import Stage
 from cellstream_app.plots import Categories, Values
 from cellstream_app.results import Result
@@ -56,8 +55,6 @@ class Side(pn.viewable.Viewer):
         self.shown: Result | Plain | None = None
         self.learned = False
         """Whether it has a velocity and a growth that mean anything."""
-        self.picked: np.ndarray | None = None
-        """Positions of the cells that are lit; None: all."""
         self.title = ui.text("", min_height=38)
         self._colours: Colouring | None = None
         bare = {"boxShadow": "none", "backgroundImage": "none", "overflow": "hidden", "p": 0}
@@ -69,6 +66,15 @@ class Side(pn.viewable.Viewer):
         return self.view
 
     @property
+    def picked(self) -> np.ndarray | None:
+        """Positions of the cells that are lit; None: all."""
+        return self.screen.selection
+
+    @picked.setter
+    def picked(self, cells: np.ndarray | None) -> None:
+        self.screen.selection = cells
+
+    @property
     def source(self) -> Source | None:
         """The data set behind it, where it is still there."""
         return self.screen.result_source
@@ -77,7 +83,7 @@ class Side(pn.viewable.Viewer):
         """Draw ``shown`` as a new figure: another picture, or another theme."""
         shown, self.learned, self._colours = self.shown, learned, colours
         self.set_layers(layers)
-        self.stage.show(shown, self._lit(), self.within(t))
+        self.stage.show(shown, colours, self.within(t))
         name, said = described(shown)
         self.title.object = ui.styled(
             f"<b style='font-weight:600'>{ui.escaped(name)}</b> <span style='opacity:.72'>{ui.escaped(said)}</span>"
@@ -92,7 +98,7 @@ class Side(pn.viewable.Viewer):
         """Other colours, or other cells lit."""
         self._colours, self.picked = colours or self._colours, picked
         if self.shown is not None:
-            self.stage.recolour(self._lit())
+            self.stage.recolour(self._colours)
 
     async def at(self, t: float) -> None:
         """Draw the layers as they are at time ``t``."""
@@ -102,9 +108,6 @@ class Side(pn.viewable.Viewer):
     def within(self, t: float) -> float:
         """The time nearest to ``t`` that is known here."""
         return float(np.clip(t, self.shown.times[0], self.shown.times[-1]))
-
-    def _lit(self) -> Colouring:
-        return replace(self._colours, colour=lit(self._colours.colour, self.picked))
 
 
 def described(shown: Result | Plain) -> tuple[str, str]:

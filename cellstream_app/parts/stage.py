@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import holoviews as hv
 import numpy as np
 import panel as pn
-from bokeh.events import SelectionGeometry
-from bokeh.models import BoxSelectTool, CustomJS, LassoSelectTool, PanTool
 
 from cellstream_app import plots, ui
 from cellstream_app.ancestry import Ancestry
@@ -29,7 +27,7 @@ from cellstream_app.overlays import (
     ribbon_columns,
     stream_columns,
 )
-from cellstream_app.picking import inside
+from cellstream_app.picking import MOVE, add_tools, inside, turn_on
 from cellstream_app.results import Result
 from cellstream_app.session import Session
 from cellstream_app.style import Theme, colour_array, colour_bar_html, growth_palette, theme
@@ -38,8 +36,6 @@ from cellstream_app.ui import BOTH
 SIZE = (960, 540)
 """Pixels of the stage, about; in a window of another shape one side is widened."""
 LAYERS = ("growth", "arrows", "streams")
-MOVE, BOX, LASSO = "Move", "Box", "Lasso"
-"""What dragging the mouse over the picture does."""
 RIBBON = 0.075
 """Width of a ribbon that carries all mass, as a share of the picture's longer side."""
 """What is drawn by this machine and not by the browser, from the lowest to the highest."""
@@ -118,9 +114,7 @@ class Stage(pn.viewable.Viewer):
         """Let dragging the mouse move the picture, or draw a box or a lasso around cells."""
         self.mode = mode
         if self._figure is not None:
-            tool = self._tools[mode]
-            # a tool has no property for this on the server: a change that its script hears
-            tool.tags = [*tool.tags[:-1], (tool.tags[-1] + 1) if tool.tags else 0]
+            turn_on(self._tools[mode])
 
     def _show_particles(self) -> None:
         result, kin = self.result, self.kin
@@ -204,23 +198,11 @@ class Stage(pn.viewable.Viewer):
             self._drawn = {name: self._state(name) for name in LAYERS}
             self._show_ribbons()
             if self.picked is not None:
-                self._add_tools(figure)
+                self._tools = add_tools(figure, self.mode, self._on_outline)
 
-    def _add_tools(self, figure: Any) -> None:
-        """A box and a lasso beside moving; they select nothing in the browser, the server is told their outline."""
-        pan = next(tool for tool in figure.toolbar.tools if isinstance(tool, PanTool))
-        box, lasso = BoxSelectTool(renderers=[]), LassoSelectTool(renderers=[])
-        figure.add_tools(box, lasso)
-        self._tools = {MOVE: pan, BOX: box, LASSO: lasso}
-        for tool in self._tools.values():
-            tool.js_on_change("tags", CustomJS(code="cb_obj.active = true"))
-        if self.mode != MOVE:
-            figure.toolbar.active_drag = self._tools[self.mode]
-        figure.on_event(SelectionGeometry, self._on_outline)
-
-    def _on_outline(self, event: SelectionGeometry) -> None:
-        if event.final and self.result is not None:
-            self.picked(inside(self.result.points, event.geometry))
+    def _on_outline(self, geometry: Mapping[str, Any]) -> None:
+        if self.result is not None:
+            self.picked(inside(self.result.points, geometry))
 
     def _show_layers(self, figure: Any, found: dict[str, dict[str, Columns] | None]) -> None:
         if figure is not self._figure:  # another one has come before its turn

@@ -40,9 +40,8 @@ AT = f"""([place, x, y]) => {{ {FIGURES}
 }}"""
 LIT = f"""(place) => {{ {FIGURES}
   for (const {{data_source}} of figures[place].renderers) {{
-    const {{cell, value}} = data_source.data
-    const shown = (_, i) => value[i] != null && !Number.isNaN(value[i])
-    if (cell?.length) return [...cell].filter(shown).sort((a, b) => a - b)
+    const {{cell, alpha}} = data_source.data
+    if (cell?.length) return [...cell].filter((_, i) => alpha[i] > 0.3).sort((a, b) => a - b)
   }}
 }}"""
 
@@ -118,7 +117,7 @@ def test_one_picture_follows_the_other_and_both_come_back(page: Page):
 
 def test_cells_picked_on_one_side_are_lit_on_the_other(page: Page):
     """The cells are those that lie in the box in scikit-learn's PCA."""
-    button(page, "picks a box").click()
+    button(page, "Box").click()
     box = frames(page)["right"]
     page.wait_for_timeout(500)
     (x0, y0), (x1, y1) = page.evaluate(AT, ["right", 250, 200]), page.evaluate(AT, ["right", 440, 380])
@@ -143,7 +142,7 @@ def test_cells_picked_on_one_side_are_lit_on_the_other(page: Page):
     assert lit == page.evaluate(LIT, "right")
     button(page, "Clear").click()
     wait_for(lambda: len(page.evaluate(LIT, "left")) == 2736, 30)
-    button(page, "moves").click()
+    button(page, "Move").click()
 
 
 def test_the_table_is_a_file(page: Page, tmp_path: Path):

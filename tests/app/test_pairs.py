@@ -23,7 +23,6 @@ from cellstream_app import embeddings, pairing, scores, style
 from cellstream_app.embeddings import Plain
 from cellstream_app.pages.compare import ComparePage, found_for
 from cellstream_app.parts.scorecard import measure, table_html
-from cellstream_app.plots import Categories, Values
 from cellstream_app.results import Result, load_result
 from cellstream_app.scores import ALIKE, LEFT, OPEN, RIGHT, ROWS, verdict
 from cellstream_app.session import Session
@@ -58,43 +57,6 @@ def test_only_cells_of_the_same_file_are_matched(moving_cloud: Snapshots):
 
 
 # picking
-
-
-def test_a_box_holds_what_lies_between_its_sides_whatever_corner_it_begins_at():
-    points = rng.normal(size=(400, 2)).astype(np.float32)
-    box = dict(type="rect", x0=1.0, x1=-0.5, y0=-0.2, y1=0.9)
-    expected = [i for i, (x, y) in enumerate(points) if -0.5 <= x <= 1.0 and -0.2 <= y <= 0.9]
-    assert pairing.inside(points, box).tolist() == expected
-
-
-def test_a_lasso_holds_what_lies_within_its_outline():
-    points = rng.uniform(-1.5, 1.5, size=(2000, 2))
-    angle = np.linspace(0, 2 * np.pi, 400)
-    # a star-shaped outline, so that the radius says what is within; and a place of its own, away from the origin
-    radius = lambda a: 1 + 0.4 * np.cos(3 * a)  # noqa: E731
-    outline = radius(angle)[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-    own = np.hypot(*points.T) / radius(np.arctan2(points[:, 1], points[:, 0]))
-    clear = np.abs(own - 1) > 1e-3
-    found = pairing.inside(points + 5, dict(type="poly", x=outline[:, 0] + 5, y=outline[:, 1] + 5))
-    assert set(found[clear[found]]) == set(np.flatnonzero((own < 1) & clear))
-    assert len(pairing.inside(points, dict(type="poly", x=[0, 1], y=[0, 1]))) == 0
-
-
-@pytest.mark.parametrize("kind", ["categories", "values"])
-def test_lit_cells_keep_their_colour_and_all_others_have_none(kind: str):
-    values = rng.normal(size=100).astype(np.float32)
-    palette = [f"#{i:02x}{i:02x}{i:02x}" for i in range(256)]
-    categories = Categories(np.arange(100) % 3, "abc", ["#000000"] * 3)
-    colour = Values(values, palette, (-3.0, 3.0)) if kind == "values" else categories
-    picked = np.array([3, 50, 99])
-    found = pairing.lit(colour, picked)
-    assert np.flatnonzero(np.asarray(found.codes) >= 0).tolist() == picked.tolist()
-    assert pairing.lit(colour, None) is colour
-    if kind == "values":
-        shown = [int(found.colours[c][1:3], 16) for c in found.codes[picked]]
-        np.testing.assert_allclose(shown, (values[picked] + 3) / 6 * 255, atol=3)
-    else:
-        assert found.codes[picked].tolist() == (picked % 3).tolist()
 
 
 def test_picked_cells_are_counted_by_kind_and_time():
