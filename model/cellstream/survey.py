@@ -76,8 +76,8 @@ def survey(matrix: Any) -> Survey:
                 np.maximum.at(high, block.indices, exact)
                 filled += stored
                 centre = np.bincount(block.indices, exact, m) / cells
-                away = np.bincount(block.indices, np.square(exact - centre[block.indices]), m)
-                away += (cells - stored) * centre**2
+                away = (cells - stored) * centre**2
+                away += np.bincount(block.indices, np.square(exact - centre[block.indices]), m)
             else:
                 there = values != 0
                 empty += int((~there.any(axis=1)).sum())
