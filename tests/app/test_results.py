@@ -13,7 +13,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from scipy.stats import circstd
 
-from cellstream import by_parts, readers
+from cellstream import by_parts, datasets, readers
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.events import Finished, Resumed, Round, Stage, Step
@@ -294,6 +294,20 @@ def test_what_is_saved_reads_back_and_nothing_is_overwritten(coloured: tuple[Res
         target(str(out))
     with pytest.raises(UserError, match="folder"):
         target(str(tmp_path / "nowhere" / "x.h5ad"))
+
+
+def test_an_example_that_stays_in_its_file_is_saved(coloured: tuple[Result, Source], tmp_path: Path, monkeypatch):
+    """Its key is a name and no path: how much room it takes is asked of the file behind the name."""
+    result, source = coloured
+    asked = []
+
+    def size_of(path: Path, adata: anndata.AnnData) -> int:
+        asked.append(path)
+        return path.stat().st_size
+
+    monkeypatch.setattr(readers, "size_of", size_of)
+    write_result(result, replace(source, key="branching"), tmp_path / "out.h5ad")
+    assert asked == [datasets.fetch("branching")]
 
 
 # live
