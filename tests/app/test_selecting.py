@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cellstream.errors import UserError
-from cellstream_app import palette, plots, style
+from cellstream_app import palette, picking, plots, style
 from cellstream_app.ancestry import NONE, ancestry
 from cellstream_app.colouring import colouring, label_colours, write_colours
 from cellstream_app.components.legend import Legend
@@ -37,8 +37,10 @@ def sample() -> tuple[Result, Source]:
 # --- outlines
 
 
-def test_a_lasso_holds_what_the_even_odd_rule_says():
+@pytest.mark.parametrize("exact", [20_000, 100], ids=["few", "many"])
+def test_a_lasso_holds_what_the_even_odd_rule_says(monkeypatch, exact: int):
     """A ring of two circles, drawn in one go: inside the outer and outside of the inner one."""
+    monkeypatch.setattr(picking, "EXACT", exact)
     angle = np.linspace(0, 2 * np.pi, 400)
     outer, inner = (r * np.column_stack([np.cos(angle), np.sin(angle)]) for r in (2, 1))
     outline = np.concatenate([outer, inner[::-1]])
