@@ -44,8 +44,8 @@ def inside(points: np.ndarray, geometry: Mapping[str, Any]) -> np.ndarray:
     return near[np.asarray(drawn)[row, column]]
 
 
-def add_tools(figure: Figure, mode: str, drawn: Callable[[Mapping[str, Any]], None]) -> dict[str, Tool]:
-    """Give a figure a box and a lasso beside its moving; ``mode`` is the one that is on.
+def add_tools(figure: Figure, drawn: Callable[[Mapping[str, Any]], None]) -> dict[str, Tool]:
+    """Give a figure a box and a lasso beside its moving.
 
     They select nothing in the browser: ``drawn`` is told the outline, in data units, when it is whole.
     """
@@ -58,7 +58,6 @@ def add_tools(figure: Figure, mode: str, drawn: Callable[[Mapping[str, Any]], No
     figure.add_tools(tools[BOX], tools[LASSO])
     for tool in tools.values():
         tool.js_on_change("tags", CustomJS(code="cb_obj.active = true"))
-    figure.toolbar.active_drag = tools[mode]
     figure.on_event(SelectionGeometry, lambda event: drawn(event.geometry) if event.final else None)
     return tools
 

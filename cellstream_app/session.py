@@ -22,9 +22,8 @@ from cellstream.config import Config
 from cellstream.doctor import Diagnosis
 from cellstream.errors import UserError
 from cellstream.progress import Clock
-from cellstream.runs import Run, Status
+from cellstream.runs import Run, Status, require_devices_here
 from cellstream.snapshots import Snapshots
-from cellstream.state import require_devices_here
 from cellstream_app import plots
 from cellstream_app.imports import import_result
 from cellstream_app.reading import Reading, examined, guess_reading, read_snapshots

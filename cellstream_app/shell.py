@@ -61,7 +61,8 @@ STEPS = [
     },
     {
         "title": "Colours",
-        "text": "By time, a label, a gene or growth. A click on a name picks its cells; its dot changes the colour.",
+        "text": "By time, a label, a gene or growth. A click on a name picks its cells; the dot of a label changes its "
+        "colour.",
         "find": ".legend",
     },
     {

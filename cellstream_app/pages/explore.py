@@ -47,7 +47,7 @@ class ExplorePage(pn.viewable.Viewer):
         self._syncing = False
         self._shown: Any = None
         self._drawn_at = 0.0
-        self._stale = self._undrawn = self._drawing = False
+        self._stale = self._undrawn = self._drawing = self._faded = False
         self._make_controls()
         self._make_place()
         session.param.watch(self._on_result, ["result", "dark"])
@@ -227,6 +227,9 @@ class ExplorePage(pn.viewable.Viewer):
         self.time_bar.come()
         if self._undrawn:
             self._on_result()
+        elif self._faded:
+            self._recolour()
+        self.selecting.come()
         result, run = self.session.result, self.session.run
         if run is not None and (result is None or not result.final):
             await self.session.load()
@@ -251,6 +254,9 @@ class ExplorePage(pn.viewable.Viewer):
     # colours and layers
 
     def _recolour(self) -> None:
+        self._faded = self.session.page != "explore"  # out of sight: when the page is shown again
+        if self._faded:
+            return
         if self.stage.result is not None and self.session.result is not None and not self._undrawn:
             self.stage.recolour(self.colours.colouring())
 

@@ -137,6 +137,7 @@ class Colours(pn.viewable.Viewer):
             self.message.say(str(error), "error")
         self._found = None
         self.changed()
+        self.painted()
 
 
 def _or_none(cells: np.ndarray) -> np.ndarray | None:

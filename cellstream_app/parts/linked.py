@@ -74,6 +74,7 @@ class Linked:
             if self.group not in figure.tags:
                 figure.tags.append(self.group)
                 self._put_on(figure, place)
+            figure.toolbar.active_drag = self._tools[place][self.drag]  # HoloViews sets its own for each element
 
         return put_on
 
@@ -96,4 +97,4 @@ class Linked:
         figure.js_on_event("reset", follow)
         figure.js_on_change("inner_width", follow)
         figure.js_on_change("name", CustomJS(args=dict(figure=figure), code=FIT))
-        self._tools[place] = add_tools(figure, self.drag, partial(self.picked, place))
+        self._tools[place] = add_tools(figure, partial(self.picked, place))

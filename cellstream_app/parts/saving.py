@@ -45,7 +45,8 @@ class Saving(pn.viewable.Viewer):
     def __panel__(self) -> pmui.Paper:
         return ui.card(
             self.message, self.path, ui.row(self.save, self.download), title="Save",
-            hint="A copy of the data with embedding, velocity and growth (a natural logarithm) in it",
+            hint="A copy of the data with embedding, velocity and growth in it (growth in natural logarithms: "
+            "doublings × 0.69)",
         )  # fmt: skip
 
     def _on_result(self, *events: Any) -> None:

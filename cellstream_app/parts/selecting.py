@@ -25,6 +25,8 @@ SEEN = 0.005
 ROWS = 8
 """Kinds in the table at most."""
 CAUTION = (
+    "Ancestors each: how many cells of that time became one of the selected ones; below 1 where cells have divided "
+    "since. "
     "Followed by the learned velocity and growth. Before lineages have parted the fate of a single cell cannot be "
     "known: read the shares of many cells."
 )
@@ -38,6 +40,7 @@ class Selecting(pn.viewable.Viewer):
         self.session, self.told = session, told
         self.found: Ancestry | None = None
         self._result: Result | None = None
+        self._late = False
         self._syncing = False
         self.title = ui.text("")
         self.labels = pmui.Select(label="Kinds of cells by", options={}, size="small", margin=0, **WIDE)
@@ -74,9 +77,18 @@ class Selecting(pn.viewable.Viewer):
         if self.session.selection is not None and self.session.result is not self._result:
             pn.state.execute(self._follow)
 
+    def come(self) -> None:
+        """The page is shown again: follow what was selected elsewhere."""
+        if self._late:
+            pn.state.execute(self._follow)
+
     async def _follow(self, *events: Any) -> None:
         """Work out the kin of the session's selection; of the latest one, if it changes meanwhile."""
         session, cells, key = self.session, self.session.selection, self.labels.value
+        if session.page != "explore":  # it is out of sight, and its figure perhaps not there: see `come`
+            self._late = True
+            return
+        self._late = False
         self.view.visible = cells is not None
         self._result = session.result
         if cells is None or session.result is None:
@@ -140,13 +152,15 @@ def shares_html(found: Ancestry) -> str:
 
 
 def _table(found: Ancestry, order: list[int]) -> str:
-    cell = "<td style='text-align:right;padding:2px 0 2px 6px;white-space:nowrap'>{}</td>"
+    cell = "<td style='text-align:right;padding:2px 0 2px 5px;white-space:nowrap'>{}</td>"
+    words = {label.rpartition(" ")[0] for label in found.labels}
+    shared = len(words.pop()) if len(words) == 1 else 0  # "day" of "day 0", "day 1.5", …
     head = "".join(
-        cell.format(f"<span style='opacity:.68' title='{ui.escaped(label)}'>{ui.escaped(label[:6])}</span>")
+        cell.format(f"<span style='opacity:.68' title='{ui.escaped(label)}'>{ui.escaped(label[shared:][:6])}</span>")
         for label in found.labels
     )
     rows = [
-        "<tr><td style='max-width:96px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap' title='{name}'>"
+        "<tr><td style='max-width:84px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap' title='{name}'>"
         "<span style='color:{colour}'>●</span> {name}</td>{cells}</tr>".format(
             name=ui.escaped(found.names[k]),
             colour=found.colours[k],
@@ -155,10 +169,11 @@ def _table(found: Ancestry, order: list[int]) -> str:
         for k in order[:ROWS]
     ]
     return (
-        "<table style='width:100%;border-collapse:collapse;margin-top:12px;font-size:12px;"
-        f"font-variant-numeric:tabular-nums'><tr><td></td>{head}</tr>{''.join(rows)}</table>"
+        "<div style='overflow-x:auto;scrollbar-width:thin'><table style='width:100%;border-collapse:collapse;"
+        "margin-top:12px;font-size:12px;font-variant-numeric:tabular-nums'>"
+        f"<tr><td></td>{head}</tr>{''.join(rows)}</table></div>"
     )
 
 
 def _percent(share: float) -> str:
-    return "–" if share < SEEN else f"{100 * share:.0f} %"
+    return "–" if share < SEEN else f"{100 * share:.0f}%"

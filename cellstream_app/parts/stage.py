@@ -11,6 +11,7 @@ from typing import Any
 import holoviews as hv
 import numpy as np
 import panel as pn
+from bokeh.models import Tool
 
 from cellstream_app import plots, ui
 from cellstream_app.ancestry import Ancestry
@@ -79,6 +80,7 @@ class Stage(pn.viewable.Viewer):
         self.result: Result | None = None
         self._t = 0.0
         self._figure: Any = None
+        self._tools: dict[str, Tool] = {}
         self._drawn: dict[str, tuple] = {}
 
     def __panel__(self) -> pn.Column:
@@ -103,6 +105,8 @@ class Stage(pn.viewable.Viewer):
 
     def follow(self, kin: Ancestry | None) -> None:
         """Let the particles be the kin of selected cells, on ribbons to what they become; or no longer."""
+        if kin is self.kin:
+            return
         self.kin = kin
         if self.result is None:
             return
@@ -198,7 +202,9 @@ class Stage(pn.viewable.Viewer):
             self._drawn = {name: self._state(name) for name in LAYERS}
             self._show_ribbons()
             if self.picked is not None:
-                self._tools = add_tools(figure, self.mode, self._on_outline)
+                self._tools = add_tools(figure, self._on_outline)
+        if self._tools:
+            figure.toolbar.active_drag = self._tools[self.mode]  # HoloViews sets its own once more for each element
 
     def _on_outline(self, geometry: Mapping[str, Any]) -> None:
         if self.result is not None:

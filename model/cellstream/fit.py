@@ -19,9 +19,8 @@ from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.files import beside, path_of, require_disk, require_vacant, resuming, whole
 from cellstream.progress import follow, interrupts
-from cellstream.runs import Run, Status
+from cellstream.runs import Run, Status, require_devices_here
 from cellstream.snapshots import Snapshots, cautions, from_anndata
-from cellstream.state import require_devices_here
 from cellstream.times import UnclearTimes, guess_time_keys, one_time
 
 PLAUSIBLE = 0.5

@@ -43,7 +43,7 @@ from cellstream.errors import UserError
 from cellstream.files import path_of, require_disk, require_vacant, whole
 from cellstream.history import History
 from cellstream.snapshots import Snapshots
-from cellstream.state import State
+from cellstream.state import State, require_devices
 from cellstream.stream import CellStream
 from cellstream.ticket import Ticket
 
@@ -318,6 +318,13 @@ class Run:
             f"The training process ended at step {step} without a word: it was killed, ran out of memory, or the "
             f"machine restarted. Resume goes on from the last checkpoint.{said}"
         )
+
+
+def require_devices_here(config: Config) -> None:
+    """:func:`require_devices` where a run that is about to be started is for this machine. Of one that goes to a
+    cluster only the worker's own machine can tell."""
+    if not cluster.address():
+        require_devices(config)
 
 
 def home() -> Path:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cellstream import affinities, cluster, partners
+from cellstream import affinities, partners
 from cellstream.affinities import Affinities
 from cellstream.config import Config
 from cellstream.errors import UserError
@@ -310,13 +310,6 @@ def require_devices(config: Config) -> torch.device:
     if device.type == "cuda" and (there := torch.cuda.device_count()) < size:
         raise UserError(f"Expected {size} GPUs, one for each of the devices, but torch finds {there}: choose fewer.")
     return device
-
-
-def require_devices_here(config: Config) -> None:
-    """:func:`require_devices` where a run that is about to be started is for this machine. Of one that goes to a
-    cluster only the worker's own machine can tell."""
-    if not cluster.address():
-        require_devices(config)
 
 
 def _some(n: int, size: int, generator: torch.Generator) -> Int64[Tensor, " b"]:

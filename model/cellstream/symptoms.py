@@ -138,6 +138,8 @@ def of_points(read: Times, stay: Kept, asked: Collection[str]) -> Iterator[Findi
             if name == fixes.LONE
             else (CAUTION, f"Fewer than {fixes.FEW} cells at {told}: what is learned there is uncertain.")
         )
+        if name == fixes.SMALL and counts[few].min() < TINY:
+            what += " So small a population would be learned as cells that die, unless its true size is given."
         enough = len(stay.points) - len(few) >= 2
         remedy = Remedy(f"Leave out {counted(len(few), 'time point')}", name) if enough else None
         yield Finding(level, what, remedy)

@@ -211,7 +211,7 @@ def test_cells_in_a_lasso_tell_where_they_came_from_and_where_they_go(browser: B
         said = page.get_by_text(re.compile(r"[\d,]+ cells? selected"))
         expect(said).to_be_visible()
         expect(page.get_by_text("progenitor").first).to_be_visible()
-        expect(page.get_by_text("100 %").first).to_be_visible()
+        expect(page.get_by_text("100%").first).to_be_visible()
         some = int(re.sub(r"\D", "", said.inner_text().split("cell")[0]))
         assert 20 < some < 2736
         assert (np.abs(picture(page) - before).sum(-1) > 60).mean() > 0.01
@@ -303,7 +303,7 @@ def test_the_colouring_stays_when_the_theme_changes(browser: Browser, address: s
         gene.fill(chosen)
         gene.press("Enter")
         expect(page.get_by_text(chosen, exact=True).first).to_be_visible()
-        page.locator("header").get_by_role("button").last.click()
+        page.locator("header").get_by_role("button", name="Toggle theme").click()
         wait_for(lambda: picture(page).mean() < 90, PATIENCE / 1000)
         page.wait_for_timeout(1500)
         assert gene.input_value() == chosen

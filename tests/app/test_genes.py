@@ -112,7 +112,7 @@ def test_a_gene_is_searched_followed_ranked_filtered_and_taken_away(browser: Bro
         cell(page, 1, "gene").click()
         expect(page.get_by_text(f"{clicked} on the map")).to_be_visible()
         # the other theme
-        page.locator("header").get_by_role("button").last.click()
+        page.locator("header").get_by_role("button", name="Toggle theme").click()
         wait_for(lambda: picture(page).mean() < 90, PATIENCE / 1000)
         expect(page.get_by_text(re.compile(rf"{clicked} map returns"))).to_be_visible()
         page.wait_for_timeout(1500)

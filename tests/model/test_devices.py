@@ -23,8 +23,8 @@ from cellstream.cluster import VARIABLE
 from cellstream.config import Config
 from cellstream.errors import Diverged, UserError
 from cellstream.presets import preset
-from cellstream.runs import Run
-from cellstream.state import Batch, State, require_devices, require_devices_here
+from cellstream.runs import Run, require_devices_here
+from cellstream.state import Batch, State, require_devices
 from cellstream.team import Team
 from cellstream.worker import work
 from tests.conftest import TINY
