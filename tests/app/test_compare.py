@@ -120,10 +120,10 @@ def test_cells_picked_on_one_side_are_lit_on_the_other(page: Page):
     button(page, "Box").click()
     box = frames(page)["right"]
     page.wait_for_timeout(500)
-    (x0, y0), (x1, y1) = page.evaluate(AT, ["right", 250, 200]), page.evaluate(AT, ["right", 440, 380])
     told = page.get_by_text(re.compile(r"[\d,]+ of 2,736 cells picked"))
     # to a browser that is busy for long, a button held down is a press and no drag
     for _ in range(8):
+        (x0, y0), (x1, y1) = page.evaluate(AT, ["right", 250, 200]), page.evaluate(AT, ["right", 440, 380])
         page.mouse.move(box["x"] + 250, box["y"] + 200)
         page.mouse.down()
         page.mouse.move(box["x"] + 440, box["y"] + 380, steps=6)

@@ -58,7 +58,10 @@ def test_two_visitors_do_not_disturb_each_other(browser: Browser, address: str):
         for page in (one, two):
             page.set_default_timeout(PATIENCE)
             page.goto(address)
+            expect(button(page, re.compile("^day 2"))).to_be_visible(timeout=PATIENCE)
+            page.wait_for_timeout(3000)
             button(page, "Pause").click()
+            expect(button(page, "Play")).to_be_visible(timeout=PATIENCE)
         expect(button(two, re.compile("^day 2"))).to_be_visible(timeout=PATIENCE)
         before = two.get_by_role("slider").first.get_attribute("aria-valuenow")
         choose(one, "Colour cells by", "lineage")
@@ -169,7 +172,7 @@ def on_explore(act: Callable[[Page, random.Random], None]) -> Callable[[Page, ra
 
 def drag(page: Page, rng: random.Random) -> None:
     button(page, rng.choice(["Move", "Box", "Lasso"])).click()
-    box = page.locator(".bk-Figure").first.bounding_box()
+    box = page.locator(".bk-Figure:visible").first.bounding_box()
     corners = [(box["x"] + rng.random() * box["width"], box["y"] + rng.random() * box["height"]) for _ in range(5)]
     page.mouse.move(*corners[0])
     page.mouse.down()
@@ -179,7 +182,7 @@ def drag(page: Page, rng: random.Random) -> None:
 
 
 def zoom(page: Page, rng: random.Random) -> None:
-    box = page.locator(".bk-Figure").first.bounding_box()
+    box = page.locator(".bk-Figure:visible").first.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.wheel(0, rng.choice([-240, 240]))
 

@@ -324,6 +324,7 @@ def test_a_file_in_parts_is_examined_in_parts(tmp_path: Path, monkeypatch: pytes
     adata.X = sp.csr_matrix(adata.X)
     adata.write_h5ad(tmp_path / "x.h5ad")
     monkeypatch.setattr(by_parts, "ROOM", 1e9)
+    monkeypatch.setattr(by_parts, "ENTRIES", 1_000)
     monkeypatch.setattr(by_parts, "WORTH", 1_000)
     reading = readers.open_file(tmp_path / "x.h5ad")
     assert by_parts.is_lazy(reading.adata.X)
