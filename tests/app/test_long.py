@@ -1,28 +1,19 @@
-"""What only shows with more than one visitor, with many cells, and after a long time."""
+"""What only shows with more than one visitor, or when much is clicked."""
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlparse
 
-import anndata
-import numpy as np
-import pandas as pd
-import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.app.browser import chromium, wait_for, watched, whole_app
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 PATIENCE = 120_000
-MINUTES = float(os.environ.get("CELLSTREAM_SOAK_MINUTES", "30"))
-"""How long the app is clicked through."""
 
 
 @pytest.fixture(scope="module")
@@ -82,81 +73,6 @@ def test_two_visitors_do_not_disturb_each_other(browser: Browser, address: str):
         assert wrong == wrong_too == []
 
 
-@pytest.fixture(scope="module")
-def many(place: Path) -> Path:
-    """300,000 cells of three kinds at four times, which move apart, as a file."""
-    rng, n = np.random.default_rng(0), 75_000
-    parts, days, kinds = [], [], []
-    for day in range(4):
-        kind = rng.integers(0, 3, n)
-        x = rng.normal(size=(n, 30)).astype(np.float32)
-        x[:, 0] += 4 * day
-        x[:, 1] += (kind - 1) * 3 * day
-        parts.append(x)
-        days.append(np.full(n, day))
-        kinds.append(np.array(["low", "middle", "high"])[kind])
-    obs = pd.DataFrame({"day": np.concatenate(days), "kind": pd.Categorical(np.concatenate(kinds))})
-    obs.index = obs.index.astype(str)
-    var = pd.DataFrame(index=[f"gene {k}" for k in range(30)])
-    path = place / "many.h5ad"
-    anndata.AnnData(np.concatenate(parts), obs, var).write_h5ad(path)
-    return path
-
-
-@pytest.mark.slow
-def test_three_hundred_thousand_cells_from_a_file_to_their_descendants(browser: Browser, address: str, many: Path):
-    with watched(browser, (1280, 800)) as (page, wrong):
-        page.set_default_timeout(PATIENCE)
-        page.goto(f"{address}?page=data")
-        button(page, "This computer").click()
-        page.get_by_label("Path of a file or folder").fill(str(many))
-        button(page, "Open").click()
-        expect(page.get_by_text("300,000").first).to_be_visible(timeout=PATIENCE)
-        expect(button(page, "Continue to training")).to_be_enabled(timeout=PATIENCE)
-        button(page, "Continue to training").click()
-        page.get_by_text("Schedule", exact=True).click()
-        for label, value in (("Start steps", 10), ("Embedding steps", 10), ("Warm steps", 20), ("Rounds", 1)):
-            page.get_by_label(label, exact=True).fill(str(value))
-            page.get_by_label(label, exact=True).press("Enter")
-        button(page, "Start training").click()
-        expect(page.get_by_text("finished").first).to_be_visible(timeout=5 * PATIENCE)
-        page.get_by_role("tab", name="Explore").click()
-        expect(page.get_by_text("300,000 cells at 4 time points")).to_be_visible(timeout=PATIENCE)
-        choose(page, "Colour cells by", "kind")
-        began = time.monotonic()
-        button(page, re.compile("^high")).click()
-        expect(page.get_by_text(re.compile("[0-9,]+ cells selected"))).to_be_visible(timeout=PATIENCE)
-        expect(page.get_by_text("descendants each").or_(page.get_by_text("selected").first).first).to_be_visible()
-        assert time.monotonic() - began < 20  # a second on a machine that does nothing else
-        page.get_by_role("tab", name="Genes").click()
-        expect(page.get_by_text("Genes that the flow changes most")).to_be_visible(timeout=PATIENCE)
-        page.get_by_role("tab", name="Compare").click()
-        expect(page.get_by_text("PCA").first).to_be_visible(timeout=PATIENCE)
-        assert wrong == []
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_while_the_app_is_clicked_through(browser: Browser, address: str):
-    """Half an hour of a visitor who tries everything: after the first third the server's memory stays where it is."""
-    (server,) = {
-        c.pid for c in psutil.net_connections() if c.status == "LISTEN" and c.laddr.port == urlparse(address).port
-    }
-    memory, rng = psutil.Process(server), random.Random(0)
-    sizes: list[tuple[float, float]] = []
-    began = time.monotonic()
-    with watched(browser, (1280, 800)) as (page, wrong):
-        page.set_default_timeout(PATIENCE)
-        page.goto(address)
-        while (passed := time.monotonic() - began) < 60 * MINUTES:
-            rng.choice(ACTIONS)(page, rng)
-            page.wait_for_timeout(rng.randrange(100, 900))
-            sizes.append((passed, memory.memory_info().rss / 1e6))
-        assert wrong == []
-    late = np.array([size for passed, size in sizes if passed > 20 * MINUTES])
-    thirds = [part.mean() for part in np.array_split(late, 3)]
-    assert thirds[-1] - thirds[0] < 0.05 * thirds[0] + 20, f"Megabytes over time: {sizes[:: max(len(sizes) // 20, 1)]}"
-
-
 def turn_to(name: str) -> Callable[[Page, random.Random], None]:
     return lambda page, rng: page.get_by_role("tab", name=name).click()
 
@@ -203,8 +119,8 @@ ACTIONS: tuple[Callable[[Page, random.Random], object], ...] = (
 )
 
 
-def test_the_actions_are_all_there(browser: Browser, address: str):
-    """Each once, so that the long one does not find after minutes that a name has changed."""
+def test_a_visitor_clicks_through_everything(browser: Browser, address: str):
+    """One after the other, without an error in the browser."""
     with watched(browser, (1280, 800)) as (page, wrong):
         page.set_default_timeout(PATIENCE)
         page.goto(address)
