@@ -62,7 +62,7 @@ def test_two_visitors_do_not_disturb_each_other(browser: Browser, address: str):
         one.locator("header").get_by_role("button", name="Toggle theme").click()
         one.get_by_role("tab", name="Data").click()
         one.get_by_text("Human iPSC").click()
-        expect(one.get_by_text("1,081").first).to_be_visible(timeout=PATIENCE)
+        expect(one.get_by_text("1,081", exact=True)).to_be_visible(timeout=PATIENCE)
         expect(button(two, re.compile("^day 2"))).to_be_visible()
         expect(two.get_by_text("cells selected")).to_be_hidden()
         assert two.get_by_role("slider").first.get_attribute("aria-valuenow") == before
