@@ -122,7 +122,8 @@ def _bars(
         "time_point", top="value", width=min(BAR_WIDTH, 0.25 * len(names)), line_color=None, fill_alpha=0.85,
         fill_color="colour", source=source(values, colour=list(colours)),
     )  # fmt: skip
-    tips, items = [HoverTool(renderers=[bars], tooltips=[("", "@time_point"), (name, f"@value{{{NUMBERS}}}")])], []
+    tips = [HoverTool(renderers=[bars], tooltips=[("", "@time_point"), (name, f"@value{{{NUMBERS}}}")])]
+    items = [LegendItem(label=name, renderers=[bars])]
     for tick, (value, colour) in ticks.items():
         dashes = chart.scatter(
             "time_point", "value", marker="dash", size=30, color=colour, line_width=2.5, source=source(value)
@@ -130,7 +131,7 @@ def _bars(
         tips.append(HoverTool(renderers=[dashes], tooltips=[(tick, f"@value{{{NUMBERS}}}")]))
         items.append(LegendItem(label=tick, renderers=[dashes]))
     chart.add_tools(*tips)
-    if items:
+    if ticks:
         chart.add_layout(_legend(items, theme, orientation="horizontal"), "above")
     return dressed(chart, theme)
 

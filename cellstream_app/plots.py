@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, reduce
+from typing import Any
 
 import datashader as ds
 import datashader.transfer_functions as tf
@@ -266,6 +267,11 @@ def _dots(cells: Cells) -> hv.Points:
         fill_alpha="alpha", colorbar=False, tools=["hover"] if n else [],
         hover_tooltips=[("cell", "@label"), ("", "@read")] if cells.labels is not None else [("", "@read")],
     )  # fmt: skip
+
+
+def scrolled_past(plot: Any, element: Any) -> None:
+    """A hook for a figure on a page that scrolls: so does the wheel over it, until the wheel's tool is chosen."""
+    plot.state.toolbar.active_scroll = None
 
 
 def plane_hook(home: View) -> Callable:

@@ -141,9 +141,9 @@ def over(pane: pn.viewable.Viewable, canvas: FlowCanvas) -> pn.Column:
             "pointer-events": "none",
         },
     )
-    return pn.Column(
-        pane, canvas, styles={"position": "relative"}, margin=0, sizing_mode=pane.sizing_mode, height=pane.height
-    )
+    # a drag that begins on a selected text takes that along, and the tool of the plot never hears of it
+    styles = {"position": "relative", "user-select": "none", "-webkit-user-select": "none"}
+    return pn.Column(pane, canvas, styles=styles, margin=0, sizing_mode=pane.sizing_mode, height=pane.height)
 
 
 def new_frame_id() -> str:

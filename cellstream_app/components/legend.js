@@ -36,16 +36,17 @@ export function render({model}) {
     root.style.setProperty("--font", model.font)
     root.setAttribute("aria-label", "Legend: a name picks its cells")
     for (const {name, colour, count} of model.items) {
-      const entry = make("div", "entry", root), swatch = make("label", "swatch", entry)
+      const entry = make("div", "entry", root), button = make("button", "", null)
+      // a colour that cannot be changed picks the cells, as its name does
+      const swatch = model.editable ? make("label", "swatch editable", entry) : make("span", "swatch", button)
+      entry.append(button)
       swatch.style.setProperty("--colour", colour)
       if (model.editable) {
-        swatch.classList.add("editable")
         const input = make("input", "", swatch)
         Object.assign(input, {type: "color", value: colour, title: `Change the colour of ${name}`})
         input.setAttribute("aria-label", `Colour of ${name}`)
         input.addEventListener("change", () => model.send_msg({paint: name, colour: input.value}))
       }
-      const button = make("button", "", entry)
       button.type = "button"
       button.title = `Select these cells: ${name}`
       make("span", "name", button).textContent = name

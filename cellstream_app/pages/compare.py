@@ -23,6 +23,7 @@ from cellstream_app.embeddings import Plain
 from cellstream_app.live import MOVING
 from cellstream_app.parts.choosing import RUN, Choosing
 from cellstream_app.parts.dynamics import Dynamics
+from cellstream_app.parts.opening import go_to_training, open_my_data
 from cellstream_app.parts.pair import Pair
 from cellstream_app.parts.picked import Picked
 from cellstream_app.parts.scorecard import Scorecard
@@ -85,13 +86,12 @@ class ComparePage(pn.viewable.Viewer):
         gap = {"gap": f"{ui.GAP}px", "max-height": "none"}
         stages = pn.Row(self.pair.left, self.pair.right, margin=0, styles=gap, **WIDE)
         self.shown = ui.column(head, stages, self.time_bar, self.dynamics, self.picked, self.scores, visible=False)
-        go_to = dict(on_click=self._go_to, margin=0)
         self.empty = ui.empty_state(
             "Nothing to compare yet",
             "Open a data set and train on it. Its result then stands here beside other results, or beside PCA, t-SNE, "
             "UMAP and other embeddings of the same cells.",
-            pmui.Button(label="Open my data", icon="folder_open", tags=["data"], **go_to),
-            pmui.Button(label="Go to training", icon="model_training", variant="outlined", tags=["train"], **go_to),
+            open_my_data(self.session),
+            go_to_training(self.session),
         )
         self.place = ui.main_panel(self.shown, self.empty)
 
@@ -113,9 +113,6 @@ class ComparePage(pn.viewable.Viewer):
 
     def _fit(self) -> None:
         ui.in_turn(self.pair.linked.fit)
-
-    def _go_to(self, event: Any) -> None:
-        self.session.page = event.obj.tags[0]
 
     # what is compared
 

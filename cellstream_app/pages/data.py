@@ -7,6 +7,7 @@ import dataclasses
 import html
 from typing import Any
 
+import holoviews as hv
 import numpy as np
 import pandas as pd
 import panel as pn
@@ -16,7 +17,7 @@ from bokeh.models import NumberFormatter
 from cellstream import doctor, metrics, times
 from cellstream.config import Config
 from cellstream.preprocess import inputs
-from cellstream.snapshots import cautions
+from cellstream.snapshots import cautions, uneven_gaps
 from cellstream_app import charts, plots, ui
 from cellstream_app.forms import Form
 from cellstream_app.imports import holds_result
@@ -54,7 +55,13 @@ class DataPage(pn.viewable.Viewer):
             label="Continue to training", end_icon="arrow_forward", on_click=self._go_on, margin=0, **WIDE
         )
         self.time_card = ui.card(
-            self.time_key, self.reason, ui.row(self.unit, self.gaps), self.table_box, self.problem, title="When"
+            self.time_key,
+            self.reason,
+            ui.row(self.unit, self.gaps),
+            self.uneven,
+            self.table_box,
+            self.problem,
+            title="When",
         )
         self.input_card = ui.card(
             self.input,
@@ -67,7 +74,7 @@ class DataPage(pn.viewable.Viewer):
         self.empty = ui.empty_state(
             "No data set is open",
             "Choose an example at the left, or open a file with cells from two or more time points: "
-            ".h5ad, zarr, loom, 10x, csv.",
+            ".h5ad, zarr, loom, 10x, csv. Or drop one anywhere on this window.",
         )
         self.under_way = ui.empty_state(
             "Reading the data set …", "A large file takes some seconds, and a matrix of genes some more.", visible=False
@@ -102,6 +109,7 @@ class DataPage(pn.viewable.Viewer):
             "With real gaps they are per unit of time.",
             **WIDE,
         )
+        self.uneven = ui.text("", muted=True, visible=False)
         self.table: pn.widgets.Tabulator | None = None
         self.table_box = ui.column()
         self.problem = ui.Message()
@@ -228,14 +236,19 @@ class DataPage(pn.viewable.Viewer):
         self._on_busy()
         if source is None:
             return
-        adata = source.adata
         self.title.object = ui.styled(html.escape(source.title), "17px")
+        self._say_facts()
+        self.found_result.visible = holds_result(source)
+        self._on_reading()
+
+    def _say_facts(self) -> None:
+        adata, snapshots = self.session.source.adata, self.session.snapshots
         parts = [("cells", adata.n_obs), ("genes or features", adata.n_vars), ("layers", len(adata.layers))]
+        if snapshots is not None and len(snapshots.index) < adata.n_obs:
+            parts.insert(1, ("cells used", len(snapshots.index)))
         self.facts.object = ui.facts(
             [(f"{n:,}", name) for name, n in parts] + [(_listed(adata.obsm) or "none", "embeddings in the file")]
         )
-        self.found_result.visible = holds_result(source)
-        self._on_reading()
 
     def _on_reading(self, *events: Any) -> None:
         source, reading = self.session.source, self.session.reading
@@ -270,10 +283,15 @@ class DataPage(pn.viewable.Viewer):
         session, snapshots = self.session, self.session.snapshots
         self._say_problem()
         self.next.disabled = snapshots is None
+        if session.source is not None:
+            self._say_facts()
         if snapshots is None:
             self.bars.object = self.picture.object = None
             self.report.object = ui.styled(LATER if session.problem else PREPARING, muted=True)
             return
+        uneven = uneven_gaps(snapshots)
+        self.uneven.visible = bool(uneven)
+        self.uneven.object = ui.styled(f"The gaps between them are {uneven}; they count as equal.", muted=True)
         self._syncing = True
         self.unit.value = snapshots.unit if snapshots.unit in times.UNITS else ""
         self._show_table(time_table(session.source.adata.obs, session.reading, snapshots.rows))
@@ -289,7 +307,8 @@ class DataPage(pn.viewable.Viewer):
         names = [str(label) for label in snapshots.labels]
         colour = plots.Categories(snapshots.index.numpy(), names, time_colours(len(names)))
         cells = plots.Cells(np.asarray(points, np.float32), colour)
-        self.picture.object = await asyncio.to_thread(plots.embedding, cells, size=PICTURE_SIZE)
+        picture = await asyncio.to_thread(plots.embedding, cells, size=PICTURE_SIZE)
+        self.picture.object = picture.opts(hv.opts.Overlay(hooks=[plots.scrolled_past]))
 
     def _on_busy(self, *events: Any) -> None:
         nothing, opening = self.session.source is None, bool(self.session.opening)

@@ -13,6 +13,7 @@ from cellstream_app import ui
 from cellstream_app.ancestry import Ancestry
 from cellstream_app.live import MOVING
 from cellstream_app.parts.colours import Colours
+from cellstream_app.parts.opening import go_to_training, open_my_data
 from cellstream_app.parts.saving import Saving
 from cellstream_app.parts.selecting import Selecting
 from cellstream_app.parts.stage import Stage
@@ -127,11 +128,9 @@ class ExplorePage(pn.viewable.Viewer):
         )
 
     def _make_place(self) -> None:
-        go_to = dict(on_click=self._go_to, margin=0)
+        session = self.session
         self.title = ui.text("", align="center")
-        open_mine = pmui.Button(
-            label="Open my data", icon="folder_open", size="small", tags=["data"], css_classes=["open-my-data"], **go_to
-        )  # fmt: skip
+        open_mine = open_my_data(session, size="small", css_classes=["open-my-data"])
         bare = {"boxShadow": "none", "backgroundImage": "none", "overflow": "hidden"}
         self.what = ui.card(ui.row(self.title, open_mine, gap=16), sx={**bare, "px": "16px", "py": "10px"})
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
@@ -140,13 +139,10 @@ class ExplorePage(pn.viewable.Viewer):
             "Nothing to explore yet",
             "Open a data set and train on it; the embedding and its flow appear here. A run under way shows itself "
             "here after its first picture.",
-            pmui.Button(label="Open my data", icon="folder_open", tags=["data"], **go_to),
-            pmui.Button(label="Go to training", icon="model_training", variant="outlined", tags=["train"], **go_to),
+            open_my_data(session),
+            go_to_training(session),
         )
         self.place = ui.main_panel(self.what, self.busy, self.stage_card, self.time_bar, self.empty, scroll=False)
-
-    def _go_to(self, event: Any) -> None:
-        self.session.page = event.obj.tags[0]
 
     # the result
 

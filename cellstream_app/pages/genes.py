@@ -23,6 +23,7 @@ from cellstream_app.parts.courses import Courses
 from cellstream_app.parts.drivers import Drivers
 from cellstream_app.parts.genemap import GeneMap
 from cellstream_app.parts.genepicker import GenePicker
+from cellstream_app.parts.opening import open_my_data
 from cellstream_app.parts.saving import stem
 from cellstream_app.parts.scoring import Scoring
 from cellstream_app.session import Session
@@ -83,11 +84,8 @@ class GenesPage(pn.viewable.Viewer):
         self.empty = ui.empty_state(
             "No genes to show yet",
             "Open a data set and train on it; its genes and how the flow changes them appear here.",
-            pmui.Button(
-                label="Open my data", icon="folder_open", margin=0,
-                on_click=lambda event: setattr(self.session, "page", "data"),
-            ),
-        )  # fmt: skip
+            open_my_data(self.session),
+        )
         self.place = ui.main_panel(self.note, self.busy, self.both, self.drivers, self.scoring, self.empty)
 
     # what is shown

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import holoviews as hv
 import numpy as np
 import panel as pn
@@ -40,7 +38,7 @@ class GeneMap(pn.viewable.Viewer):
         self._pipe = hv.streams.Pipe(self._cells(nothing))
         self.title.object = self.legend.object = ""
         made = plots.embedding_map(self._pipe, plots.view_of(result.points, SIZE), self.session.pixel_ratio)
-        self.pane.object = made.opts(hv.opts.Overlay(hooks=[_scrolled_past]))
+        self.pane.object = made.opts(hv.opts.Overlay(hooks=[plots.scrolled_past]))
 
     def show(self, name: str, values: np.ndarray | None, unit: str) -> None:
         """The cells in the colours of a gene's ``values`` (n,); None: of no gene."""
@@ -55,8 +53,3 @@ class GeneMap(pn.viewable.Viewer):
 
     def _cells(self, values: np.ndarray) -> plots.Cells:
         return plots.Cells(self.result.points, plots.Values(values, VALUE_PALETTE, gene_limits(values)))
-
-
-def _scrolled_past(plot: Any, element: Any) -> None:
-    """A hook: the wheel over the map scrolls the page, until its tool is chosen."""
-    plot.state.toolbar.active_scroll = None

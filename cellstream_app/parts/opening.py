@@ -17,6 +17,24 @@ from cellstream_app.ui import WIDE
 EXAMPLES, PATH, UPLOAD = "Examples", "This computer", "Upload"
 
 
+def open_my_data(session: Session, **look: Any) -> pmui.Button:
+    """A button of any page that leads to the user's own file."""
+
+    def press(event: Any) -> None:
+        session.own_data += 1
+        session.page = "data"
+
+    return pmui.Button(label="Open my data", icon="folder_open", margin=0, on_click=press, **look)
+
+
+def go_to_training(session: Session) -> pmui.Button:
+    """The other way on from a page that has nothing to show yet."""
+    return pmui.Button(
+        label="Go to training", icon="model_training", variant="outlined", margin=0,
+        on_click=lambda event: setattr(session, "page", "train"),
+    )  # fmt: skip
+
+
 class Dropper(pn.widgets.FileDropper):
     """A place to drop files that writes each chunk to disk as it comes; ``received`` hears the path of a whole file."""
 
@@ -66,7 +84,7 @@ class Opening(pn.viewable.Viewer):
         self.open_path = pmui.Button(label="Open", icon="folder_open", on_click=self._on_path, margin=0)
         self.by_path = ui.column(
             self.path,
-            ui.row(self.open_path, ui.text("h5ad, zarr, loom, 10x or csv", muted=True)),
+            ui.row(self.open_path, ui.text("h5ad, zarr, loom, 10x or csv; or drop a file anywhere here", muted=True)),
             gap=10,
             visible=False,
         )
@@ -88,6 +106,9 @@ class Opening(pn.viewable.Viewer):
         self.path.param.watch(self._on_typing, "value_input")
         self.path.param.watch(self._on_chosen, "value")
         session.param.watch(self._on_busy, "opening")
+        session.param.watch(self._on_own_data, "own_data")
+        if session.own_data:
+            self._on_own_data()
 
     def __panel__(self) -> pmui.Paper:
         return ui.card(
@@ -145,6 +166,10 @@ class Opening(pn.viewable.Viewer):
             self.path.options = sources.completions(path)
         elif path and self.session.opening == "":
             await self.open(path)
+
+    def _on_own_data(self, *events: Any) -> None:
+        self.ways.value = PATH
+        self._fold(False)
 
     def _on_way(self, event: Any) -> None:
         self._fold(False)

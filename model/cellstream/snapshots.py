@@ -258,6 +258,15 @@ def from_anndata(
     )
 
 
+def uneven_gaps(snapshots: Snapshots) -> str:
+    """How far apart the time points are, in words, where unequal gaps count as even steps; else nothing."""
+    between = snapshots.times.diff().tolist()
+    low, high = min(between), max(between)
+    if not snapshots.even or high <= 1.01 * low:  # 1 %: times may be rounded
+        return ""
+    return f"from {low:.4g} to {high:.4g} {snapshots.unit}".rstrip()
+
+
 def cautions(
     snapshots: Snapshots, *, sizes: str, gaps: str, masses: Sequence[float] | None = None, growth: bool = True
 ) -> list[str]:
@@ -272,13 +281,10 @@ def cautions(
             "Population sizes are taken from the numbers of cells in the file, and growth is learned from them. Where "
             f"those only say how many cells were sequenced, {sizes}."
         )
-    between = snapshots.times.diff().tolist()
-    low, high = min(between), max(between)
-    if snapshots.even and high > 1.01 * low:  # 1 %: times may be rounded
-        unit = f" {snapshots.unit}" if snapshots.unit else ""
+    if uneven := uneven_gaps(snapshots):
         said.append(
-            f"The gaps between time points are from {low:.4g} to {high:.4g}{unit}, but count as even steps: speed and "
-            f"growth are per step; {gaps}."
+            f"The gaps between time points are {uneven}, but count as even steps: speed and growth are per "
+            f"step; {gaps}."
         )
     few = [label for label, n in zip(snapshots.labels, snapshots.counts.tolist(), strict=True) if n < FEW]
     if few:

@@ -159,6 +159,7 @@ def test_open_my_data_leads_to_the_data_page(browser: Browser, address: str):
     with visit(browser, address) as page:
         button(page, "Open my data").first.click()
         expect(page.get_by_text("No data set is open")).to_be_visible()
+        expect(page.get_by_label("Path of a file or folder")).to_be_visible()
         assert "page=data" in page.url
 
 

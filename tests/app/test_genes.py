@@ -134,6 +134,7 @@ def test_selected_cells_are_followed_until_the_selection_is_cleared(browser: Bro
         expect(page.get_by_text("50 cells selected on Explore.")).to_be_visible()
         expect(page.get_by_text("Line: the 50 selected cells, carried along")).to_be_visible()
         expect(page.get_by_text("that lie nearest to where the flow has carried them")).to_be_visible()
+        expect(cell(page, 0, "gene")).to_be_visible()
         page.get_by_role("button", name="Clear the selection").click()
         expect(page.get_by_text("All 231 cells of the first time point (day 0)")).to_be_visible()
         expect(page.get_by_text("of all cells observed at each time point")).to_be_visible()

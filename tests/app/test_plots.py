@@ -305,7 +305,11 @@ def test_bars_have_their_time_points_colours_and_yardsticks() -> None:
     assert list(data["colour"]) == RGB
     np.testing.assert_array_equal(stays.data_source.data["value"], [np.nan, 0.6, 0.9])
     np.testing.assert_array_equal(floor.data_source.data["value"], [0.1, 0.2, 0.2])
-    assert [item.label.value for item in figure.legend[0].items] == ["first snapshot stays", "noise floor"]
+    assert [item.label.value for item in figure.legend[0].items] == [
+        "matching error",
+        "first snapshot stays",
+        "noise floor",
+    ]
     assert figure.y_range.start == 0
     assert figure.y_range.end == pytest.approx(1.15 * 0.9)
     assert figure.toolbar.logo is None

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import holoviews as hv
 import numpy as np
+import pandas as pd
 import panel as pn
 import pytest
 import torch
+from anndata import AnnData
 from bokeh.models import ImageRGBA, Segment
 from sklearn.decomposition import PCA
 
+from cellstream.fixes import NONFINITE
 from cellstream.presets import preset
 from cellstream.runs import Run
 from cellstream.snapshots import Snapshots
@@ -25,6 +28,7 @@ from cellstream.worker import work
 from cellstream_app import style, ui
 from cellstream_app.colouring import DIRECTION_SPREAD, GENE, TIME, colouring
 from cellstream_app.overlays import stream_columns
+from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
 from cellstream_app.parts import watching
 from cellstream_app.parts.stage import Stage
@@ -217,5 +221,33 @@ def test_more_dimensions_are_shown_in_their_leading_plane(moving_cloud: Snapshot
         await settled(2)
         assert dots(view) == 190
         assert "nan" not in view.tiles.object
+
+    asyncio.run(story())
+
+
+def test_the_data_page_says_which_cells_and_gaps_are_counted_and_keeps_the_users_own_file_ready(tmp_path: Path):
+    file, days = tmp_path / "cells.h5ad", np.repeat(["day 0", "day 1", "day 5"], [30, 40, 50])
+    x = np.random.default_rng(0).normal(size=(120, 4)).astype(np.float32)
+    x[7] = np.nan
+    AnnData(x, pd.DataFrame({"day": days}, index=[f"c{i}" for i in range(120)])).write_h5ad(file)
+
+    async def story() -> None:
+        session = Session(page="data")
+        page = DataPage(session)
+        assert page.opening.examples.visible
+        session.own_data += 1
+        assert page.opening.by_path.visible
+        assert not page.opening.examples.visible
+        await session.open(str(file))
+        await session.prepare(replace(session.reading, fixes=(NONFINITE,)))
+        await asyncio.sleep(0)
+        assert ">120</div>" in page.facts.object
+        assert ">119</div>" in page.facts.object
+        assert "from 1 to 4 d; they count as equal" in page.uneven.object
+        await session.prepare(replace(session.reading, real_times=True))
+        await asyncio.sleep(0)
+        assert not page.uneven.visible
+        session.own_data += 1
+        assert page.opening.by_path.visible
 
     asyncio.run(story())
