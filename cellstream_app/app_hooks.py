@@ -62,7 +62,9 @@ def on_server_loaded(server_context: Any) -> None:
     from cellstream_app.plots import warm_up
     from cellstream_app.results import load_result, sample_run
     from cellstream_app.session import with_source
+    from cellstream_app.sources import sweep
 
+    sweep()
     run = sample_run()
     try:
         result = load_result(run) if run else None

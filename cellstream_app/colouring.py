@@ -79,7 +79,8 @@ def choices(result: Result, source: Source | None) -> dict[str, str]:
         above = (scverse.GROWTH, scverse.VELOCITY_UNCERTAINTY, scverse.GROWTH_UNCERTAINTY)  # growth in doublings
         numbers = [str(key) for key in obs.columns if _is_number(obs[key]) and key not in (*labels, *above)]
         own = str(result.run.recipe.get("time_key"))  # offered as time already
-        found |= {key: f"obs:{key}" for key in [*labels, *numbers] if key != own}
+        shown = {key: f"{key}, in the file" if key in found else key for key in [*labels, *numbers] if key != own}
+        found |= {name: f"obs:{key}" for key, name in shown.items()}
     return found
 
 

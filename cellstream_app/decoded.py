@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from cellstream import evaluation, genes, scverse, signatures
 from cellstream.errors import UserError
 from cellstream.genes import Trend
-from cellstream.preprocess import TARGET_SUM, cells_of, every_gene
+from cellstream.preprocess import TARGET_SUM, cells_of, every_gene, matrix_of
 from cellstream.signatures import Signature
 from cellstream.stream import Flow
 from cellstream_app import colouring
@@ -117,9 +117,12 @@ class Decoded:
         """What expression is measured in, as far as it is known."""
         recipe = self.result.run.recipe
         asked = (recipe.get("preprocess") or {}).get("normalise", "auto")
-        from_x = self.source is not None and recipe.get("input", "X") == "X"
-        counts = from_x and colouring.holds_counts(self.source.adata.X)
-        if asked == "yes" or (asked == "auto" and counts):
+        matrix = str(recipe.get("input", "X"))
+        if matrix.startswith("obsm:"):
+            return "as in the file"
+        if asked == "auto" and self.source is not None:
+            asked = "yes" if colouring.holds_counts(matrix_of(self.source.adata, matrix)[0]) else "no"
+        if asked == "yes":
             return f"log(1 + counts per {TARGET_SUM:,})"
         return "as in the file"
 
@@ -228,7 +231,8 @@ class Decoded:
         settings = self.stream.config.preprocess
         settings = replace(settings, **(recipe.get("preprocess") or {}))
         cells = cells_of(adata, self.result.rows)
-        matrix, names = every_gene(cells, "X" if asked.startswith("obsm:") else asked, settings)
+        asked = "X" if asked.startswith("obsm:") else asked
+        matrix, names = every_gene(cells, asked, settings, recipe.get("fixes", ()))
         symbol = dict(zip(map(str, adata.var_names), symbols(self.source), strict=True))
         return matrix, [symbol[name] for name in names]
 

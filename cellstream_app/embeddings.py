@@ -9,6 +9,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 
@@ -38,7 +39,7 @@ SHOWN_NAMES = {PCA: "PCA", "t-SNE": "t-SNE", "UMAP": "UMAP", "diffusion map": "D
 
 _made: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
 _making = threading.Lock()
-"""One at a time: numba's parallel loops, in which UMAP works, may not be entered by two threads at once."""
+"""One at a time, PCA apart: numba's parallel loops, in which UMAP works, may not be entered by two threads at once."""
 
 
 class Plain:
@@ -128,13 +129,14 @@ MAKERS: dict[str, Callable[[Snapshots], np.ndarray]] = {PCA: _pca, **{key: _by(k
 
 def _kept(key: str, snapshots: Snapshots, make: Callable[[Snapshots], np.ndarray]) -> np.ndarray:
     mark = _hashed(snapshots.x.numpy(), snapshots.index.numpy()), key
-    with _making:
-        if mark not in _made:
-            _made[mark] = checked(snapshots, make(snapshots), name_of(key))
+    if (there := _made.get(mark)) is not None:
+        return there
+    with _making if key != PCA else nullcontext():
+        if (there := _made.get(mark)) is None:
+            there = _made[mark] = checked(snapshots, make(snapshots), name_of(key))
             while len(_made) > KEPT:
                 _made.popitem(last=False)
-        _made.move_to_end(mark)
-        return _made[mark]
+        return there
 
 
 def _from_file(result: Result, source: Source | None, name: str) -> tuple[np.ndarray, str]:
@@ -194,8 +196,7 @@ def start_dynamics(plain: Plain, of: Result) -> Run:
     run = dynamics_of(plain, runs.all_runs())
     if run is None:
         about = {key: value for key, value in of.run.recipe.items() if key != "made"}
-        if len(plain.index) < len(of.index):
-            about.pop("time_key", None)  # by it the cells with a time would be expected, all of them
+        about["some_cells"] = len(plain.index) < len(of.index)
         name = f"{plain.method} of {about.get('title') or of.run.name}"
         recipe = {**about, "name": name, "takes_turns": True, "embedding": plain.mark, "preset": plain.method}
         z = None if plain.key == PCA else plain.z  # of PCA, the way to new cells and back is known exactly

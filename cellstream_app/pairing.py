@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 
@@ -26,8 +24,3 @@ def spread(codes: np.ndarray, index: np.ndarray, kinds: int, times: int) -> np.n
     known = codes >= 0
     flat = codes[known].astype(np.int64) * times + index[known]
     return np.bincount(flat, minlength=kinds * times).reshape(kinds, times)
-
-
-def together(limits: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The limits of a scale that holds all of these."""
-    return min(low for low, _ in limits), max(high for _, high in limits)

@@ -29,15 +29,19 @@ def paint(key: str, column: str, label: str, colour: str) -> None:
     if not _is_colour(colour):
         raise UserError(f"Expected a colour like #3f90da, but got {colour!r}.")
     with _lock:
-        own = own_colours(key)
-        own.setdefault(column, {})[label] = colour
-        every = _read() | {key: own}
         try:
+            # a file that is there and cannot be read holds other colours, which must not be lost
+            every = json.loads(_place().read_text("utf-8")) if _place().exists() else {}
+            own = own_colours(key)
+            own.setdefault(column, {})[label] = colour
+            every |= {key: own}
             runs.home().mkdir(parents=True, exist_ok=True)
             with whole(_place()) as path:
                 path.write_text(json.dumps(every, ensure_ascii=False, indent=1), "utf-8")
-        except OSError as error:
-            raise UserError(f"The colour could not be kept in {_place()} ({error}): it holds for this page.") from error
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(
+                f"The colour could not be kept in {_place()} ({error}): mend that file or move it away."
+            ) from error
 
 
 def _place() -> Path:

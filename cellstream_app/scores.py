@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -113,12 +114,12 @@ def verdict(row: Row, left: Scores, right: Scores) -> Verdict:
     side = LEFT if (a > b) == row.higher else RIGHT
     better, other = (left, right) if side == LEFT else (right, left)
     if row.bought and known(better, "trust") and known(other, "trust"):
-        lost = max(other["trust"], better.get("trust_pca", -math.inf)) - better["trust"]
-        if lost > PAID:
-            kept = f"{better['trust']:.2f}", f"{other['trust']:.2f}"
-            return Verdict(
-                OPEN, f"Higher on the {side}, but bought: fewer neighbours kept (Trust {kept[0]}; {kept[1]})."
-            )
+        name, kept = max(
+            (("the other side", other["trust"]), ("plain PCA", better.get("trust_pca", -math.inf))), key=itemgetter(1)
+        )
+        if kept - better["trust"] > PAID:
+            said = f"Trust {better['trust']:.2f}; {name} {kept:.2f}"
+            return Verdict(OPEN, f"Higher on the {side}, but bought: fewer neighbours kept ({said}).")
     if row.key == "vc" and known(better, "direction") and better["direction"] < better["direction_constant"]:
         return Verdict(OPEN, f"Higher on the {side}, but one arrow for all would point better.")
     if row.key == "match" and known(better, "match_shift") and better["match_shift"] <= better["match"]:

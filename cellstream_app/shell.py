@@ -164,6 +164,7 @@ class Shell:
             self.page.busy = False
         if pn.state.curdoc:
             pn.state.curdoc.theme = PLOTS
+            pn.state.curdoc.on_session_destroyed(self._leave)
         self._from_address()
         self.menu.param.watch(lambda event: self._go(event.new), "active")
         self.page.param.watch(lambda event: setattr(self.session, "dark", event.new), "dark_theme")
@@ -277,6 +278,12 @@ class Shell:
     def _received(self, path: str) -> None:
         self.session.page = "data"
         pn.state.execute(partial(self.views["data"].opening.open, path))
+
+    def _leave(self, context: Any) -> None:
+        """The browser is gone: of a file that was under way there will be no rest."""
+        self.drop.discard()
+        if "data" in self.views:
+            self.views["data"].opening.dropper.discard()
 
     def _refused(self, sentence: str) -> None:
         self.session.page = "data"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -23,6 +25,10 @@ from cellstream.preprocess import Prepared, cells_of, matrix_of, prepare
 
 KEPT = 3
 """Opened data sets that stay in memory, and ways in which each was prepared; shared by all browser sessions."""
+PART = ".part"
+"""How the name of an upload under way ends."""
+FORGOTTEN = 86_400
+"""Seconds after which an upload that has not grown is taken for given up."""
 LARGEST_UPLOAD = 20_000_000_000
 """Bytes; a larger file is better opened by its path."""
 LISTED = 200
@@ -159,6 +165,14 @@ def completions(typed: str) -> list[str]:
     return sorted(found)
 
 
+def sweep(folder: Path | None = None) -> None:
+    """Remove parts of uploads that nobody has added to for a day: of a browser or a server that has ended."""
+    for part in (folder or runs.home() / "uploads").glob(f".*{PART}"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > FORGOTTEN:
+                part.unlink()
+
+
 class Spool:
     """An upload on its way to disk, chunk by chunk, so that it never lies in memory as a whole."""
 
@@ -167,14 +181,18 @@ class Spool:
         folder.mkdir(parents=True, exist_ok=True)
         # the name is a stranger's text: no folders, no dot at the start, no odd characters, not endless
         safe = re.sub(r"[^\w.+-]+", "-", Path(name.replace("\\", "/")).name).lstrip(".-")[-120:] or "upload"
+        self.limit, self.size, n = limit, 0, 1
         self.path = folder / safe
-        n = 1
-        while self.path.exists():
+        while self.path.exists() or not self._begun():
             n += 1
             self.path = folder / f"{n}-{safe}"
-        self.partial = self.path.with_name(f".{self.path.name}.part")
-        self.limit, self.size = limit, 0
-        self.partial.write_bytes(b"")
+
+    def _begun(self) -> bool:
+        """Begin the file of the parts; not where another upload of the name is under way."""
+        self.partial = self.path.with_name(f".{self.path.name}{PART}")
+        with contextlib.suppress(FileExistsError), open(self.partial, "xb"):
+            return True
+        return False
 
     def add(self, chunk: bytes) -> None:
         """Append a chunk; refuses to grow over the limit, whatever the browser promised."""

@@ -162,6 +162,12 @@ class ExplorePage(pn.viewable.Viewer):
         self.colours.show(same)
         self.selecting.show()
         self.axes.visible = result.z.shape[1] > 2
+        if not same:
+            self._syncing = True
+            self.axes.value = (0, 1)
+            self._syncing = False
+        if self.selecting.result is not result:  # the kin are of other cells: see `selecting.show`
+            self.stage.kin = None
         self._say_what()
         for switch in (self.particles, self.streams, self.growth, self.arrows):
             switch.disabled = not self._learned
@@ -189,8 +195,11 @@ class ExplorePage(pn.viewable.Viewer):
         elif run.recipe.get("masses") is None:
             said += " Growth is learned from the numbers of cells in the file."
         if (d := result.z.shape[1]) > 2:
-            share = result.plane.share(result.z)
-            said += f" Shown: the two leading principal components of {d} dimensions, with {share:.0%} of the spread."
+            share, pair = (
+                result.along(self.axes.value).plane.share(result.z),
+                " and ".join(str(axis + 1) for axis in self.axes.value),
+            )
+            said += f" Shown: principal components {pair} of {d} dimensions, with {share:.0%} of the spread."
         self.title.object = ui.styled(
             f"<b style='font-weight:600'>{ui.escaped(run.name)}</b> <span style='opacity:.72'>{ui.escaped(said)}</span>"
         )
@@ -236,7 +245,8 @@ class ExplorePage(pn.viewable.Viewer):
         self.stage.show(seen, self.colours.colouring(), self.time_bar.time, self._particle_colours())
 
     def _on_axes(self, event: Any) -> None:
-        if self.session.result is not None:
+        if self.session.result is not None and not self._syncing:
+            self._say_what()
             self._show_on_stage()
 
     # cells that are selected

@@ -43,6 +43,12 @@ class Dropper(pn.widgets.FileDropper):
         self._received, self._refused = received, refused
         self._spools: dict[str, sources.Spool] = {}
 
+    def discard(self) -> None:
+        """Forget the files that are under way."""
+        for spool in self._spools.values():
+            spool.discard()
+        self._spools.clear()
+
     def _process_event(self, event: Any) -> None:
         data = event.data
         name = str(data["name"])

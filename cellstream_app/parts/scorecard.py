@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 
 import numpy as np
+import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
@@ -103,8 +104,13 @@ def measure(shown: Result | Plain, labels: np.ndarray | None, label_key: str) ->
     mark = mark_of(shown)
     found = _kept(mark, lambda: _whole(shown))
     if labels is not None:
-        found = found | _kept((mark, label_key), lambda: scores.of_labels(shown.z, labels))
+        found = found | _kept((mark, label_key, _hashed(labels)), lambda: scores.of_labels(shown.z, labels))
     return found
+
+
+def _hashed(labels: np.ndarray) -> int:
+    """A file may come back with other labels in the column of the same name."""
+    return hash(pd.util.hash_array(labels.astype(str).astype(object)).tobytes())
 
 
 def mark_of(shown: Result | Plain) -> Hashable:

@@ -39,7 +39,8 @@ class Selecting(pn.viewable.Viewer):
         super().__init__()
         self.session, self.told = session, told
         self.found: Ancestry | None = None
-        self._result: Result | None = None
+        self.result: Result | None = None
+        """What was found is of the cells of this one."""
         self._late = False
         self._syncing = False
         self.title = ui.text("")
@@ -74,7 +75,7 @@ class Selecting(pn.viewable.Viewer):
         value = self.labels.value if self.labels.value in keys else (keys[0] if keys else None)
         self.labels.param.update(options=keys, value=value, visible=bool(keys))
         self._syncing = False
-        if self.session.selection is not None and self.session.result is not self._result:
+        if self.session.selection is not None and self.session.result is not self.result:
             pn.state.execute(self._follow)
 
     def come(self) -> None:
@@ -90,7 +91,7 @@ class Selecting(pn.viewable.Viewer):
             return
         self._late = False
         self.view.visible = cells is not None
-        self._result = session.result
+        self.result = session.result
         if cells is None or session.result is None:
             self.found = None
             self.told(None)
@@ -113,9 +114,9 @@ class Selecting(pn.viewable.Viewer):
         when = f"of {times[0]}" if len(times) == 1 else f"of {len(times)} time points"
         return f"<b>{ui.escaped(counted(len(cells), 'cell'))} selected</b>, {ui.escaped(when)}"
 
-    async def _on_labels(self, event: Any) -> None:
-        if not self._syncing:
-            await self._follow()
+    def _on_labels(self, event: Any) -> None:
+        if not self._syncing:  # asked now: by the time that a task runs, nothing is being set by us any more
+            pn.state.execute(self._follow)
 
     def _on_clear(self, event: Any) -> None:
         self.session.selection = None
@@ -136,7 +137,7 @@ def shares_html(found: Ancestry) -> str:
     parts = []
     for i, label in enumerate(found.labels):
         what, kin = ("came from", "ancestors") if i < first else ("become", "descendants") if i > last else ("", "kin")
-        many = f"{found.selected[i]:,} selected" if own[i] else f"{found.mass[i]:.2g} {kin} each"
+        many = f"{found.selected[i]:,} selected" if own[i] else f"{_rounded(found.mass[i])} {kin} each"
         slices = "".join(
             f"<div title='{ui.escaped(found.names[k])}: {share:.0%}' style='width:{100 * share:.2f}%;"
             f"background:{found.colours[k]}'></div>"
@@ -173,6 +174,10 @@ def _table(found: Ancestry, order: list[int]) -> str:
         "margin-top:12px;font-size:12px;font-variant-numeric:tabular-nums'>"
         f"<tr><td></td>{head}</tr>{''.join(rows)}</table></div>"
     )
+
+
+def _rounded(mass: float) -> str:
+    return f"{mass:,.0f}" if mass >= 10 else f"{mass:.2g}"
 
 
 def _percent(share: float) -> str:

@@ -37,9 +37,9 @@ from cellstream_app.ui import BOTH
 SIZE = (960, 540)
 """Pixels of the stage, about; in a window of another shape one side is widened."""
 LAYERS = ("growth", "arrows", "streams")
+"""What is drawn by this machine and not by the browser, from the lowest to the highest."""
 RIBBON = 0.075
 """Width of a ribbon that carries all mass, as a share of the picture's longer side."""
-"""What is drawn by this machine and not by the browser, from the lowest to the highest."""
 ARROWS = 260
 """Arrows at most; they stand at cells spread evenly over the picture."""
 BEHIND, ON_GROWTH, ALONE = 0.5, 0.75, 0.85

@@ -10,7 +10,8 @@ import pandas as pd
 
 
 def unwritable(frame: pd.DataFrame) -> list[Hashable]:
-    """Columns that anndata refuses to write: of several kinds of values, lists, dates, empty ones without a type."""
+    """Columns that anndata refuses to write: of several kinds of values, lists, dates, empty ones without a type, and
+    numbers that pandas keeps in ways of its own."""
     names = frame.columns[~frame.columns.duplicated(keep=False)]  # of the others anndata itself says what is wrong
     return [name for name in names if not _writable(frame[name])]
 
@@ -22,19 +23,33 @@ def _writable(column: Any) -> bool:
         return True
     if column.dtype == object:
         return len(column) == 0 or pd.api.types.infer_dtype(column) in ("string", "bytes")
-    return column.dtype.kind in "biufc" and not isinstance(column.dtype, pd.IntervalDtype)
+    if isinstance(column.dtype, pd.IntervalDtype | pd.SparseDtype):
+        return False
+    extension = pd.api.types.is_extension_array_dtype(column.dtype)
+    return column.dtype.kind in ("biu" if extension else "biufc")
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with its unwritable columns as text; what is missing stays so. Others are not copied.
+    """The frame with its unwritable columns as text, or as numbers where they are some; what is missing stays so.
+    Others are not copied.
 
     A column in which all is missing becomes one of numbers, NaN, since text has no word for it. Dates are written so
     that :func:`cellstream.times.read_times` reads them as before.
     """
     frame = frame.copy(deep=False)
     for name in unwritable(frame):
-        frame[name] = _text(frame[name])
+        plain = _plain(frame[name])
+        frame[name] = plain if _writable(plain) else _text(plain)
     return frame
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """Numbers that pandas keeps in a way of its own, as an array of NumPy's."""
+    if isinstance(column.dtype, pd.SparseDtype):
+        column = column.sparse.to_dense()
+    if pd.api.types.is_extension_array_dtype(column.dtype) and pd.api.types.is_float_dtype(column.dtype):
+        return pd.Series(column.to_numpy(float, na_value=np.nan), index=column.index)
+    return column
 
 
 def _text(column: pd.Series) -> pd.Series:

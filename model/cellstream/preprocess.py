@@ -117,10 +117,12 @@ def filled(matrix: Matrix) -> Matrix:
 
 
 @torch_threads()
-def every_gene(adata: AnnData, input: str, settings: Preprocess) -> tuple[Matrix, tuple[str, ...]]:
+def every_gene(
+    adata: AnnData, input: str, settings: Preprocess, mends: Collection[str] = ()
+) -> tuple[Matrix, tuple[str, ...]]:
     """All genes, not the variable ones alone, normalised and logged in the same way, (n, m) and their m names; without
-    those that are zero in every cell."""
-    matrix, names, _ = _expressed(adata, input, replace(settings, n_top_genes=0), [])
+    those that are zero in every cell or that the fixes ``mends`` leave out."""
+    matrix, names, _ = _expressed(adata, input, replace(settings, n_top_genes=0), [], mends)
     return by_parts.gathered(matrix), names
 
 

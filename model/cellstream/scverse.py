@@ -152,7 +152,8 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
             "The result does not say how it was made from the file (no recipe in uns['cellstream']): "
             "write it again with the recipe given to annotate."
         )
-    if made["fixes"] and EMBEDDING in adata.obsm:  # which cells a fix leaves out depends on which others are there
+    # which cells a fix leaves out depends on which others are there, and some may have been drawn at random
+    if (made["fixes"] or recipe.get("some_cells")) and EMBEDDING in adata.obsm:
         made["rows"] = np.flatnonzero(np.isfinite(np.asarray(adata.obsm[EMBEDDING])).all(axis=1))
     snapshots = replace(from_anndata(adata, recipe["time_key"], **made), unit=stream.clock.unit)
     _require_same(stream, adata, snapshots)
@@ -178,7 +179,8 @@ def require_same_cells(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str
     if recipe and recipe.get("time_key"):
         read = read_times(adata.obs, recipe["time_key"], recipe.get("time_map"))
         timed = np.flatnonzero(read.index >= 0)
-        here = np.isin(rows, timed).all() if recipe.get("fixes") else np.array_equal(timed, rows)
+        fewer = recipe.get("fixes") or recipe.get("some_cells")
+        here = np.isin(rows, timed).all() if fewer else np.array_equal(timed, rows)
         # a fix may have left out whole time points
         points, index = np.unique(read.index[rows], return_inverse=True)
         same = shortened([read.labels[i] for i in points]) == shortened(snapshots.labels)

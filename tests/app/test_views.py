@@ -207,8 +207,12 @@ def test_more_dimensions_are_shown_in_their_leading_plane(moving_cloud: Snapshot
         await session.select(run)
         result = session.result
         assert result.z.shape == (190, d)
-        ratio = PCA(2).fit(result.z).explained_variance_ratio_.sum()
-        assert f"principal components of {d} dimensions, with {ratio:.0%} of the spread" in page.title.object
+        ratio = PCA(3).fit(result.z).explained_variance_ratio_
+        said = "Shown: principal components {} of {} dimensions, with {:.0%} of the spread"
+        assert said.format("1 and 2", d, ratio[:2].sum()) in page.title.object
+        page.axes.value = (1, 2)
+        assert said.format("2 and 3", d, ratio[1:].sum()) in page.title.object
+        page.axes.value = (0, 1)
         hv.render(page.stage.pane.object)
         page.stage.layers |= dict(moment=True, growth=True, arrows=True)
         await page.stage.at(float(result.times[1]))
