@@ -44,9 +44,17 @@ def escaped(text: str) -> str:
     return html.escape(text)
 
 
-def text(content: str, size: str = TEXT_SIZE, muted: bool = False, **more: Any) -> pn.pane.HTML:
+class Text(pn.pane.HTML):
+    """HTML that may also change while it is in no document, as in a section that was folded: from then on Panel would
+    have the style sheets of the whole page fetched from its makers' server."""
+
+    def _get_properties(self, doc: Any) -> dict[str, Any]:
+        return super()._get_properties(doc or pn.state.curdoc)
+
+
+def text(content: str, size: str = TEXT_SIZE, muted: bool = False, **more: Any) -> Text:
     """A paragraph. ``content`` is HTML: escape what comes from a file."""
-    return pn.pane.HTML(styled(content, size, muted), **{**WIDE, "margin": 0, **more})
+    return Text(styled(content, size, muted), **{**WIDE, "margin": 0, **more})
 
 
 def styled(content: str, size: str = TEXT_SIZE, muted: bool = False) -> str:
