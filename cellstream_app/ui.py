@@ -121,6 +121,14 @@ def main_panel(*objects: Any, scroll: bool = True) -> pn.Column:
     return column(*objects, styles=styles, stylesheets=sheets, **BOTH)
 
 
+class Download(pmui.FileDownload):
+    """A file at each click: the browser takes one that is the same as the last one for no news, and does nothing."""
+
+    def _handle_click(self, event: Any = None) -> None:
+        self.data = None
+        super()._handle_click(event)
+
+
 class Message(pn.viewable.Viewer):
     """A sentence beside the widget concerned; takes no room while there is nothing to say."""
 
