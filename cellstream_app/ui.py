@@ -44,9 +44,17 @@ def escaped(text: str) -> str:
     return html.escape(text)
 
 
-def text(content: str, size: str = TEXT_SIZE, muted: bool = False, **more: Any) -> pn.pane.HTML:
+class Text(pn.pane.HTML):
+    """HTML that may also change while it is in no document, as in a section that was folded: from then on Panel would
+    have the style sheets of the whole page fetched from its makers' server."""
+
+    def _get_properties(self, doc: Any) -> dict[str, Any]:
+        return super()._get_properties(doc or pn.state.curdoc)
+
+
+def text(content: str, size: str = TEXT_SIZE, muted: bool = False, **more: Any) -> Text:
     """A paragraph. ``content`` is HTML: escape what comes from a file."""
-    return pn.pane.HTML(styled(content, size, muted), **{**WIDE, "margin": 0, **more})
+    return Text(styled(content, size, muted), **{**WIDE, "margin": 0, **more})
 
 
 def styled(content: str, size: str = TEXT_SIZE, muted: bool = False) -> str:
@@ -111,6 +119,14 @@ def main_panel(*objects: Any, scroll: bool = True) -> pn.Column:
     # what does not fit is scrolled to, not squeezed
     sheets = [*NO_BUTTON, ":host > * { flex-shrink: 0 }"] if scroll else NO_BUTTON
     return column(*objects, styles=styles, stylesheets=sheets, **BOTH)
+
+
+class Download(pmui.FileDownload):
+    """A file at each click: the browser takes one that is the same as the last one for no news, and does nothing."""
+
+    def _handle_click(self, event: Any = None) -> None:
+        self.data = None
+        super()._handle_click(event)
 
 
 class Message(pn.viewable.Viewer):

@@ -35,7 +35,7 @@ class Saving(pn.viewable.Viewer):
         self.message = ui.Message()
         self.path = pmui.TextInput(label="Path on this computer", size="small", margin=0, **WIDE)
         self.save = pmui.Button(label="Save .h5ad", icon="save", size="small", margin=0, on_click=self._on_save)
-        self.download = pmui.FileDownload(
+        self.download = ui.Download(
             callback=self._file, filename="cellstream.h5ad", label="Download", icon="download", size="small",
             variant="outlined", auto=True, embed=False, margin=0,
         )  # fmt: skip

@@ -45,7 +45,7 @@ class Scorecard(pn.viewable.Viewer):
         self.bar = pmui.LinearProgress(active=True, margin=0, **WIDE)
         self.doing = ui.text("", muted=True)
         self.busy = ui.column(self.bar, self.doing, gap=4, visible=False)
-        self.download = pmui.FileDownload(
+        self.download = ui.Download(
             callback=self._file, filename="comparison.csv", label="Download .csv", icon="download", size="small",
             variant="outlined", auto=True, embed=False, margin=0, disabled=True,
         )  # fmt: skip

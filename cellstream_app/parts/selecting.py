@@ -53,7 +53,7 @@ class Selecting(pn.viewable.Viewer):
             label="Clear", icon="close", size="small", variant="outlined", margin=0, on_click=self._on_clear,
             description="Select no cells (Esc)",
         )  # fmt: skip
-        self.download = pmui.FileDownload(
+        self.download = ui.Download(
             callback=self._csv, filename="cellstream-kin.csv", label="Numbers (.csv)", icon="download", size="small",
             variant="outlined", auto=True, embed=False, margin=0,
         )  # fmt: skip
@@ -97,13 +97,14 @@ class Selecting(pn.viewable.Viewer):
             self.told(None)
             return
         self.title.object = ui.styled(self._said(), "14px")
-        self.busy.visible = True
+        self.busy.visible = self.download.disabled = True  # until there are numbers of these cells
+        self.shares.object = ""
         result, source = session.result, session.result_source
         labels = colouring(result, source, f"obs:{key}").colour if key else None
         found = await asyncio.to_thread(ancestry, result, cells, labels if isinstance(labels, Categories) else None)
         if session.selection is not cells or session.result is not result or self.labels.value != key:
             return
-        self.busy.visible = False
+        self.busy.visible = self.download.disabled = False
         self.found = found
         self.shares.object = shares_html(found)
         self.told(found)

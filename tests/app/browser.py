@@ -1,4 +1,4 @@
-"""A Panel app in this process and a real Chromium that looks at it."""
+"""A Panel app in this process or in one of its own, a real Chromium that looks at it, and what a visitor does there."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlparse
+from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import panel as pn
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from scipy.ndimage import label
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 90_000
+"""Milliseconds for anything to appear; far more than it takes, for a machine that does other things as well."""
+expect.set_options(timeout=PATIENCE)
 # WebGL in software, and nothing that Chromium would ask the outside for by itself
 FLAGS = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
@@ -73,12 +76,12 @@ def served(app: Callable[[], pn.viewable.Viewable]) -> Iterator[str]:
 
 
 @contextmanager
-def whole_app(log: Path, **environment: str) -> Iterator[str]:
+def whole_app(log: Path, *options: str, **environment: str) -> Iterator[str]:
     """The app as a user would serve it, in a process of its own; what it says goes to ``log``. Yields the address."""
     port = free_port()
     env = {name: value for name, value in os.environ.items() if name != "CELLSTREAM_FILE"}
     env |= {"OMP_NUM_THREADS": "1", **environment}
-    command = [sys.executable, "-m", "panel", "serve", str(ROOT / "cellstream_app"), "--port", str(port)]
+    command = [sys.executable, "-m", "panel", "serve", str(ROOT / "cellstream_app"), "--port", str(port), *options]
     command += ["--address", "127.0.0.1", "--allow-websocket-origin", f"127.0.0.1:{port}"]
     with open(log, "wb") as out:
         server = subprocess.Popen(command, env=env, stdout=out, stderr=out)
@@ -140,3 +143,87 @@ def spots(mask: np.ndarray, smallest: int = 3) -> np.ndarray:
     regions, n = label(mask)
     found = [np.argwhere(regions == i + 1) for i in range(n)]
     return np.array([f.mean(axis=0)[::-1] for f in found if len(f) >= smallest]).reshape(-1, 2)
+
+
+# what a visitor does
+
+
+@contextmanager
+def visit(browser: Browser, address: str, query: str = "", **context: object) -> Iterator[Page]:
+    """A page of the app; in the end there were no errors on its console and no requests to elsewhere."""
+    with watched(browser, (1280, 800), **context) as (page, wrong):
+        page.set_default_timeout(PATIENCE)
+        page.goto(address + query)
+        yield page
+        assert wrong == []
+
+
+def button(page: Page, name: str | re.Pattern) -> Locator:
+    return page.get_by_role("button", name=name, exact=isinstance(name, str))
+
+
+def turn_to(page: Page, name: str) -> None:
+    """Another of the five pages."""
+    page.get_by_role("tab", name=name).click()
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Open a list and choose from it."""
+    page.get_by_label(label).first.click()
+    page.get_by_role("menuitem", name=option, exact=True).click()
+
+
+def slider(page: Page) -> Locator:
+    return page.get_by_role("slider").first
+
+
+def shown_time(page: Page) -> float:
+    return float(slider(page).get_attribute("aria-valuenow"))
+
+
+def open_path(page: Page, path: Path) -> None:
+    button(page, "This computer").click()
+    page.get_by_role("combobox", name="Path of a file or folder").fill(str(path))
+    page.get_by_role("combobox", name="Path of a file or folder").press("Enter")
+
+
+def start_training(page: Page, name: str, rounds: int, embedding: int = 20) -> None:
+    """On the Train page, with data open: a run of a few steps and so many rounds."""
+    page.get_by_label("Name of the run").fill(name)
+    if not page.get_by_label("Rounds", exact=True).is_visible():
+        page.get_by_text("Schedule", exact=True).click()
+    for text, value in (
+        ("Start steps", 20), ("Embedding steps", embedding), ("Warm steps", 20), ("Rounds", rounds),
+        ("Patience, rounds", 9999),
+    ):  # fmt: skip
+        page.get_by_label(text, exact=True).fill(str(value))
+        page.get_by_label(text, exact=True).press("Enter")
+    expect(page.get_by_text(re.compile(r"Changed from the preset: .*patience"))).to_be_visible()
+    selected = parse_qs(urlparse(page.url).query).get("run", ["sample"])[0]
+    button(page, "Start training").click()
+    # until the page has turned to the new run, what it shows is still of the one before
+    expect(page).to_have_url(re.compile(rf"[?&]run=(?!{re.escape(selected)}(&|$))"))
+    expect(page.get_by_text(name).first).to_be_visible()
+
+
+def drag_around(page: Page, *corners: tuple[float, float], figure: int = 0) -> None:
+    """Draw with the mouse through corners of a figure, as shares of its width and height."""
+    box = page.locator(".bk-Figure:visible").nth(figure).bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=5)
+    page.mouse.up()
+
+
+def drag_until(seen: Locator, page: Page, *corners: tuple[float, float], figure: int = 0) -> None:
+    """Drag until something is seen: to a browser that is busy for long a button held down is a press and no drag, and
+    the server turns the tool on."""
+    for pause in (500, 1000, 2000, 4000, 4000, 4000):
+        page.wait_for_timeout(pause)
+        drag_around(page, *corners, figure=figure)
+        with suppress(AssertionError):
+            expect(seen).to_be_visible(timeout=10_000)
+            return
+    expect(seen).to_be_visible()

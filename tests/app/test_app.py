@@ -6,7 +6,6 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
@@ -14,7 +13,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from cellstream import datasets
 from cellstream.presets import PRESETS, preset
@@ -22,14 +21,26 @@ from cellstream.runs import Run, all_runs
 from cellstream.snapshots import from_anndata
 from cellstream.worker import work
 from cellstream_app.colouring import GENE, NAMES
-from tests.app.browser import chromium, picture, wait_for, watched, whole_app, without_closed_connections
+from tests.app.browser import (
+    PATIENCE,
+    button,
+    choose,
+    chromium,
+    drag_until,
+    open_path,
+    picture,
+    shown_time,
+    slider,
+    start_training,
+    visit,
+    wait_for,
+    watched,
+    whole_app,
+    without_closed_connections,
+)
 from tests.conftest import TINY
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
-
-PATIENCE = 90_000
-"""Milliseconds for anything to appear; far more than it takes, for a machine that does other things as well."""
-expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -59,62 +70,9 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@contextmanager
-def visit(browser: Browser, address: str, query: str = "", **context: object) -> Iterator[Page]:
-    """A page of the app; in the end there were no errors on its console and no requests to elsewhere."""
-    with watched(browser, (1280, 800), **context) as (page, wrong):
-        page.set_default_timeout(PATIENCE)
-        page.goto(address + query)
-        yield page
-        assert wrong == []
-
-
-def slider(page: Page) -> Locator:
-    return page.get_by_role("slider").first
-
-
-def shown_time(page: Page) -> float:
-    return float(slider(page).get_attribute("aria-valuenow"))
-
-
-def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def choose(page: Page, label: str, option: str) -> None:
-    """Open a list and choose from it."""
-    page.get_by_label(label).first.click()
-    page.get_by_role("menuitem", name=option, exact=True).click()
-
-
 def open_sample(page: Page) -> None:
     page.get_by_text("Simulated blood: progenitors").click()
     expect(page.get_by_text("scaled each cell to 10,000 counts")).to_be_visible()
-
-
-def open_path(page: Page, path: Path) -> None:
-    button(page, "This computer").click()
-    page.get_by_role("combobox", name="Path of a file or folder").fill(str(path))
-    page.get_by_role("combobox", name="Path of a file or folder").press("Enter")
-
-
-def start_training(page: Page, name: str, rounds: int, embedding: int = 20) -> None:
-    """From the Data page with data on it, a run of a few steps and so many rounds."""
-    button(page, "Continue to training").click()
-    page.get_by_label("Name of the run").fill(name)
-    page.get_by_text("Schedule", exact=True).click()
-    for label, value in (
-        ("Start steps", 20), ("Embedding steps", embedding), ("Warm steps", 20), ("Rounds", rounds),
-        ("Patience, rounds", 9999),
-    ):  # fmt: skip
-        page.get_by_label(label, exact=True).fill(str(value))
-        page.get_by_label(label, exact=True).press("Enter")
-    expect(page.get_by_text(re.compile(r"Changed from the preset: .*patience"))).to_be_visible()
-    selected = parse_qs(urlparse(page.url).query).get("run", ["sample"])[0]
-    button(page, "Start training").click()
-    # until the page has turned to the new run, what it shows is still of the one before
-    expect(page).to_have_url(re.compile(rf"[?&]run=(?!{re.escape(selected)}(&|$))"))
-    expect(page.get_by_text(name).first).to_be_visible()
 
 
 def click_presets(page: Page) -> None:
@@ -189,29 +147,6 @@ def test_layers_and_colours(browser: Browser, address: str):
         button(page, "this moment").click()
         choose(page, "Colour cells by", "lineage")
         expect(page.get_by_text("erythroid", exact=True)).to_be_visible()
-
-
-def drag_around(page: Page, *corners: tuple[float, float]) -> None:
-    """Draw with the mouse through corners of the stage, as shares of its width and height."""
-    box = page.locator(".bk-Figure:visible").first.bounding_box()
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=5)
-    page.mouse.up()
-
-
-def drag_until(seen: Locator, page: Page, *corners: tuple[float, float]) -> None:
-    """Drag until something is seen: to a browser that is busy for long a button held down is a press and no drag, and
-    the server turns the tool on."""
-    for _ in range(6):
-        page.wait_for_timeout(2500)
-        drag_around(page, *corners)
-        with suppress(AssertionError):
-            expect(seen).to_be_visible(timeout=10_000)
-            return
-    expect(seen).to_be_visible()
 
 
 def test_cells_in_a_lasso_tell_where_they_came_from_and_where_they_go(browser: Browser, address: str):
@@ -322,6 +257,7 @@ def test_the_colouring_stays_when_the_theme_changes(browser: Browser, address: s
 def test_a_run_that_was_stopped_before_it_had_a_flow_shows_none(browser: Browser, address: str, place: Path):
     with visit(browser, address, "?page=data") as page:
         open_sample(page)
+        button(page, "Continue to training").click()
         start_training(page, "no flow", rounds=5000, embedding=4000)
         run = run_called(place, "no flow")
         wait_for(lambda: run.status().step > 25 and (run.folder / "preview.npz").exists(), 60)
@@ -347,6 +283,7 @@ def test_a_finished_run_has_its_picture_on_a_page_made_when_it_is_asked_for(brow
 def test_train_to_the_end_and_save(browser: Browser, address: str, place: Path):
     with visit(browser, address, "?page=data") as page:
         open_sample(page)
+        button(page, "Continue to training").click()
         start_training(page, "to the end", rounds=2)
         expect(page.get_by_text("finished").first).to_be_visible(timeout=120_000)
         expect(page.get_by_text("neighbours kept; PCA")).to_be_visible()
@@ -377,6 +314,7 @@ def test_train_to_the_end_and_save(browser: Browser, address: str, place: Path):
 def test_stop_keeps_a_result_and_resume_goes_on(browser: Browser, address: str, place: Path):
     with visit(browser, address, "?page=data") as page:
         open_sample(page)
+        button(page, "Continue to training").click()
         start_training(page, "stopped", rounds=5000)
         expect(page.get_by_text("Joint rounds · step")).to_be_visible(timeout=90_000)
         button(page, "Stop").click()
@@ -396,6 +334,7 @@ def test_stop_keeps_a_result_and_resume_goes_on(browser: Browser, address: str, 
 def test_a_reload_comes_back_to_the_run_under_way(browser: Browser, address: str, place: Path):
     with visit(browser, address, "?page=data") as page:
         open_sample(page)
+        button(page, "Continue to training").click()
         start_training(page, "goes on", rounds=5000)
         run = run_called(place, "goes on")
         try:

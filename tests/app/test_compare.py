@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
@@ -19,11 +19,10 @@ from cellstream.snapshots import Snapshots
 from cellstream.worker import work
 from cellstream_app.parts.linked import SAME_SHARE
 from cellstream_app.results import sample_run
-from tests.app.browser import chromium, wait_for, watched, whole_app, without_closed_connections
+from tests.app.browser import PATIENCE, button, chromium, wait_for, watched, whole_app, without_closed_connections
 from tests.conftest import TINY
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
-PATIENCE = 90_000
 
 FIGURES = """
 const figures = Object.assign({}, ...Object.values(window.cellstream_linked ?? {}))
@@ -65,7 +64,6 @@ def page(browser: Browser, home: Path) -> Iterator[Page]:
         watched(browser, (1280, 1400), accept_downloads=True) as (page, wrong),
     ):
         page.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
         page.goto(address + "?page=compare")
         expect(page.get_by_text("Labels apart")).to_be_visible()
         button(page, "Pause").click()
@@ -73,10 +71,6 @@ def page(browser: Browser, home: Path) -> Iterator[Page]:
         assert wrong == []
     log = (home / "server.txt").read_bytes()
     assert b"Traceback" not in without_closed_connections(log), log.decode()
-
-
-def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
 
 
 def frames(page: Page) -> dict[str, dict[str, float]]:

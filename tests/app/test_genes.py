@@ -19,12 +19,19 @@ from cellstream_app.pages.genes import GenesPage
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.session import Session
 from cellstream_app.sources import open_source
-from tests.app.browser import ROOT, chromium, picture, served, wait_for, watched, whole_app, without_closed_connections
+from tests.app.browser import (
+    PATIENCE,
+    ROOT,
+    chromium,
+    picture,
+    served,
+    wait_for,
+    watched,
+    whole_app,
+    without_closed_connections,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
-
-PATIENCE = 90_000
-expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from tests.app.browser import chromium, watched, whole_app
+from tests.app.browser import PATIENCE, button, choose, chromium, turn_to, watched, whole_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-PATIENCE = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -33,40 +32,31 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-def button(page: Page, name: str | re.Pattern) -> object:
-    return page.get_by_role("button", name=name, exact=isinstance(name, str))
-
-
-def choose(page: Page, label: str, option: str) -> None:
-    page.get_by_label(label).first.click()
-    page.get_by_role("menuitem", name=option, exact=True).click()
-
-
 def test_two_visitors_do_not_disturb_each_other(browser: Browser, address: str):
     """Page, colours, selection, time and data set of the one are nothing to the other."""
     with watched(browser, (1280, 800)) as (one, wrong), watched(browser, (1280, 800)) as (two, wrong_too):
         for page in (one, two):
             page.set_default_timeout(PATIENCE)
             page.goto(address)
-            expect(button(page, re.compile("^day 2"))).to_be_visible(timeout=PATIENCE)
+            expect(button(page, re.compile("^day 2"))).to_be_visible()
             page.wait_for_timeout(3000)
             button(page, "Pause").click()
-            expect(button(page, "Play")).to_be_visible(timeout=PATIENCE)
+            expect(button(page, "Play")).to_be_visible()
         two.wait_for_timeout(2000)  # what the canvas had still to report
         before = two.get_by_role("slider").first.get_attribute("aria-valuenow")
         choose(one, "Colour cells by", "lineage")
         button(one, re.compile("^neutrophil")).click()
-        expect(one.get_by_text("293 cells selected")).to_be_visible(timeout=PATIENCE)
+        expect(one.get_by_text("293 cells selected")).to_be_visible()
         one.get_by_role("slider").first.focus()
         one.keyboard.press("End")
         one.locator("header").get_by_role("button", name="Toggle theme").click()
-        one.get_by_role("tab", name="Data").click()
+        turn_to(one, "Data")
         one.get_by_text("Human iPSC").click()
-        expect(one.get_by_text("1,081", exact=True)).to_be_visible(timeout=PATIENCE)
+        expect(one.get_by_text("1,081", exact=True)).to_be_visible()
         expect(button(two, re.compile("^day 2"))).to_be_visible()
         expect(two.get_by_text("cells selected")).to_be_hidden()
         assert two.get_by_role("slider").first.get_attribute("aria-valuenow") == before
         assert "page=data" not in two.url
-        two.get_by_role("tab", name="Data").click()
-        expect(two.get_by_text("No data set is open")).to_be_visible(timeout=PATIENCE)
+        turn_to(two, "Data")
+        expect(two.get_by_text("No data set is open")).to_be_visible()
         assert wrong == wrong_too == []
