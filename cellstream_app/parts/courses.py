@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
+from cellstream.genes import Trend
 from cellstream_app import gene_charts, ui
 from cellstream_app.decoded import Course, Decoded
 from cellstream_app.style import Theme, time_colours
@@ -15,6 +17,8 @@ from cellstream_app.ui import WIDE
 
 HIGH, LOW = 250, 190
 """Pixels of a chart: of two, and of more."""
+BESIDE = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(230px, 22%), 1fr))"}
+"""As many charts beside each other as can be read, four at most; the browser counts."""
 LINE = (
     "Line: {cells}, carried along the learned flow, forwards and backwards, decoded from the map; their mean, each "
     "weighted by the mass it has grown to. Band: the standard deviation between them; between measured cells it is "
@@ -33,7 +37,8 @@ class Courses(pn.viewable.Viewer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.grid, self.what = ui.column(), ui.text("", muted=True)
+        self.grid, self.what = ui.column(gap=8, styles=BESIDE), ui.text("", muted=True)
+        self._made: dict[str, tuple[tuple, Course, pn.Column]] = {}
         self.view = ui.card(self.grid, self.what, title="Course along the flow", styles={"flex": "4 1 0"})
 
     def __panel__(self) -> pmui.Paper:
@@ -41,7 +46,7 @@ class Courses(pn.viewable.Viewer):
 
     def wait(self) -> None:
         """Another result: nothing to show yet."""
-        self.grid[:] = []
+        self.grid[:], self._made = [], {}
         self.what.object = ui.styled("Carrying the cells along the flow …", muted=True)
 
     def show(
@@ -51,8 +56,16 @@ class Courses(pn.viewable.Viewer):
         nothing ``decodes``, as observed alone. To be called by who holds the document."""
         unit = genes.snapshots.unit
         xlabel, height = f"time [{unit}]" if unit else "time", HIGH if len(courses) < 3 else LOW
-        made = [self._chart(course, genes, decodes, theme, xlabel, height) for course in courses]
-        self.grid[:] = [pn.GridBox(*made, ncols=min(len(made), 2), margin=0, **WIDE)] if made else []
+        look = decodes, theme, xlabel, height
+        known, self._made = self._made, {}
+        for course in courses:
+            before = known.get(course.name)
+            if before and before[0] == look and same(before[1], course):  # it stands where it stood, and does not blink
+                self._made[course.name] = before
+            else:
+                self._made[course.name] = look, course, self._chart(course, genes, *look)
+        made = [chart for _, _, chart in self._made.values()]
+        self.grid[:] = made
         dots = (
             f"Dots: mean and standard deviation of {BESIDE_FLOW if selected else BESIDE_ALL}." if genes.source else ""
         )
@@ -72,4 +85,16 @@ class Courses(pn.viewable.Viewer):
         if course.flow is None and decodes:
             said = "not trained on: no line"
         head = f"<b style='font-weight:600'>{ui.escaped(course.name)}</b> <span style='opacity:.68'>{said}</span>"
-        return ui.column(ui.text(head), pn.pane.Bokeh(chart, margin=0, height=height, **WIDE), gap=0)
+        inside = ui.text(head), pn.pane.Bokeh(chart, margin=0, height=height, **WIDE)
+        return ui.column(*inside, gap=0, styles={"min-width": "0"})
+
+
+def same(one: Course, other: Course) -> bool:
+    """Whether two courses are drawn alike."""
+    numbers = [[course.r2, *_numbers(course.flow), *_numbers(course.observed)] for course in (one, other)]
+    return one.name == other.name and all(map(partial(np.array_equal, equal_nan=True), *numbers))
+
+
+def _numbers(trend: Trend | None) -> tuple[np.ndarray, ...]:
+    nothing = np.empty(0)
+    return (nothing,) * 3 if trend is None else (trend.times, trend.mean, trend.spread)
