@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from cellstream.genes import Trend
 from cellstream_app import gene_charts, ui
 from cellstream_app.decoded import Course, Decoded
 from cellstream_app.style import Theme, time_colours
@@ -90,11 +88,13 @@ class Courses(pn.viewable.Viewer):
 
 
 def same(one: Course, other: Course) -> bool:
-    """Whether two courses are drawn alike."""
-    numbers = [[course.r2, *_numbers(course.flow), *_numbers(course.observed)] for course in (one, other)]
-    return one.name == other.name and all(map(partial(np.array_equal, equal_nan=True), *numbers))
+    """Whether two courses look alike; how a number is rounded depends on the genes that were decoded beside it."""
+    if one.name != other.name:
+        return False
+    pairs = zip(_numbers(one), _numbers(other), strict=True)
+    return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True) for a, b in pairs)
 
 
-def _numbers(trend: Trend | None) -> tuple[np.ndarray, ...]:
-    nothing = np.empty(0)
-    return (nothing,) * 3 if trend is None else (trend.times, trend.mean, trend.spread)
+def _numbers(course: Course) -> list[np.ndarray]:
+    trends = [(np.empty(0),) * 3 if t is None else (t.times, t.mean, t.spread) for t in (course.flow, course.observed)]
+    return [np.array(course.r2), *trends[0], *trends[1]]
