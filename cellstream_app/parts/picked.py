@@ -52,7 +52,7 @@ class Picked(pn.viewable.Viewer):
         share = f" ({len(picked) / len(index):.1%})" if len(index) else ""
         told = f"<b style='font-weight:600'>{len(picked):,} of {len(index):,} cells picked</b>{share}"
         self.said.object = ui.styled(f"{told}. {ui.escaped(remark)}")
-        self.many.object = ui.styled(told)
+        self.many.object = ui.styled(f"<b style='font-weight:600'>{len(picked):,} cells picked</b>{share}")
         kinds = labels.colour if labels is not None and isinstance(labels.colour, Categories) else None
         self.table.object = counts_html(picked, index, times, kinds)
         self.kinds.object = brief_html(picked, kinds)
