@@ -14,11 +14,10 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from cellstream import times
 from cellstream.errors import UserError
 from cellstream.runs import Run
 from cellstream_app import embeddings, ui
-from cellstream_app.colouring import Colouring
+from cellstream_app.colouring import Colouring, label_keys
 from cellstream_app.embeddings import Plain
 from cellstream_app.live import MOVING
 from cellstream_app.parts.choosing import RUN, Choosing
@@ -145,7 +144,7 @@ class ComparePage(pn.viewable.Viewer):
             return
         new = self.pair.left.shown is not result
         self.choosing.offer_sides()
-        self.choosing.offer_colours(result, session.result_source, labels_of(session.result_source), new)
+        self.choosing.offer_colours(result, session.result_source, label_keys(session.result_source), new)
         if new:
             self.time_bar.show(result, start=False)
             self._take_time(result)
@@ -315,8 +314,3 @@ def found_for(
         return None, None, str(error)
     except (OSError, MemoryError) as error:
         return None, None, f"It could not be loaded ({error or 'not enough memory'}): choose another one."
-
-
-def labels_of(source: Source | None) -> list[str]:
-    """Columns of the data set that sort cells into kinds, best first."""
-    return [] if source is None else [str(guess.key) for guess in times.guess_label_keys(source.adata.obs)]
