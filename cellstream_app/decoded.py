@@ -159,7 +159,7 @@ class Decoded:
         if key not in self._flows:
             result = self.result
             cells = genes.some(self.snapshots, selection)
-            flow = genes.carry(self.stream, result.z[cells], result.t[cells], result.moments)
+            flow = self.stream.carry(result.z[cells], result.t[cells], result.moments)
             weights = (
                 np.ones(len(result.z))
                 if selection is None

@@ -15,14 +15,12 @@ from scipy.spatial import cKDTree
 from cellstream.errors import UserError
 from cellstream.runs import Run
 from cellstream.snapshots import Snapshots
-from cellstream.stream import CellStream, Flow, Uncertainty
+from cellstream.stream import CellStream, Flow, Uncertainty, frames
 from cellstream_app.fields import Field, Grid, leading_axes
 
 KEPT = 4
 """Results that stay in memory."""
 PARTICLES = 500
-FRAMES = 60
-"""Frames of the particles' paths, at least; every measured time is one of them."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +156,8 @@ class Result:
 
     @cached_property
     def moments(self) -> np.ndarray:
-        """Times at which what flows is looked at, :data:`FRAMES` of them or more, the measured ones among them."""
-        gaps = len(self.times) - 1
-        parts = int(np.clip(np.ceil(FRAMES / gaps), 5, 30))
-        return np.interp(np.arange(gaps * parts + 1) / parts, np.arange(gaps + 1), self.times)
+        """Times at which what flows is looked at, the measured ones among them."""
+        return frames(self.times)[0]
 
     @cached_property
     def flow(self) -> Flow:

@@ -45,6 +45,7 @@ class Session(param.Parameterized):
     page = param.Selector(default="explore", objects=list(PAGES), doc="The page that is shown.")
     own_data = param.Integer(default=0, doc="How often the user has asked to open data of their own.")
     run_id = param.String(default=SAMPLE, doc="Folder name of the selected run; in the address, so reloads find it.")
+    beside = param.String(default="", doc="What stands on the right of Compare, as its choice has it; in the address.")
     dark = param.Boolean(default=False, doc="Whether the theme is dark.")
     pixel_ratio = param.Number(default=1.0, doc="Device pixels in a pixel of the style sheet.")
 

@@ -171,7 +171,7 @@ class Shell:
         self.session.param.watch(self._dress, "dark")
         self._dress()
         self.session.param.watch(self._show, "page")
-        self.session.param.watch(self._to_address, ["page", "run_id"])
+        self.session.param.watch(self._to_address, ["page", "run_id", "beside"])
         self.session.param.watch(self._on_status, ["status", "news", "runs_changed"])
         self.session.param.watch(self._on_tour, "result")
         self.session.param.watch(self._to_title, ["page", "source", "run", "result"])
@@ -308,7 +308,9 @@ class Shell:
             self.session.page = "data"
         if self.asked.get("run"):
             self.session.run_id = self.asked["run"]
+        self.session.beside = self.asked.get("beside", "")
 
     def _to_address(self, *events: Any) -> None:
         if pn.state.location:
-            pn.state.location.update_query(page=self.session.page, run=self.session.run_id)
+            beside = {"beside": self.session.beside} if self.session.beside else {}
+            pn.state.location.update_query(page=self.session.page, run=self.session.run_id, **beside)

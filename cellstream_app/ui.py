@@ -83,8 +83,9 @@ def card(*objects: Any, title: str = "", hint: str = "", **more: Any) -> pmui.Pa
 
 
 def row(*objects: Any, gap: int = SPACE, **more: Any) -> pn.Row:
-    """Things beside each other, centred on a line."""
-    styles = {"gap": f"{gap}px", "align-items": "center", **more.pop("styles", {})}
+    """Things beside each other, centred on a line, as high as the highest: Panel would fit them into the window, and
+    what stands below would lie on them."""
+    styles = {"gap": f"{gap}px", "align-items": "center", "max-height": "none", **more.pop("styles", {})}
     return pn.Row(*objects, **{**WIDE, "margin": 0, **more}, styles=styles)
 
 
@@ -127,6 +128,13 @@ class Download(pmui.FileDownload):
     def _handle_click(self, event: Any = None) -> None:
         self.data = None
         super()._handle_click(event)
+
+
+def at_top(bar: Any) -> pn.Column:
+    """A bar at the upper edge of a :func:`main_panel`, in sight wherever it is scrolled to; it takes no room, so that
+    nothing jumps when it comes and goes."""
+    styles = {"position": "sticky", "top": f"-{GAP}px", "z-index": "5", "margin": f"-{GAP}px -{GAP}px 0"}
+    return column(bar, height=0, styles=styles)
 
 
 class Message(pn.viewable.Viewer):

@@ -14,14 +14,14 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from cellstream import times
 from cellstream.errors import UserError
 from cellstream.runs import Run
 from cellstream_app import embeddings, ui
-from cellstream_app.colouring import GENE, Colouring
+from cellstream_app.colouring import Colouring, label_keys
 from cellstream_app.embeddings import Plain
 from cellstream_app.live import MOVING
 from cellstream_app.parts.choosing import RUN, Choosing
+from cellstream_app.parts.colourby import toggled
 from cellstream_app.parts.dynamics import Dynamics
 from cellstream_app.parts.opening import go_to_training, open_my_data
 from cellstream_app.parts.pair import Pair
@@ -43,12 +43,13 @@ class ComparePage(pn.viewable.Viewer):
     def __init__(self, session: Session):
         super().__init__()
         self.session = session
-        self.choosing = Choosing(session)
-        self.pair = Pair(session, self._on_picked)
+        self.choosing = Choosing(session, self._on_colour, self._on_name)
+        self.pair = Pair(session, self._on_other_picked)
         self.canvas = self.pair.left.stage.canvas
         self.time_bar = TimeBar(self.canvas, self._on_moved)
         self.dynamics = Dynamics(session, self._on_fitted)
         self.picked = Picked(lambda event: self.pair.clear())
+        self.choosing.view.append(self.picked.brief)
         self.scores = Scorecard()
         self._wished = 0
         self._stale = self._drawing = self._making = False
@@ -104,8 +105,6 @@ class ComparePage(pn.viewable.Viewer):
         session.param.watch(self._on_beat, "beat")
         choosing.one.param.watch(self._on_one, "value")
         choosing.other.param.watch(self._on_other, "value")
-        for widget in (choosing.colour, choosing.gene):
-            widget.param.watch(self._on_colour, "value")
         for widget in (choosing.particles, choosing.streams, choosing.growth, choosing.when):
             widget.param.watch(self._on_layers, "value")
         choosing.drag.param.watch(lambda event: ui.in_turn(partial(self.pair.linked.choose, event.new)), "value")
@@ -126,6 +125,7 @@ class ComparePage(pn.viewable.Viewer):
 
     async def _on_other(self, event: Any) -> None:
         if not self.choosing.quiet:
+            self.session.beside = event.new
             await self._show_right()
 
     async def _on_fitted(self, run: Run) -> None:
@@ -141,7 +141,7 @@ class ComparePage(pn.viewable.Viewer):
             return
         new = self.pair.left.shown is not result
         self.choosing.offer_sides()
-        self.choosing.offer_colours(result, session.result_source, labels_of(session.result_source), new)
+        self.choosing.offer_colours(result, session.result_source, label_keys(session.result_source), new)
         if new:
             self.time_bar.show(result, start=False)
             self._take_time(result)
@@ -220,17 +220,16 @@ class ComparePage(pn.viewable.Viewer):
     # colours and layers
 
     def _colours(self) -> tuple[Colouring, Colouring]:
-        one, two, problem = self.pair.colours(*self.choosing.key)
+        one, two, problem = self.pair.colours(*self.choosing.colour.key)
         if problem:
             self.choosing.message.say(problem, "error")
-        self.choosing.show_legends(one, two)
+        self.choosing.show_legends(one, two, self.pair.same)
         return one, two
 
-    def _on_colour(self, event: Any) -> None:
-        choosing, pair = self.choosing, self.pair
-        choosing.gene.visible = choosing.colour.value == GENE
-        if not choosing.quiet and pair.left.shown is not None:
-            choosing.message.clear()
+    def _on_colour(self) -> None:
+        pair = self.pair
+        if pair.left.shown is not None:
+            self.choosing.message.clear()
             for side, colours in zip((pair.left, pair.right), self._colours(), strict=True):
                 side.recolour(colours, side.picked)
 
@@ -248,6 +247,15 @@ class ComparePage(pn.viewable.Viewer):
         self.choosing.growth_legend.param.update(object=legend, visible=bool(legend))
 
     # picked cells and their labels
+
+    def _on_name(self, place: str, cells: np.ndarray, wanted: bool, add: bool) -> None:
+        side = self.pair.left if place == "left" else self.pair.right
+        if side.shown is not None:
+            self.pair.pick(place, toggled(side.picked, cells, wanted, add))
+
+    def _on_other_picked(self) -> None:
+        self.choosing.forget_names()
+        self._on_picked()
 
     def _on_picked(self) -> None:
         self.pair.tell(self.picked, self.choosing.labels.value)
@@ -303,8 +311,3 @@ def found_for(
         return None, None, str(error)
     except (OSError, MemoryError) as error:
         return None, None, f"It could not be loaded ({error or 'not enough memory'}): choose another one."
-
-
-def labels_of(source: Source | None) -> list[str]:
-    """Columns of the data set that sort cells into kinds, best first."""
-    return [] if source is None else [str(guess.key) for guess in times.guess_label_keys(source.adata.obs)]

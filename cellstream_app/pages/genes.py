@@ -78,15 +78,15 @@ class GenesPage(pn.viewable.Viewer):
     def _make_place(self) -> None:
         self.note = ui.Message("info")
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
-        self.both = pn.Row(
-            self.map, self.courses, margin=0, styles={"gap": f"{ui.GAP}px", "align-items": "flex-start"}, **WIDE
-        )
+        self.both = ui.row(self.map, self.courses, gap=ui.GAP, styles={"align-items": "flex-start"})
         self.empty = ui.empty_state(
             "No genes to show yet",
             "Open a data set and train on it; its genes and how the flow changes them appear here.",
             open_my_data(self.session),
         )
-        self.place = ui.main_panel(self.note, self.busy, self.both, self.drivers, self.scoring, self.empty)
+        self.place = ui.main_panel(
+            ui.at_top(self.busy), self.note, self.both, self.drivers, self.scoring, self.empty
+        )  # fmt: skip
 
     # what is shown
 
@@ -118,7 +118,7 @@ class GenesPage(pn.viewable.Viewer):
         self.drivers.view.visible = self._decodes
         self.scoring.view.visible = found.source is not None
         if not known:
-            self.drivers.start(result, session.time, stem(found.source) if found.source else result.run.folder.name)
+            self.drivers.start(result, stem(found.source) if found.source else result.run.folder.name, same)
             kept = [name for name in self.picker.names if same and name in found.names]
             self.picker.show(found, kept)
             self.scoring.wait()

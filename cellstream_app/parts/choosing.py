@@ -1,14 +1,17 @@
-"""The controls of the Compare page: what stands on each side, colours, picking, layers. They know no arrays."""
+"""The controls of the Compare page: what stands on each side, colours, picking, layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from cellstream_app import colouring, embeddings, ui
-from cellstream_app.colouring import GENE, TIME, Colouring
+from cellstream_app import embeddings, ui
+from cellstream_app.colouring import Colouring
+from cellstream_app.parts.colourby import ColourBy, Names
 from cellstream_app.picking import BOX, LASSO, MOVE
 from cellstream_app.results import Result
 from cellstream_app.session import SAMPLE, SAMPLE_NAME, Session, named
@@ -22,9 +25,18 @@ ONE_RESULT = "There is one result so far. Train again with other settings to com
 
 
 class Choosing(pn.viewable.Viewer):
-    """Widgets; ``quiet`` while they are changed by the page and not by the user."""
+    """Widgets; ``quiet`` while they are changed by the page and not by the user.
 
-    def __init__(self, session: Session):
+    ``coloured`` is called when another colour is chosen; ``picked`` with the place of the legend in which a name was
+    clicked, "left" or "right", and what :class:`Names` says of it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        coloured: Callable[[], None],
+        picked: Callable[[str, np.ndarray, bool, bool], None],
+    ):
         super().__init__()
         self.session, self.quiet = session, False
         choice = dict(size="small", margin=0, **WIDE)
@@ -32,12 +44,9 @@ class Choosing(pn.viewable.Viewer):
         self.other = pmui.Select(label="Right", value=embeddings.PCA, **choice)
         self.hint = ui.text("", muted=True)
         self.message = ui.Message()
-        self.colour = pmui.Select(label="Colour both by", value=TIME, options={"Time": TIME}, **choice)
-        self.gene = pmui.AutocompleteInput(
-            label="Gene", placeholder="type a name", restrict=False, case_sensitive=False, min_characters=1,
-            search_strategy="includes", visible=False, **choice,
-        )  # fmt: skip
-        self.legends = ui.text("")
+        self.colour = ColourBy("Colour both by", coloured)
+        self.names = {place: Names(partial(picked, place)) for place in ("left", "right")}
+        self.places = [ui.text(place.capitalize(), muted=True, visible=False) for place in self.names]
         switch = dict(margin=0, size="small", sx={"& .MuiTypography-root": {"fontSize": "14px"}})
         self.particles = pmui.Switch(label="Particles", value=True, **switch)
         self.streams = pmui.Switch(label="Streamlines of the velocity v", value=True, **switch)
@@ -49,10 +58,13 @@ class Choosing(pn.viewable.Viewer):
         self.growth_legend = ui.text("", visible=False)
         self.drag = pmui.RadioButtonGroup(label="Dragging", options=[MOVE, BOX, LASSO], value=MOVE, **group)
         self.labels = pmui.Select(label="Count and compare labels", options={"none": ""}, value="", **choice)
-        cells = ui.card(self.colour, self.gene, self.legends, title="Cells")
+        titled = zip(self.places, self.names.values(), strict=True)
+        legends = ui.column(*(part for pair in titled for part in pair), gap=4)
+        cells = ui.card(self.colour, legends, title="Cells")
         pick = ui.card(
             self.drag, self.labels, title="Pick cells",
-            hint="Draw around cells on one side: the same cells are lit on the other.",
+            hint="Draw around cells on one side, or click a name in the legend (Shift adds): the same cells are lit on "
+            "the other.",
         )  # fmt: skip
         switches = ui.column(self.particles, self.streams, self.growth, gap=4)
         layers = ui.card(switches, self.when, self.growth_legend, title="Layers")
@@ -63,12 +75,6 @@ class Choosing(pn.viewable.Viewer):
 
     def __panel__(self) -> pn.viewable.Viewable:
         return self.view
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What cells are coloured by, and the gene where it is one."""
-        gene = self.gene.value or ""
-        return (TIME, "") if self.colour.value == GENE and not gene else (self.colour.value, gene)
 
     @property
     def layers(self) -> dict[str, bool]:
@@ -91,7 +97,8 @@ class Choosing(pn.viewable.Viewer):
         known = {name: key for key, name in embeddings.SHOWN_NAMES.items()}
         groups = {"Well-known embeddings of these cells": known, "In the data set": in_file, "Other results": others}
         every = [key for of in groups.values() for key in of.values()]
-        value = self.other.value if self.other.value in every else embeddings.PCA
+        wanted = session.beside or self.other.value  # which may be a column of a file that is still being opened
+        value = wanted if wanted in every else embeddings.PCA
         self.quiet = True
         self.one.param.update(options=options, value=one)
         self.other.param.update(groups={name: of for name, of in groups.items() if of}, value=value)
@@ -100,21 +107,23 @@ class Choosing(pn.viewable.Viewer):
 
     def offer_colours(self, result: Result, source: Source | None, labels: Iterable[str], new: bool) -> None:
         """What the cells of the left can be coloured and counted by; a gene is forgotten with a ``new`` result."""
+        self.colour.offer(result, source, same=not new)
         self.quiet = True
-        options = colouring.choices(result, source)
-        self.colour.options = options
-        if self.colour.value not in options.values() or (self.colour.value == GENE and new):
-            self.colour.value, self.gene.value, self.gene.visible = TIME, "", False
-        self.gene.options = colouring.genes(result, source)
         found = {key: key for key in labels}
         kept = self.labels.value if self.labels.value in found else next(iter(found), "")
         self.labels.param.update(options={**found, "none": ""}, value=kept)
         self.quiet = False
 
-    def show_legends(self, one: Colouring, two: Colouring) -> None:
-        """One legend where both sides have the same."""
-        legends = one.legend
-        if two.legend != one.legend:
-            title = "<div style='opacity:.68;margin-top:6px'>{}</div>{}"
-            legends = title.format("Left", one.legend) + title.format("Right", two.legend)
-        self.legends.object = ui.styled(legends)
+    def show_legends(self, one: Colouring, two: Colouring, same: bool) -> None:
+        """One legend where it says the same of both sides; names stand for cells, so only of the ``same`` cells."""
+        shared = one.legend == two.legend and (same or one.counts is None)
+        self.names["left"].show(one)
+        if not shared:
+            self.names["right"].show(two)
+        for part in (*self.places, self.names["right"].view):
+            part.visible = not shared
+
+    def forget_names(self) -> None:
+        """Cells were picked in another way than by the legends."""
+        for names in self.names.values():
+            names.forget()

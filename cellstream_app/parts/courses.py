@@ -15,6 +15,8 @@ from cellstream_app.ui import WIDE
 
 HIGH, LOW = 250, 190
 """Pixels of a chart: of two, and of more."""
+BESIDE = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(230px, 22%), 1fr))"}
+"""As many charts beside each other as can be read, four at most; the browser counts."""
 LINE = (
     "Line: {cells}, carried along the learned flow, forwards and backwards, decoded from the map; their mean, each "
     "weighted by the mass it has grown to. Band: the standard deviation between them; between measured cells it is "
@@ -33,7 +35,8 @@ class Courses(pn.viewable.Viewer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.grid, self.what = ui.column(), ui.text("", muted=True)
+        self.grid, self.what = ui.column(gap=8, styles=BESIDE), ui.text("", muted=True)
+        self._made: dict[str, tuple[tuple, Course, pn.Column]] = {}
         self.view = ui.card(self.grid, self.what, title="Course along the flow", styles={"flex": "4 1 0"})
 
     def __panel__(self) -> pmui.Paper:
@@ -41,7 +44,7 @@ class Courses(pn.viewable.Viewer):
 
     def wait(self) -> None:
         """Another result: nothing to show yet."""
-        self.grid[:] = []
+        self.grid[:], self._made = [], {}
         self.what.object = ui.styled("Carrying the cells along the flow …", muted=True)
 
     def show(
@@ -51,8 +54,16 @@ class Courses(pn.viewable.Viewer):
         nothing ``decodes``, as observed alone. To be called by who holds the document."""
         unit = genes.snapshots.unit
         xlabel, height = f"time [{unit}]" if unit else "time", HIGH if len(courses) < 3 else LOW
-        made = [self._chart(course, genes, decodes, theme, xlabel, height) for course in courses]
-        self.grid[:] = [pn.GridBox(*made, ncols=min(len(made), 2), margin=0, **WIDE)] if made else []
+        look = decodes, theme, xlabel, height
+        known, self._made = self._made, {}
+        for course in courses:
+            before = known.get(course.name)
+            if before and before[0] == look and same(before[1], course):  # it stands where it stood, and does not blink
+                self._made[course.name] = before
+            else:
+                self._made[course.name] = look, course, self._chart(course, genes, *look)
+        made = [chart for _, _, chart in self._made.values()]
+        self.grid[:] = made
         dots = (
             f"Dots: mean and standard deviation of {BESIDE_FLOW if selected else BESIDE_ALL}." if genes.source else ""
         )
@@ -72,4 +83,18 @@ class Courses(pn.viewable.Viewer):
         if course.flow is None and decodes:
             said = "not trained on: no line"
         head = f"<b style='font-weight:600'>{ui.escaped(course.name)}</b> <span style='opacity:.68'>{said}</span>"
-        return ui.column(ui.text(head), pn.pane.Bokeh(chart, margin=0, height=height, **WIDE), gap=0)
+        inside = ui.text(head), pn.pane.Bokeh(chart, margin=0, height=height, **WIDE)
+        return ui.column(*inside, gap=0, styles={"min-width": "0"})
+
+
+def same(one: Course, other: Course) -> bool:
+    """Whether two courses look alike; how a number is rounded depends on the genes that were decoded beside it."""
+    if one.name != other.name:
+        return False
+    pairs = zip(_numbers(one), _numbers(other), strict=True)
+    return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True) for a, b in pairs)
+
+
+def _numbers(course: Course) -> list[np.ndarray]:
+    trends = [(np.empty(0),) * 3 if t is None else (t.times, t.mean, t.spread) for t in (course.flow, course.observed)]
+    return [np.array(course.r2), *trends[0], *trends[1]]

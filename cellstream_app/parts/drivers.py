@@ -36,7 +36,7 @@ MEANING = (
     "weighted by their mass. Ranked by change: that rate in standard deviations of the gene over all cells. Both are "
     "per {per}. Click a gene to see its course."
 )
-AT_AN_END = "At the first and at the last time point rates are the least sure, since no cells lie beyond."
+AT_AN_END = "This is the {} time point: no cells lie beyond it, so rates are unsure. Choose a time between two points."
 
 
 class Drivers(pn.viewable.Viewer):
@@ -69,10 +69,10 @@ class Drivers(pn.viewable.Viewer):
         self.way.param.watch(self._filter, "value")
         self.find.param.watch(self._filter, "value_input")
         self.known.param.watch(self._filter, "value")
-        self.slot = ui.column(self.slider)
+        self.slot, self.end = ui.column(self.slider), ui.Message("warning")
         filters = ui.row(self.way, self.find, self.known, self.download, gap=16, styles={"flex-wrap": "wrap"})
         self.view = ui.card(
-            self.meaning, self.slot, filters, self.box, self.counted, title="Genes that the flow changes most"
+            self.meaning, self.slot, self.end, filters, self.box, self.counted, title="Genes that the flow changes most"
         )
 
     def __panel__(self) -> pmui.Paper:
@@ -83,16 +83,19 @@ class Drivers(pn.viewable.Viewer):
         """The time of the ranking, in the data's unit."""
         return float(self.slider.value)
 
-    def start(self, result: Result, time: float, stem: str) -> None:
-        """The times of another result."""
+    def start(self, result: Result, stem: str, same: bool) -> None:
+        """The times of another result; first the middle of them, since the flow is the least sure at its ends, or the
+        time that was chosen of the ``same`` run."""
         first, last = float(result.times[0]), float(result.times[-1])
         unit = result.snapshots.unit
         self.stem, self.full, self.table = stem, None, None
+        chosen = float(np.clip(self.time, first, last)) if same else (first + last) / 2
         self._make_slider(
-            first, last, float(np.clip(time, first, last)), label=f"Time [{unit}]" if unit else "Time",
+            first, last, chosen, label=f"Time [{unit}]" if unit else "Time",
             marks=[{"value": float(t), "label": number_label(t)} for t in result.times],
         )  # fmt: skip
         self.slot[:], self.box[:] = [self.slider], []
+        self._say_end()
 
     def go_to(self, time: float) -> None:
         """Rank at another time; ``moved`` hears of it."""
@@ -106,7 +109,6 @@ class Drivers(pn.viewable.Viewer):
         self.full = full
         self.download.filename = f"{self.stem}-genes-at-{number_label(round(self.time, 3))}.csv"
         said = MEANING.format(cells=cells, time=time, per=per)
-        said = f"{said} {AT_AN_END}" if self.time in (self.slider.start, self.slider.end) else said
         self.meaning.object = ui.styled(ui.escaped(said), muted=True)
         self.known.visible = RETURNED in full
         self.titles = {name: title for name, title in TITLES.items() if name in full or name == GENE}
@@ -116,6 +118,9 @@ class Drivers(pn.viewable.Viewer):
         # with what it shows: the browser's part of a table breaks where it is changed before it is drawn
         self.table = self._make_table(self._rows())
         self.box[:] = [self.table]
+
+    def _say_end(self) -> None:
+        self.end.say(at_an_end(self.time, self.slider.start, self.slider.end))
 
     def strongest(self, n: int) -> list[str]:
         """Names of the first genes that are shown."""
@@ -181,6 +186,15 @@ class Drivers(pn.viewable.Viewer):
         """A slider for these times: a new one, as in the time bar of the Explore page."""
         self.slider = pmui.FloatSlider(
             start=start, end=end, value=value, step=(end - start) / 200, margin=(0, 24, 0, 12), size="small",
+            format="0.[000]",  # as a number, 0 would not be written
             **{"label": "Time", **more, **WIDE},
         )  # fmt: skip
+        self.slider.param.watch(lambda event: self._say_end(), "value")
         self.slider.param.watch(lambda event: self.moved(), "value_throttled")
+
+
+def at_an_end(time: float, first: float, last: float) -> str:
+    """A sentence of caution where the time is the first or the last one, to half a percent; else nothing."""
+    near = 0.005 * (last - first)
+    word = "first" if time <= first + near else "last" if time >= last - near else ""
+    return AT_AN_END.format(word) if word else ""

@@ -33,7 +33,7 @@ class GeneMap(pn.viewable.Viewer):
 
     def start(self, result: Result) -> None:
         """The cells of a result, without colours yet."""
-        self.result = result
+        self.result, self._bare = result, True
         nothing = np.full(len(result.points), np.nan, np.float32)
         self._pipe = hv.streams.Pipe(self._cells(nothing))
         self.title.object = self.legend.object = ""
@@ -43,9 +43,11 @@ class GeneMap(pn.viewable.Viewer):
     def show(self, name: str, values: np.ndarray | None, unit: str) -> None:
         """The cells in the colours of a gene's ``values`` (n,); None: of no gene."""
         if values is None:
-            self.start(self.result)
+            if not self._bare:
+                self.start(self.result)
             self.title.object = ui.styled("No gene is chosen.")
             return
+        self._bare = False
         cells = self._cells(values)
         self._pipe.send(cells)
         self.title.object = ui.styled(f"<b style='font-weight:600'>{ui.escaped(name)}</b> on the map")

@@ -15,7 +15,7 @@ from cellstream_app import ui
 from cellstream_app.decoded import Decoded
 from cellstream_app.ui import WIDE
 
-MOST = 6
+MOST = 8
 """Genes that are shown at once."""
 
 
@@ -35,7 +35,7 @@ class GenePicker(pn.viewable.Viewer):
         self.rows = ui.column(gap=2)
         self.view = ui.card(
             self.slot, self.message, self.rows, title="Genes",
-            hint="Up to six; the one that is filled colours the cells",
+            hint="Up to eight; the one that is filled colours the cells",
         )  # fmt: skip
 
     def __panel__(self) -> pmui.Paper:

@@ -131,8 +131,11 @@ class Pair:
         if side.shown is None:
             return
         found = inside(side.shown.points, geometry)
-        picked = found if len(found) else None
-        if side is self.left:
+        self.pick(place, found if len(found) else None)
+
+    def pick(self, place: str, picked: np.ndarray | None) -> None:
+        """Cells of the side at this place, and those that they are on the other."""
+        if place == "left":
             self._pick(picked, self._on_right(picked))
         elif self.same and picked is not None:
             self._pick(pairing.carried(picked, self._to_left), picked)

@@ -1,8 +1,9 @@
-"""Which cells are picked: how many of each label at each time point."""
+"""Which cells are picked: how many of each label at each time point; and in brief, for where it is always seen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import panel as pn
@@ -15,18 +16,23 @@ from cellstream_app.plots import Categories
 from cellstream_app.style import MISSING
 
 NO_LABEL = "without a label"
+LINES = 4
+"""Kinds that are named in brief."""
 
 
 class Picked(pn.viewable.Viewer):
-    """Takes no room while no cells are picked."""
+    """The table, and in ``brief`` what there is to say in a few lines; neither takes room while no cells are picked."""
 
-    def __init__(self, clear) -> None:
+    def __init__(self, clear: Callable[[Any], None]) -> None:
         super().__init__()
         self.said, self.table = ui.text(""), ui.text("")
         self.clear = pmui.Button(
             label="Clear", icon="close", size="small", variant="outlined", margin=0, on_click=clear
         )  # fmt: skip
-        self.view = ui.card(ui.row(self.said, self.clear, gap=16), self.table, visible=False)
+        self.many, self.kinds = ui.text(""), ui.text("")
+        self.brief = ui.side_foot(ui.card(ui.row(self.many, self.clear), self.kinds))
+        self.brief.visible = False
+        self.view = ui.card(self.said, self.table, visible=False)
 
     def __panel__(self) -> pn.viewable.Viewable:
         return self.view
@@ -40,14 +46,46 @@ class Picked(pn.viewable.Viewer):
         remark: str = "",
     ) -> None:
         """Positions ``picked`` (k,) among cells at the time points ``index`` (n,); ``labels`` by kind, if there are."""
-        self.view.visible = picked is not None
+        self.view.visible = self.brief.visible = picked is not None
         if picked is None:
             return
         share = f" ({len(picked) / len(index):.1%})" if len(index) else ""
-        told = f"<b style='font-weight:600'>{len(picked):,} of {len(index):,} cells picked</b>{share}. "
-        self.said.object = ui.styled(told + ui.escaped(remark))
+        told = f"<b style='font-weight:600'>{len(picked):,} of {len(index):,} cells picked</b>{share}"
+        self.said.object = ui.styled(f"{told}. {ui.escaped(remark)}")
+        self.many.object = ui.styled(f"<b style='font-weight:600'>{len(picked):,} cells picked</b>{share}")
         kinds = labels.colour if labels is not None and isinstance(labels.colour, Categories) else None
         self.table.object = counts_html(picked, index, times, kinds)
+        self.kinds.object = brief_html(picked, kinds)
+
+
+def _coded(picked: np.ndarray, kinds: Categories) -> tuple[np.ndarray, list[str], list[str]]:
+    """The kind of each picked cell, and the kinds' names and colours, the last one of cells that have none."""
+    codes = np.asarray(kinds.codes, np.int64)[picked]
+    codes = np.where(codes < 0, len(kinds.names), codes)
+    return codes, [*map(str, kinds.names), NO_LABEL], [*kinds.colours, MISSING]
+
+
+def brief_html(picked: np.ndarray, kinds: Categories | None) -> str:
+    """The shares of the kinds among picked cells as a bar, and the :data:`LINES` commonest by name, which are
+    escaped; nothing where there are no kinds."""
+    if kinds is None or not len(picked):
+        return ""
+    codes, names, colours = _coded(picked, kinds)
+    counts = np.bincount(codes, minlength=len(names))
+    order = [k for k in np.argsort(-counts, kind="stable").tolist() if counts[k]]
+    slices = "".join(f"<div style='flex:{counts[k]} 0 0;background:{colours[k]}'></div>" for k in order)
+    line = (
+        "<div style='display:flex;gap:6px'><span style='color:{}'>●</span><span style='overflow:hidden;"
+        "text-overflow:ellipsis;white-space:nowrap'>{}</span><span style='margin-left:auto;"
+        "font-variant-numeric:tabular-nums'>{:,} · {:.0%}</span></div>"
+    )
+    shown = order if len(order) <= LINES else order[: LINES - 1]
+    rows = [line.format(colours[k], ui.escaped(names[k]), counts[k], counts[k] / len(picked)) for k in shown]
+    if others := len(order) - len(shown):
+        rest = int(counts[order[len(shown) :]].sum())
+        rows.append(line.format("transparent", f"{others} others", rest, rest / len(picked)))
+    bar = f"<div style='display:flex;height:8px;border-radius:4px;overflow:hidden;margin-bottom:4px'>{slices}</div>"
+    return ui.styled(bar + "".join(rows), "12px")
 
 
 def counts_html(picked: np.ndarray, index: np.ndarray, times: Sequence[str], kinds: Categories | None) -> str:
@@ -56,9 +94,7 @@ def counts_html(picked: np.ndarray, index: np.ndarray, times: Sequence[str], kin
     if kinds is None:
         names, colours, codes = ["cells"], [MISSING], np.zeros(len(picked), np.int64)
     else:
-        codes = np.asarray(kinds.codes, np.int64)[picked]
-        codes = np.where(codes < 0, len(kinds.names), codes)
-        names, colours = [*kinds.names, NO_LABEL], [*kinds.colours, MISSING]
+        codes, names, colours = _coded(picked, kinds)
     counts = spread(codes, at, len(names), len(times))
     cell = "<{0} style='padding:3px 10px;text-align:{1};font-variant-numeric:tabular-nums;white-space:nowrap'>{2}</{0}>"
     head = "".join(cell.format("th", "right", ui.escaped(str(time))) for time in [*times, "all"])

@@ -30,7 +30,7 @@ class Scoring(pn.viewable.Viewer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.parts = pn.Row(margin=0, styles={"gap": "24px", "align-items": "flex-start"}, **WIDE)
+        self.parts = ui.row(gap=24, styles={"align-items": "flex-start"})
         self.waiting = ui.text("Scoring the cells …", muted=True)
         self.view = ui.card(self.waiting, self.parts, title="Growth beside proliferation and apoptosis", hint=HINT)
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,30 +65,6 @@ def some(snapshots: Snapshots, selection: np.ndarray | None = None) -> Int[np.nd
     if len(cells) <= CARRIED:
         return cells
     return np.sort(np.random.default_rng(0).choice(cells, CARRIED, replace=False))
-
-
-def carry(
-    stream: CellStream, z: Float[np.ndarray, "n d"], t: Float[np.ndarray, " n"], times: Float[np.ndarray, " T"]
-) -> Flow:
-    """Cells at ``z``, each measured at its own time ``t``, at all of ``times`` (increasing), before and after.
-
-    ``log_w`` is 0 at a cell's own time: after it the mass of its descendants, before it that of its ancestors.
-    """
-    at = np.zeros((len(times), *z.shape), np.float32)
-    log_w = np.zeros(at.shape[:2], np.float32)
-    for sign, go in ((1, stream.push), (-1, stream.pull)):
-        place, mass = np.array(z, np.float32), np.zeros(len(z), np.float32)
-        starts, asked = np.unique(sign * t), sign * np.asarray(times, np.float64)
-        for start, end in pairwise([*starts, max(starts[-1], asked.max())]):
-            # those that have started move together: one call from each time point to the next
-            moving = np.flatnonzero(sign * t <= start)
-            here = np.flatnonzero((asked >= start) & (asked <= end))
-            stops = np.unique([start, *asked[here], end])
-            flow = go(place[moving], sign * start, sign * stops, mass[moving])
-            written, read = np.ix_(here, moving), np.searchsorted(stops, asked[here])
-            at[written], log_w[written] = flow.z[read], flow.log_w[read]
-            place[moving], mass[moving] = flow.z[-1], flow.log_w[-1]
-    return Flow(np.asarray(times, np.float64), at, log_w)
 
 
 def trend(stream: CellStream, flow: Flow, genes: Sequence[int]) -> Trend:
@@ -217,7 +192,7 @@ def ranking(
     cells = some(snapshots, selection)
     own = snapshots.times.cpu().numpy().astype(np.float64)[snapshots.index.cpu().numpy()[cells]]
     z = stream.encode(snapshots.x[torch.from_numpy(cells)].cpu().numpy(), own)
-    flow = carry(stream, z, own, np.array([t], np.float64))
+    flow = stream.carry(z, own, np.array([t], np.float64))
     table = rank(stream, flow.z[0], flow.log_w[0], t, spread)
     table.insert(0, "time", float(t))
     if r2 is not None:  # of a name that is there twice, the first one's

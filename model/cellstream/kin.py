@@ -15,10 +15,8 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from cellstream.metrics import votes
-from cellstream.stream import CellStream
+from cellstream.stream import CellStream, frames
 
-FRAMES = 48
-"""Frames of the paths, at least; every measured time is one of them."""
 MOST = 500
 """Cells that are followed, drawn evenly from more."""
 AROUND = 15
@@ -46,13 +44,6 @@ class Kin:
         return float(np.exp(self.log_w[self.measured[i]].astype(np.float64)).mean())
 
 
-def frames(times: Float[np.ndarray, " M"], least: int = FRAMES) -> tuple[np.ndarray, np.ndarray]:
-    """Times between and at the measured ones, evenly in each gap, and which of them are the measured ones."""
-    gaps = len(times) - 1
-    parts = int(np.clip(np.ceil(least / gaps), 4, 24))
-    return np.interp(np.arange(gaps * parts + 1) / parts, np.arange(gaps + 1), times), np.arange(gaps + 1) * parts
-
-
 def kin(
     stream: CellStream,
     z: Float[np.ndarray, "N d"],
@@ -66,18 +57,10 @@ def kin(
     """
     if len(chosen) > most:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, most, replace=False))
-    times, measured = frames(np.array(stream.clock.times))
-    paths = np.empty((len(times), len(chosen), z.shape[1]), np.float32)
-    log_w = np.empty(paths.shape[:2], np.float32)
+    times, measured = frames(np.array(stream.clock.times, np.float64))
     own = index[chosen]
-    for i in np.unique(own):
-        here, start = own == i, measured[i]
-        since = stream.push(z[chosen[here]], times[start], times[start:])
-        paths[start:, here], log_w[start:, here] = since.z, since.log_w
-        if start:
-            before = stream.pull(z[chosen[here]], times[start], times[start::-1])
-            paths[: start + 1, here], log_w[: start + 1, here] = before.z[::-1], before.log_w[::-1]
-    return Kin(times, paths, log_w, chosen, own, measured)
+    flow = stream.carry(z[chosen], times[measured[own]], times)
+    return Kin(times, flow.z, flow.log_w, chosen, own, measured)
 
 
 def kinds(

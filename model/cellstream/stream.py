@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,6 +40,8 @@ METHOD = "CellStream"
 STEP = 0.05
 """Longest step of the result's flow, in the networks' time, by the Runge-Kutta method of order 4. Training may
 take coarse steps, but where cells go must not depend on them, nor on which times are asked for."""
+FRAMES = 60
+"""Times at which what flows is looked at, at least."""
 CHUNK = 65_536
 """Cells that pass through a network at once."""
 
@@ -50,6 +53,14 @@ class Flow:
     times: Float[np.ndarray, " T"]
     z: Float[np.ndarray, "T n d"]
     log_w: Float[np.ndarray, "T n"]
+
+
+def frames(times: Float[np.ndarray, " M"], least: int = FRAMES) -> tuple[np.ndarray, np.ndarray]:
+    """Times at which what flows is looked at: ``least`` of them or more, evenly in each gap between the M measured
+    ones, which are among them; and which of them are the measured ones."""
+    gaps = len(times) - 1
+    parts = int(np.clip(np.ceil(least / gaps), 5, 30))
+    return np.interp(np.arange(gaps * parts + 1) / parts, np.arange(gaps + 1), times), np.arange(gaps + 1) * parts
 
 
 @dataclass(frozen=True)
@@ -266,6 +277,27 @@ class CellStream:
         if (np.diff(times) >= 0).any() or times[0] > start:
             raise UserError(f"Expected decreasing times from {start} back, but got {times.tolist()}.")
         return self._carry(z, start, times, log_w)
+
+    def carry(self, z: Float[np.ndarray, "n d"], t: Float[np.ndarray, " n"], times: Float[np.ndarray, " T"]) -> Flow:
+        """Cells at ``z``, each measured at its own time ``t``, at all of ``times`` (increasing), before and after.
+
+        ``log_w`` is 0 at a cell's own time: after it the mass of its descendants, before it that of its ancestors.
+        """
+        at = np.zeros((len(times), *z.shape), np.float32)
+        log_w = np.zeros(at.shape[:2], np.float32)
+        for sign, go in ((1, self.push), (-1, self.pull)):
+            place, mass = np.array(z, np.float32), np.zeros(len(z), np.float32)
+            starts, asked = np.unique(sign * t), sign * np.asarray(times, np.float64)
+            for start, end in pairwise([*starts, max(starts[-1], asked.max())]):
+                # those that have started move together: one call from each time point to the next
+                moving = np.flatnonzero(sign * t <= start)
+                here = np.flatnonzero((asked >= start) & (asked <= end))
+                stops = np.unique([start, *asked[here], end])
+                flow = go(place[moving], sign * start, sign * stops, mass[moving])
+                written, read = np.ix_(here, moving), np.searchsorted(stops, asked[here])
+                at[written], log_w[written] = flow.z[read], flow.log_w[read]
+                place[moving], mass[moving] = flow.z[-1], flow.log_w[-1]
+        return Flow(np.asarray(times, np.float64), at, log_w)
 
     def _carry(self, z: np.ndarray, start: float, times: np.ndarray, log_w: np.ndarray | None) -> Flow:
         like = self.autoencoder.shift

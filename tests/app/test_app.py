@@ -186,7 +186,7 @@ def test_a_name_in_the_legend_picks_its_cells_and_takes_another_colour(browser: 
         expect(name).to_have_attribute("aria-pressed", "true")
         name.click(modifiers=["Shift"])
         expect(page.get_by_text("541 cells selected")).to_be_visible()
-        swatch = page.get_by_label("Colour of erythroid")
+        swatch = page.get_by_label("Colour of monocyte")  # the others are faint
         swatch.evaluate("e => { e.value = '#00ff00'; e.dispatchEvent(new Event('change')) }")
         green = lambda: ((picture(page) - [0, 255, 0]) ** 2).sum(-1).min() < 50  # noqa: E731
         wait_for(green, 30)

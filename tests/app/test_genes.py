@@ -16,6 +16,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from cellstream_app import style
 from cellstream_app.decoded import decoded
 from cellstream_app.pages.genes import GenesPage
+from cellstream_app.parts.courses import Courses
+from cellstream_app.parts.drivers import at_an_end
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.session import Session
 from cellstream_app.sources import open_source
@@ -61,6 +63,10 @@ def cell(page: Page, row: int, column: str) -> Locator:
     return page.locator(f".tabulator-row >> nth={row} >> [tabulator-field='{column}']")
 
 
+def card(page: Page, title: str) -> Locator:
+    return page.locator(".MuiPaper-root", has=page.get_by_text(title, exact=True))
+
+
 def alone(session: Session) -> pn.viewable.Viewable:
     """The page without the rest of the app."""
     pn.extension("tabulator")
@@ -76,7 +82,7 @@ def add(page: Page, typed: str) -> None:
 
 
 def test_a_gene_is_searched_followed_ranked_filtered_and_taken_away(browser: Browser, address: str, tmp_path: Path):
-    with watched(browser, (1280, 1600)) as (page, wrong):
+    with watched(browser, (1280, 800)) as (page, wrong):
         page.set_default_timeout(PATIENCE)
         page.goto(f"{address}?page=genes")
         # before anything is asked, the strongest drivers are shown and listed
@@ -96,15 +102,26 @@ def test_a_gene_is_searched_followed_ranked_filtered_and_taken_away(browser: Bro
         expect(page.get_by_text("Stem05 on the map")).to_be_visible()
         add(page, "nothing of the kind")
         expect(page.get_by_role("alert").filter(has_text="There is no gene 'nothing of the kind'")).to_be_visible()
+        # up to eight, and however many there are, no card lies on another
         add(page, "Stem06")
+        add(page, "Ery05")
+        expect(page.get_by_text(re.compile("Ery05 map returns"))).to_be_visible()
+        courses, drivers = card(page, "Course along the flow"), card(page, "Genes that the flow changes most")
+        assert drivers.bounding_box()["y"] >= courses.bounding_box()["y"] + courses.bounding_box()["height"]
+        add(page, "Ery06")
         expect(page.get_by_role("alert").filter(has_text="take one away first")).to_be_visible()
-        # ranked at another time: other genes
+        # the ranking begins between the time points, at a time that can be read
+        expect(page.get_by_text("Time [d]: 3.5", exact=True)).to_be_visible()
+        expect(page.get_by_role("alert").filter(has_text="This is the")).to_be_hidden()
+        # ranked at another time: other changes
+        change = cell(page, 0, "score").inner_text()
         page.get_by_role("slider").first.focus()
         page.keyboard.press("End")
         expect(page.get_by_text("as they are at 7 d")).to_be_visible()
-        wait_for(lambda: cell(page, 0, "gene").inner_text() != strongest, PATIENCE / 1000)
-        page.get_by_role("button", name="Down", exact=True).click()
-        wait_for(lambda: cell(page, 0, "score").inner_text().startswith("-"), PATIENCE / 1000)
+        expect(page.get_by_role("alert").filter(has_text="This is the last time point")).to_be_visible()
+        wait_for(lambda: cell(page, 0, "score").inner_text() != change, PATIENCE / 1000)
+        page.get_by_role("button", name="Up", exact=True).click()
+        wait_for(lambda: cell(page, 0, "score").inner_text().startswith("+"), PATIENCE / 1000)
         page.get_by_label("Filter by name").press_sequentially("wav")
         wait_for(lambda: cell(page, 0, "gene").inner_text().startswith("Wave"), PATIENCE / 1000)
         expect(page.get_by_text(re.compile(r"^\d+ of 300 genes that can be decoded"))).to_be_visible()
@@ -161,6 +178,26 @@ def test_a_result_of_an_embedding_shows_what_was_measured_and_says_what_to_do(br
         expect(page.get_by_text("Dots: mean and standard deviation of all cells observed")).to_be_visible()
         expect(page.get_by_text("Genes that the flow changes most")).to_be_hidden()
         assert wrong == []
+
+
+def test_the_ends_of_time_are_marked_in_words():
+    assert "first time point" in at_an_end(0.01, 0.0, 7.0)
+    assert "last time point" in at_an_end(7.0, 0.0, 7.0)
+    assert at_an_end(3.5, 0.0, 7.0) == ""
+
+
+def test_a_course_that_has_not_changed_is_not_drawn_again(sample: Result):
+    genes = decoded(sample, open_source("branching"))
+    shown = Courses()
+
+    def show(*names: str) -> list[pn.viewable.Viewable]:
+        shown.show(genes.courses(names, None), genes, "cells", False, True, style.LIGHT)
+        return list(shown.grid)
+
+    three = show("Ery03", "Wave01", "Stem05")
+    four = show("Ery03", "Stem05", "Wave02", "Wave01")
+    assert [chart in three for chart in four] == [True, True, False, True]
+    assert not set(show("Ery03")) & set(three)  # alone it is higher
 
 
 def test_courses_beside_a_selection_start_from_the_selected_cells_themselves(sample: Result):

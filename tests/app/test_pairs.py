@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,10 @@ from cellstream.worker import work
 from cellstream_app import embeddings, pairing, scores, style
 from cellstream_app.embeddings import Plain
 from cellstream_app.pages.compare import ComparePage, found_for
+from cellstream_app.parts.colourby import toggled
+from cellstream_app.parts.picked import NO_LABEL, brief_html
 from cellstream_app.parts.scorecard import measure, table_html
+from cellstream_app.plots import Categories
 from cellstream_app.results import Result, load_result
 from cellstream_app.scores import ALIKE, LEFT, OPEN, RIGHT, ROWS, verdict
 from cellstream_app.session import Session
@@ -63,6 +67,31 @@ def test_picked_cells_are_counted_by_kind_and_time():
     codes, index = rng.integers(-1, 4, 300), rng.integers(0, 3, 300)
     expected = [[int(((codes == k) & (index == i)).sum()) for i in range(3)] for k in range(4)]
     assert pairing.spread(codes, index, 4, 3).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "add", "after"),
+    [
+        (None, True, False, [3, 4]),
+        ([1, 3], True, False, [3, 4]),
+        ([1, 3], True, True, [1, 3, 4]),
+        ([1, 3], False, True, [1]),
+        ([1, 3], False, False, None),
+        ([3, 4], False, True, None),
+    ],
+)
+def test_a_name_picks_its_cells_adds_them_and_takes_them_away(before, wanted: bool, add: bool, after):
+    found = toggled(None if before is None else np.array(before), np.array([3, 4]), wanted, add)
+    assert (None if found is None else found.tolist()) == after
+
+
+def test_in_brief_the_commonest_kinds_are_named_and_their_names_are_text():
+    kinds = Categories(np.repeat([0, 1, 2, 3, 4, -1], [1, 2, 3, 4, 50, 40]), ["<b>", *"cdef"], ["#111111"] * 5)
+    told = brief_html(np.arange(100), kinds)
+    shown = re.findall(r"nowrap'>([^<]+)</span><span[^>]*>([^<]+)<", told)
+    assert shown == [("f", "50 · 50%"), (NO_LABEL, "40 · 40%"), ("e", "4 · 4%"), ("3 others", "6 · 6%")]
+    assert "&lt;b&gt;" in brief_html(np.arange(1), kinds)
+    assert brief_html(np.arange(100), None) == ""
 
 
 # what is better
@@ -213,5 +242,28 @@ def test_picks_on_either_side_are_one(monkeypatch: pytest.MonkeyPatch, tmp_path:
         assert not page.picked.view.visible
         assert {"trust", "tc", "label"} <= set(page.scores.right)
         assert "vc" not in page.scores.right
+        # by the legend, which both share
+        page.choosing.colour.by.value = "obs:lineage"
+        names, lineage = page.choosing.names["left"], session.result_source.adata.obs["lineage"].to_numpy()
+        assert not page.choosing.names["right"].view.visible
+        names._on_pick("monocyte", False)
+        names._on_pick("neutrophil", True)
+        rows = np.flatnonzero(np.isin(lineage, ["monocyte", "neutrophil"]))
+        assert left.shown.rows[session.selection].tolist() == rows.tolist()
+        assert right.shown.rows[right.picked].tolist() == [row for row in rows if row % 2]
+        assert names.names.picked == ["monocyte", "neutrophil"]
+        assert page.picked.brief.visible
+        names._on_pick("monocyte", True)
+        assert (lineage[left.shown.rows[session.selection]] == "neutrophil").all()
+        page.pair._on_drawn("right", dict(type="rect", x0=0, x1=x.max(), y0=y.min(), y1=y.max()))
+        assert names.names.picked == []
+        # what stands on the right is in the address, and found there
+        assert session.beside == "UMAP"
+        again = Session(page="compare", beside="UMAP")
+        there = ComparePage(again)
+        await again.restore()
+        while there.pair.right.shown is None:
+            await asyncio.sleep(0.05)
+        assert there.pair.right.shown.key == "UMAP"
 
     asyncio.run(story())

@@ -180,12 +180,12 @@ def test_the_explore_page_offers_the_uncertainty_of_a_result_that_has_one(runs: 
         session = Session(page="explore")
         page = ExplorePage(session)
         await session.select(runs[0])
-        assert "Uncertainty of direction" in page.colours.by.options
-        page.colours.by.value = DIRECTION_SPREAD
-        assert "arrows of 3 models" in page.colours.bar.object
+        assert "Uncertainty of direction" in page.colours.choice.by.options
+        page.colours.choice.by.value = DIRECTION_SPREAD
+        assert "arrows of 3 models" in page.colours.legend.bar.object
         await session.select(runs[1])
-        assert "Uncertainty of direction" not in page.colours.by.options
-        assert page.colours.by.value == TIME
+        assert "Uncertainty of direction" not in page.colours.choice.by.options
+        assert page.colours.choice.by.value == TIME
 
     asyncio.run(story())
 
@@ -218,8 +218,8 @@ def test_more_dimensions_are_shown_in_their_leading_plane(moving_cloud: Snapshot
         await page.stage.at(float(result.times[1]))
         assert len(drawn(page.stage, Segment)["x0"]) > 0
         assert np.isfinite(drawn(page.stage, Segment)["x0"]).all()
-        for key in set(page.colours.by.options.values()) - {GENE}:
-            page.colours.by.value = key
+        for key in set(page.colours.choice.by.options.values()) - {GENE}:
+            page.colours.choice.by.value = key
             assert page.message.alert.severity != "error"
         session.page = "train"
         await settled(2)

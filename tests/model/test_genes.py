@@ -72,7 +72,7 @@ def test_each_cell_is_carried_from_its_own_time_both_ways(moving_cloud):
     stream = stream_of(moving_cloud, None)
     z, t = embedded(stream, moving_cloud)
     chosen, times = np.array([0, 39, 50, 100, 189]), np.array([0.0, 0.4, 1.0, 1.7, 3.0])
-    flow = genes.carry(stream, z[chosen], t[chosen], times)
+    flow = stream.carry(z[chosen], t[chosen], times)
     for i, cell in enumerate(chosen):
         here = z[[cell]]
         if t[cell] < 3:
@@ -104,7 +104,7 @@ def test_genes_that_are_the_features_are_decoded_like_components_of_one_each(mov
     plain = stream_of(moving_cloud, GeneSpace(names))
     turned = replace(plain, genes=GeneSpace(names, np.eye(5, dtype=np.float32), np.zeros(5, np.float32)))
     z, t = embedded(plain, moving_cloud)
-    flow, spread = genes.carry(plain, z[:30], t[:30], np.array([0.0, 2.0])), genes.spread_of(moving_cloud)
+    flow, spread = plain.carry(z[:30], t[:30], np.array([0.0, 2.0])), genes.spread_of(moving_cloud)
     np.testing.assert_allclose(genes.trend(plain, flow, [3, 0]).mean, genes.trend(turned, flow, [3, 0]).mean, rtol=1e-5)
     tables = [genes.rank(s, flow.z[1], flow.log_w[1], 2.0, spread) for s in (plain, turned)]
     pd.testing.assert_frame_equal(*tables, rtol=1e-4)
@@ -146,7 +146,7 @@ def test_the_cells_beside_the_flow_are_those_nearest_to_it(moving_cloud):
     z, t = embedded(stream, moving_cloud)
     index, times = moving_cloud.index.numpy(), moving_cloud.times.numpy()
     chosen = np.array([45, 60, 77])
-    flow = genes.carry(stream, z[chosen], t[chosen], np.array([0.0, 0.5, 1.0, 2.0, 3.0]))
+    flow = stream.carry(z[chosen], t[chosen], np.array([0.0, 0.5, 1.0, 2.0, 3.0]))
     weights = genes.nearest(flow, z, index, times)
     assert weights[index == 1].nonzero()[0].tolist() == [5, 20, 37]
     for i, step in ((0, 0), (2, 4)):

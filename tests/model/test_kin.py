@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from cellstream import kin
-from cellstream.stream import Flow
+from cellstream.stream import CellStream, Flow
 
 TIMES = (0.0, 1.0, 3.0)
 
@@ -22,12 +22,12 @@ class Known:
 
     clock: object = field(default_factory=lambda: SimpleNamespace(times=TIMES))
 
-    def push(self, z, start, times):
+    def push(self, z, start, times, log_w):
         side, past = np.sign(z[:, 0]), np.asarray(times)[:, None] - start
         places = z[None] + np.stack([side * past, np.zeros_like(side * past)], -1)
-        return Flow(np.asarray(times), places.astype(np.float32), (side * past * np.log(2)).astype(np.float32))
+        return Flow(np.asarray(times), places.astype(np.float32), (log_w + side * past * np.log(2)).astype(np.float32))
 
-    pull = push
+    pull, carry = push, CellStream.carry
 
 
 @pytest.fixture
