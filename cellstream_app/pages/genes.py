@@ -39,6 +39,7 @@ NO_WAY = (
     "For courses along the flow and for drivers, train again with X or a layer as the input."
 )
 NOT_YET = "Velocity and growth have not been learned yet: only what was measured is shown until there is a flow."
+NO_MEMORY = "There is not enough memory to work this out: close other programs, or take fewer cells."
 GONE = "The file with the measured genes is not there: shown is what the map tells of them, without dots."
 
 
@@ -52,7 +53,7 @@ class GenesPage(pn.viewable.Viewer):
         self._todo: set[str] = set()
         self._working = False
         self._folder: Any = None
-        self._time = 0.0
+        self._time, self._dark = 0.0, False
         self.picker = GenePicker(lambda: self._ask("courses"), lambda: self._ask("cells"))
         self.drivers = Drivers(lambda: self._ask("ranking"), self._on_driver)
         self.map, self.courses, self.scoring = GeneMap(session), Courses(), Scoring()
@@ -101,8 +102,10 @@ class GenesPage(pn.viewable.Viewer):
             return
         if session.page != "genes":
             return
-        found = decoded(result, session.result_source)
-        if found is self.genes and not any(event.name == "dark" for event in events):
+        mine = self.genes
+        same = mine is not None and mine.result is result and mine.source is session.result_source
+        found = mine if same else decoded(result, session.result_source)
+        if found is mine and self._dark == session.dark:
             if session.time != self._time:  # what Explore shows has moved
                 self._time = session.time
                 self.drivers.go_to(session.time)
@@ -113,7 +116,7 @@ class GenesPage(pn.viewable.Viewer):
         """Another result, or another theme."""
         session, result, known = self.session, self.session.result, self.genes is found
         same = self._folder == result.run.folder
-        self.genes, self._folder, self._time = found, result.run.folder, session.time
+        self.genes, self._folder, self._time, self._dark = found, result.run.folder, session.time, session.dark
         self.note.say(self._what_lacks())
         self.drivers.view.visible = self._decodes
         self.scoring.view.visible = found.source is not None
@@ -198,12 +201,13 @@ class GenesPage(pn.viewable.Viewer):
                 found, asked = self.genes, getattr(self, f"_find_{stage}")
                 try:
                     done = await asyncio.to_thread(asked, found)
-                except UserError as error:
-                    self.note.say(str(error), "warning")
+                except (UserError, OSError, MemoryError) as error:
+                    self.note.say(str(error) or NO_MEMORY, "warning")
                     continue
                 if ui.gone():
                     return
-                if found is self.genes:
+                # asked for once more meanwhile, it would be told as of another time or of other cells
+                if found is self.genes and stage not in self._todo:
                     ui.in_turn(partial(getattr(self, f"_show_{stage}"), done))
         finally:
             self._working = self.busy.visible = False
