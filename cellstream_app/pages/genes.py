@@ -105,7 +105,7 @@ class GenesPage(pn.viewable.Viewer):
             return
         found = decoded(result, session.result_source)
         if found is self.genes and not any(event.name == "dark" for event in events):
-            if session.time != self._time:  # what Explore shows has moved
+            if session.time != self._time and not session.playing:  # somebody has chosen another one elsewhere
                 self._time = session.time
                 self.drivers.go_to(session.time)
             return
