@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,19 @@ def _place() -> Path:
 
 
 def _read() -> dict[str, Any]:
+    """What is in the file; nobody may change it."""
     try:
-        found = json.loads(_place().read_text("utf-8"))
+        state = _place().stat()
+    except OSError:
+        return {}
+    return _content(_place(), state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=1)
+def _content(place: Path, *state: int) -> dict[str, Any]:
+    """The file as it is in this state: it is asked for at each colouring, and changes with each colour given."""
+    try:
+        found = json.loads(place.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
