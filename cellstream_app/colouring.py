@@ -159,7 +159,7 @@ def _column(result: Result, source: Source | None, key: str) -> Colouring:
 def _labels(source: Source, key: str, rows: np.ndarray | slice) -> Colouring:
     kinds = source.adata.obs[key].astype("category")
     names = [str(name) for name in kinds.cat.categories]
-    colours = label_colours(source, key)
+    colours = _colours_of(source, key, kinds)
     codes = kinds.cat.codes.to_numpy()[rows]
     counts = {name: int(n) for name, n in zip(names, np.bincount(codes[codes >= 0], minlength=len(names)), strict=True)}
     counts = {name: n for name, n in counts.items() if n}
@@ -172,7 +172,12 @@ def _labels(source: Source, key: str, rows: np.ndarray | slice) -> Colouring:
 
 def label_colours(source: Source, key: str) -> dict[str, str]:
     """The colour of each label of a column of the file: the user's own, else the file's, else one of our palette."""
-    names = [str(name) for name in source.adata.obs[key].astype("category").cat.categories]
+    return _colours_of(source, key, source.adata.obs[key].astype("category"))
+
+
+def _colours_of(source: Source, key: str, kinds: pd.Series) -> dict[str, str]:
+    """:func:`label_colours` of a column that is categorical already: of many cells that takes a while."""
+    names = [str(name) for name in kinds.cat.categories]
     given = source.adata.uns.get(f"{key}_colors")
     known = dict(zip(names, labelled(names), strict=True))
     if given is None:  # a word for "not known" takes no colour from the others

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ Palette = dict[str, dict[str, str]]
 
 def own_colours(key: str) -> Palette:
     """The colours given to labels of the data set ``key``; none where there are none, or they cannot be read."""
-    found = _read().get(key)
+    try:
+        found = _read().get(key)
+    except (OSError, ValueError):
+        return {}
     columns = found.items() if isinstance(found, dict) else ()
     return {column: {n: c for n, c in of.items() if _is_colour(c)} for column, of in columns if isinstance(of, dict)}
 
@@ -30,15 +34,14 @@ def paint(key: str, column: str, label: str, colour: str) -> None:
         raise UserError(f"Expected a colour like #3f90da, but got {colour!r}.")
     with _lock:
         try:
-            # a file that is there and cannot be read holds other colours, which must not be lost
-            every = json.loads(_place().read_text("utf-8")) if _place().exists() else {}
+            every = _read()  # not as for looking: colours that cannot be read now must not be lost
             own = own_colours(key)
             own.setdefault(column, {})[label] = colour
-            every |= {key: own}
+            every = every | {key: own}
             runs.home().mkdir(parents=True, exist_ok=True)
             with whole(_place()) as path:
                 path.write_text(json.dumps(every, ensure_ascii=False, indent=1), "utf-8")
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"The colour could not be kept in {_place()} ({error}): mend that file or move it away."
             ) from error
@@ -49,11 +52,21 @@ def _place() -> Path:
 
 
 def _read() -> dict[str, Any]:
+    """What is in the file; nobody may change it. Raises ``OSError`` or ``ValueError`` where it cannot be read."""
     try:
-        found = json.loads(_place().read_text("utf-8"))
-    except (OSError, ValueError):
+        state = _place().stat()
+    except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return _content(_place(), state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=1)
+def _content(place: Path, *state: int) -> dict[str, Any]:
+    """The file as it is in this state: it is asked for at each colouring, and changes with each colour given."""
+    found = json.loads(place.read_text("utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("it holds no table of colours")
+    return found
 
 
 def _is_colour(colour: object) -> bool:

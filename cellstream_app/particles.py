@@ -10,7 +10,7 @@ from cellstream_app.colouring import colouring, label_keys
 from cellstream_app.plots import Categories
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
-from cellstream_app.style import MISSING, colour_array
+from cellstream_app.style import MISSING, colour_array, legend_html
 
 ONE, START, END, GENE = "one", "start", "end", "gene"
 
@@ -23,6 +23,18 @@ def particle_choices(source: Source | None, gene: str = "") -> dict[str, str]:
     if gene:
         found[f"{gene} at the start"] = f"{GENE}:{gene}"
     return found
+
+
+def particle_key(result: Result, source: Source | None, choice: str) -> str:
+    """What the particles' colours mean, as HTML; nothing where they have one alone."""
+    kind, _, key = choice.partition(":")
+    if kind == ONE:
+        return ""
+    found = colouring(result, source, GENE if kind == GENE else key, key)
+    if not isinstance(found.colour, Categories):
+        return found.legend
+    named = dict(zip(found.colour.names, found.colour.colours, strict=True))
+    return legend_html({name: colour for name, colour in named.items() if name in (found.counts or named)})
 
 
 def particle_colours(result: Result, source: Source | None, choice: str, one: str) -> np.ndarray:

@@ -6,7 +6,6 @@ Both share the colours, the time, the view (as a share of each one's own) and th
 from __future__ import annotations
 
 import asyncio
-import time
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,7 @@ from cellstream_app.parts.choosing import RUN, Choosing
 from cellstream_app.parts.colourby import toggled
 from cellstream_app.parts.dynamics import Dynamics
 from cellstream_app.parts.opening import go_to_training, open_my_data
+from cellstream_app.parts.pacer import Pacer
 from cellstream_app.parts.pair import Pair
 from cellstream_app.parts.picked import Picked
 from cellstream_app.parts.scorecard import Scorecard
@@ -32,9 +32,6 @@ from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.session import SAMPLE, Session, find_run, with_source
 from cellstream_app.sources import Source
 from cellstream_app.ui import BOTH, WIDE
-
-BREATH = 2.0
-"""While time plays, the layers rest so many times as long as it took to draw them."""
 
 
 class ComparePage(pn.viewable.Viewer):
@@ -47,14 +44,14 @@ class ComparePage(pn.viewable.Viewer):
         self.pair = Pair(session, self._on_other_picked)
         self.canvas = self.pair.left.stage.canvas
         self.time_bar = TimeBar(self.canvas, self._on_moved)
+        self.pacer = Pacer(lambda: self.pair.at(self.time_bar.time), lambda: self.pair.last_cost)
         self.dynamics = Dynamics(session, self._on_fitted)
         self.picked = Picked(lambda event: self.pair.clear())
         self.choosing.view.append(self.picked.brief)
         self.scores = Scorecard()
         self._wished = 0
-        self._stale = self._drawing = self._making = False
+        self._making = False
         self._undrawn = True
-        self._drawn_at = 0.0
         self._make_place()
         self._listen()
         self._on_runs()
@@ -65,15 +62,8 @@ class ComparePage(pn.viewable.Viewer):
 
     def key(self, key: str) -> None:
         """A key of the keyboard: space plays, arrows step through time, f shows all cells."""
-        if self.session.result is None:
-            return
-        match key:
-            case " ":
-                self.time_bar.toggle()
-            case "ArrowRight" | "ArrowLeft":
-                self.time_bar.stride(1 if key == "ArrowRight" else -1)
-            case "f":
-                self._fit()
+        if self.session.result is not None and not self.time_bar.key(key) and key == "f":
+            self._fit()
 
     def _make_place(self) -> None:
         # always of one height, so that nothing jumps when something is loaded
@@ -240,7 +230,7 @@ class ComparePage(pn.viewable.Viewer):
             self.canvas.playing = False
         choosing.when.disabled = not (choosing.streams.value or choosing.growth.value)
         self._show_growth_legend()
-        self._stale = True
+        self.pacer.stale = True
 
     def _show_growth_legend(self) -> None:
         legend = self.pair.growth_legend() if self.choosing.growth.value else ""
@@ -276,21 +266,13 @@ class ComparePage(pn.viewable.Viewer):
         self.time_bar.slider.value = float(np.clip(self.session.time, result.times[0], result.times[-1]))
 
     def _on_moved(self) -> None:
-        self._stale = True
+        self.pacer.stale = True
         if self.session.page == "compare":
-            self.session.time = self.time_bar.time
+            self.session.param.update(time=self.time_bar.time, playing=self.canvas.playing)
 
     async def _on_beat(self, event: Any) -> None:
-        """Draw what depends on the time, where that has changed; one picture at a time."""
-        if self._drawing or not self._stale or self.session.page != "compare" or self.pair.left.shown is None:
-            return
-        if self.canvas.playing and time.monotonic() - self._drawn_at < BREATH * self.pair.last_cost:
-            return
-        self._stale, self._drawing = False, True
-        try:
-            await self.pair.at(self.time_bar.time)
-        finally:
-            self._drawing, self._drawn_at = False, time.monotonic()
+        if self.session.page == "compare" and self.pair.left.shown is not None:
+            await self.pacer.beat(self.canvas.playing)
 
 
 def found_for(

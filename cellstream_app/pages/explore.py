@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from cellstream_app.ancestry import Ancestry
 from cellstream_app.live import MOVING
 from cellstream_app.parts.colours import Colours
 from cellstream_app.parts.opening import go_to_training, open_my_data
+from cellstream_app.parts.pacer import Pacer
 from cellstream_app.parts.saving import Saving
 from cellstream_app.parts.selecting import Selecting
 from cellstream_app.parts.stage import Stage
@@ -30,8 +30,6 @@ WHAT_ONE_SEES = (
     "Each dot is a cell, coloured by the time it was measured. The particles start at the first time point and follow "
     "the learned flow: what grows swells, what dies fades."
 )
-BREATH = 2.0
-"""While time plays, the layers rest so many times as long as it took to draw them: others want the server too."""
 
 
 class ExplorePage(pn.viewable.Viewer):
@@ -45,10 +43,10 @@ class ExplorePage(pn.viewable.Viewer):
         self.selecting = Selecting(session, self._on_kin)
         self.colours = Colours(session, self._recolour, self._repaint)
         self.time_bar = TimeBar(self.stage.canvas, self._on_moved)
+        self.pacer = Pacer(lambda: self.stage.at(self.time_bar.time), lambda: self.stage.last_cost)
         self._syncing = False
         self._shown: Any = None
-        self._drawn_at = 0.0
-        self._stale = self._undrawn = self._drawing = self._faded = False
+        self._undrawn = self._faded = False
         self._make_controls()
         self._make_place()
         session.param.watch(self._on_result, ["result", "dark"])
@@ -69,11 +67,9 @@ class ExplorePage(pn.viewable.Viewer):
         the mouse does, Escape selects none."""
         if self.session.result is None:
             return
+        if self.time_bar.key(key):
+            return
         match key:
-            case " ":
-                self.time_bar.toggle()
-            case "ArrowRight" | "ArrowLeft":
-                self.time_bar.stride(1 if key == "ArrowRight" else -1)
             case "f":
                 self.stage.fit()
             case "m" | "b" | "l":
@@ -292,7 +288,7 @@ class ExplorePage(pn.viewable.Viewer):
         self.stage.layers = self._layers()
         self.when.disabled = not (self.streams.value or self.growth.value)
         self._show_growth_legend()
-        self._stale = True
+        self.pacer.stale = True
         if any(event.obj is self.growth for event in events):
             self._recolour()
 
@@ -311,17 +307,9 @@ class ExplorePage(pn.viewable.Viewer):
     # time
 
     def _on_moved(self) -> None:
-        self._stale = True
-        self.session.time = self.time_bar.time
+        self.pacer.stale = True
+        self.session.param.update(time=self.time_bar.time, playing=self.stage.canvas.playing)
 
     async def _on_beat(self, event: Any) -> None:
-        """Draw what depends on the time, where that has changed; one picture at a time."""
-        if self._drawing or not self._stale or self.session.page != "explore" or self.session.result is None:
-            return
-        if self.stage.canvas.playing and time.monotonic() - self._drawn_at < BREATH * self.stage.last_cost:
-            return
-        self._stale, self._drawing = False, True
-        try:
-            await self.stage.at(self.time_bar.time)
-        finally:
-            self._drawing, self._drawn_at = False, time.monotonic()
+        if self.session.page == "explore" and self.session.result is not None:
+            await self.pacer.beat(self.stage.canvas.playing)

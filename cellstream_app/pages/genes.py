@@ -106,7 +106,7 @@ class GenesPage(pn.viewable.Viewer):
         same = mine is not None and mine.result is result and mine.source is session.result_source
         found = mine if same else decoded(result, session.result_source)
         if found is mine and self._dark == session.dark:
-            if session.time != self._time:  # what Explore shows has moved
+            if session.time != self._time and not session.playing:  # somebody has chosen another one elsewhere
                 self._time = session.time
                 self.drivers.go_to(session.time)
             return

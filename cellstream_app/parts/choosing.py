@@ -95,6 +95,9 @@ class Choosing(pn.viewable.Viewer):
         made = embeddings.choices(result, session.result_source) if result is not None else {}
         in_file = {name: key for name, key in made.items() if key.startswith(embeddings.IN_FILE)}
         known = {name: key for key, name in embeddings.SHOWN_NAMES.items()}
+        # across its groups, the list tells entries by their names alone
+        taken = {*known, *in_file}
+        others = {f"{name} (result)" if name in taken else name: key for name, key in others.items()}
         groups = {"Well-known embeddings of these cells": known, "In the data set": in_file, "Other results": others}
         every = [key for of in groups.values() for key in of.values()]
         wanted = session.beside or self.other.value  # which may be a column of a file that is still being opened

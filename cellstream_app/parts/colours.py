@@ -13,7 +13,7 @@ from cellstream.errors import UserError
 from cellstream_app import ui
 from cellstream_app.colouring import GENE, TIME, Colouring, colouring
 from cellstream_app.palette import paint
-from cellstream_app.particles import ONE, particle_choices, particle_colours
+from cellstream_app.particles import ONE, particle_choices, particle_colours, particle_key
 from cellstream_app.parts.colourby import ColourBy, Names, toggled
 from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
@@ -33,7 +33,8 @@ class Colours(pn.viewable.Viewer):
         self.particles = pmui.Select(
             label="Colour particles by", value=ONE, options={"One colour": ONE}, size="small", margin=0, **WIDE
         )
-        self.box = ui.column(self.choice, self.legend, self.particles, self.message, gap=10)
+        self.key = ui.text("", visible=False)
+        self.box = ui.column(self.choice, self.legend, self.particles, self.key, self.message, gap=10)
         self.particles.param.watch(self._on_particles, "value")
         session.param.watch(lambda event: self.legend.forget(), "selection")
 
@@ -47,6 +48,8 @@ class Colours(pn.viewable.Viewer):
 
     def _offer_particles(self) -> None:
         key, gene = self.choice.key
+        if key == GENE and self.colouring().title != gene:  # it was typed, and is none
+            gene = ""
         options = particle_choices(self.session.result_source, gene if key == GENE else "")
         value = self.particles.value if self.particles.value in options.values() else ONE
         self._syncing = True
@@ -66,11 +69,20 @@ class Colours(pn.viewable.Viewer):
                 found = colouring(result, source, TIME)
             self._found = state, found
             self.legend.show(found, editable=key.startswith("obs:"))
+            self._tell_key()
         return self._found[1]
+
+    def _tell_key(self) -> None:
+        """What the particles' colours mean, where the cells' legend does not say it."""
+        session, choice = self.session, self.particles.value
+        known = choice.partition(":")[2] in (self.choice.by.value, self.choice.gene.value)
+        told = "" if known else particle_key(session.result, session.result_source, choice)
+        self.key.param.update(object=told, visible=bool(told))
 
     def particle_colours(self, one: str) -> np.ndarray:
         """Bytes (particles, 4); ``one`` is the colour where there is only one."""
         session = self.session
+        self._tell_key()
         return particle_colours(session.result, session.result_source, self.particles.value, one)
 
     # what the user does

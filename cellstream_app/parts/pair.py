@@ -138,7 +138,8 @@ class Pair:
         if place == "left":
             self._pick(picked, self._on_right(picked))
         elif self.same and picked is not None:
-            self._pick(pairing.carried(picked, self._to_left), picked)
+            there = pairing.carried(picked, self._to_left)
+            self._pick(there if len(there) else None, picked)
         else:
             self._pick(None, picked)
 

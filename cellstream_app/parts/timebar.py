@@ -1,4 +1,4 @@
-"""The one time of the Explore page: play, pause, scrub and step, in step with the particles on the canvas."""
+"""The one time of a page: play, pause, scrub and step, in step with the particles on the canvas."""
 
 from __future__ import annotations
 
@@ -71,6 +71,17 @@ class TimeBar(pn.viewable.Viewer):
         self.slider.param.watch(self._on_slider, "value")
         self.row[1] = self.slider
 
+    def key(self, key: str) -> bool:
+        """A key of the keyboard: space plays, arrows step through time. Whether it was one of these."""
+        match key:
+            case " ":
+                self.toggle()
+            case "ArrowRight" | "ArrowLeft":
+                self.stride(1 if key == "ArrowRight" else -1)
+            case _:
+                return False
+        return True
+
     def toggle(self) -> None:
         """Play, or pause."""
         self.canvas.playing = not self.canvas.playing
@@ -102,6 +113,7 @@ class TimeBar(pn.viewable.Viewer):
 
     def _on_playing(self, event: Any) -> None:
         self.play.param.update(label="Pause" if event.new else "Play", icon="pause" if event.new else "play_arrow")
+        self.moved()
 
 
 def short(label: str, most: int = 9) -> str:

@@ -37,6 +37,11 @@ AT = f"""([place, x, y]) => {{ {FIGURES}
   const {{frame, el}} = window.Bokeh.index.find_one_by_id(figures[place].id)
   return [frame.x_scale.invert(x), frame.y_scale.invert(y)]
 }}"""
+# which tool takes a drag there: one that is still the old one would move the picture away
+TOOL = f"""(place) => {{ {FIGURES}
+  const {{active}} = figures[place].toolbar.gestures.pan
+  return active?.type ?? ""
+}}"""
 LIT = f"""(place) => {{ {FIGURES}
   for (const {{data_source}} of figures[place].renderers) {{
     const {{cell, alpha}} = data_source.data
@@ -113,7 +118,7 @@ def test_cells_picked_on_one_side_are_lit_on_the_other(page: Page):
     """The cells are those that lie in the box in scikit-learn's PCA."""
     button(page, "Box").click()
     box = frames(page)["right"]
-    page.wait_for_timeout(500)
+    wait_for(lambda: "BoxSelect" in page.evaluate(TOOL, "right"), 60)
     told = page.get_by_text(re.compile(r"[\d,]+ of 2,736 cells picked"))
     # to a browser that is busy for long, a button held down is a press and no drag
     for _ in range(8):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -184,6 +185,20 @@ def test_a_colour_of_one_s_own_is_kept_shown_and_written_for_scanpy(painted, sam
     names = adata.obs["lineage"].astype("category").cat.categories
     assert dict(zip(names, adata.uns["lineage_colors"], strict=True)) == expected
     assert label_colours(painted, "cell_type") == label_colours(replace(painted, key="other"), "cell_type")
+
+
+def test_the_file_of_colours_is_read_again_only_when_it_has_changed(painted, monkeypatch):
+    palette.paint(painted.key, "lineage", "monocyte", "#123456")
+    first, read = palette.own_colours(painted.key), Path.read_text
+    seen: list[Path] = []
+    monkeypatch.setattr(Path, "read_text", lambda path, *rest: seen.append(path) or read(path, *rest))
+    for _ in range(3):
+        assert palette.own_colours(painted.key) == first
+    assert seen == []
+    first["lineage"]["monocyte"] = "#000000"  # what is handed out is the caller's own
+    palette.paint(painted.key, "lineage", "erythroid", "#abcdef")
+    assert palette.own_colours(painted.key) == {"lineage": {"monocyte": "#123456", "erythroid": "#abcdef"}}
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("colour", ["red", "#12345", "url(javascript:1)", "#12345g"])
