@@ -204,12 +204,14 @@ class DataPage(pn.viewable.Viewer):
         self.picture = pn.pane.HoloViews(None, margin=0, linked_axes=False, min_height=300, **BOTH)
         self.report = ui.text("")
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
-        bars = ui.card(ui.column(self.bars, height=250), title="Cells per time point")
+        self.bars_card = ui.card(ui.column(self.bars, height=250), title="Cells per time point")
         found = ui.card(self.report, title="What was found and done")
-        picture = ui.card(self.picture, title="Principal components", hint="A first look, coloured by time", **BOTH)
+        self.picture_card = ui.card(
+            self.picture, title="Principal components", hint="A first look, coloured by time", **BOTH
+        )
         lower = pn.Row(
-            picture,
-            ui.column(bars, found, width=400, sizing_mode=None),
+            self.picture_card,
+            ui.column(self.bars_card, found, width=400, sizing_mode=None),
             margin=0,
             # not Panel's min_height, which it would add up to the least height of the whole page
             styles={"gap": f"{ui.GAP}px", "min-height": "520px"},
@@ -285,6 +287,8 @@ class DataPage(pn.viewable.Viewer):
         self.next.disabled = snapshots is None
         if session.source is not None:
             self._say_facts()
+        # without data that can be trained on there is nothing to draw: no empty frames
+        self.picture_card.visible = self.bars_card.visible = snapshots is not None or not session.problem
         if snapshots is None:
             self.bars.object = self.picture.object = None
             self.report.object = ui.styled(LATER if session.problem else PREPARING, muted=True)
