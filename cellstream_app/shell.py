@@ -119,6 +119,7 @@ class Shell:
 
     def __init__(self) -> None:
         self.session = Session()
+        self._from_address()  # before the menu: a click on the tab that it shows as chosen would be none
         self.views: dict[str, pn.viewable.Viewer] = {}
         self.holders: dict[str, pn.Column] = {}
         self.browser = Browser(width=0, height=0, margin=0)
@@ -165,7 +166,6 @@ class Shell:
         if pn.state.curdoc:
             pn.state.curdoc.theme = PLOTS
             pn.state.curdoc.on_session_destroyed(self._leave)
-        self._from_address()
         self.menu.param.watch(lambda event: self._go(event.new), "active")
         self.page.param.watch(lambda event: setattr(self.session, "dark", event.new), "dark_theme")
         self.session.param.watch(self._dress, "dark")

@@ -41,7 +41,9 @@ class TimeBar(pn.viewable.Viewer):
         self.speed.param.watch(lambda event: setattr(canvas, "speed", event.new), "value")
         canvas.param.watch(self._on_canvas_time, "time")
         canvas.param.watch(self._on_playing, "playing")
-        self.row = ui.row(self.play, None, self.speed, gap=12)
+        # in a place of its own: what stands beside a part that is exchanged is drawn anew, at times without its style
+        self.slot = ui.column()
+        self.row = ui.row(self.play, self.slot, self.speed, gap=12)
         self._make_slider(0.0, 1.0, 0.0)
         self.view = ui.card(self.row)
 
@@ -69,7 +71,7 @@ class TimeBar(pn.viewable.Viewer):
             **{"label": "Time", **more, **WIDE},
         )  # fmt: skip
         self.slider.param.watch(self._on_slider, "value")
-        self.row[1] = self.slider
+        self.slot[:] = [self.slider]
 
     def key(self, key: str) -> bool:
         """A key of the keyboard: space plays, arrows step through time. Whether it was one of these."""
