@@ -28,6 +28,7 @@ class GenePicker(pn.viewable.Viewer):
         self.names: list[str] = []
         self.shown = ""
         self.genes: Decoded | None = None
+        self._made: dict[str, tuple[pn.Row, pmui.Button, pn.pane.HTML]] = {}
         self.drivers: list[str] = []
         self.message = ui.Message()
         self.slot = ui.column()
@@ -79,19 +80,28 @@ class GenePicker(pn.viewable.Viewer):
 
     def draw(self) -> None:
         """The chosen genes, and how much of each the map returns."""
-        self.rows[:] = [self._row(name) for name in self.names]
+        known, self._made = self._made, {}
+        for name in self.names:
+            _, shown, told = self._made[name] = known.get(name) or self._row(name)
+            r2 = self.genes.returned(name)
+            shown.variant = "contained" if name == self.shown else "outlined"
+            told.object = ui.styled(f"map returns {r2:.0%}" if np.isfinite(r2) else "", muted=True)
+        rows = [row for row, _, _ in self._made.values()]
+        if rows != list(self.rows):
+            self.rows[:] = rows
 
-    def _row(self, name: str) -> pn.Row:
-        r2 = self.genes.returned(name)
+    def _row(self, name: str) -> tuple[pn.Row, pmui.Button, pn.pane.HTML]:
+        """A gene that was chosen: its row, what turns to it, and what is told of it. To make one takes the server long
+        enough to be felt, so that they are kept."""
         shown = pmui.Button(
-            label=name, size="small", variant="contained" if name == self.shown else "outlined", margin=0,
-            on_click=lambda event: self.turn_to(name), sx={"textTransform": "none", "maxWidth": "130px"},
+            label=name, size="small", variant="outlined", margin=0, on_click=lambda event: self.turn_to(name),
+            sx={"textTransform": "none", "maxWidth": "130px"},
         )  # fmt: skip
-        told = ui.text(f"map returns {r2:.0%}" if np.isfinite(r2) else "", muted=True, align="center")
+        told = ui.text("", align="center")
         away = pmui.IconButton(
             icon="close", size="small", margin=0, description=f"Remove {name}", on_click=lambda event: self.remove(name)
         )
-        return ui.row(shown, told, away, gap=8)
+        return ui.row(shown, told, away, gap=8), shown, told
 
     def _new_search(self) -> None:
         """An empty field: a new one, since one that is emptied while the browser sends its text may keep either."""

@@ -18,6 +18,7 @@ from cellstream_app.decoded import decoded
 from cellstream_app.pages.genes import GenesPage
 from cellstream_app.parts.courses import Courses
 from cellstream_app.parts.drivers import at_an_end
+from cellstream_app.parts.genepicker import GenePicker
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.session import Session
 from cellstream_app.sources import open_source
@@ -234,3 +235,16 @@ def test_without_the_file_the_map_tells(sample: Result):
     assert "r2" not in bare.ranking(2.0, None)
     told = sample.stream.decode_genes(sample.z)[:, sample.stream.genes.names.index("Wave01")]
     np.testing.assert_allclose(bare.values("Wave01"), told, rtol=1e-5)
+
+
+def test_rows_of_chosen_genes_are_kept_and_say_which_one_is_shown(sample: Result):
+    picker = GenePicker(lambda: None, lambda: None)
+    picker.show(decoded(sample, open_source("branching")), ["Ery03", "Wave01"])
+    before = list(picker.rows)
+    picker.add("Stem05")
+    assert list(picker.rows)[:2] == before
+    filled = [name for name, (_, button, _) in picker._made.items() if button.variant == "contained"]
+    assert filled == ["Stem05"]
+    picker.remove("Stem05")
+    assert list(picker.rows) == before
+    assert picker._made["Ery03"][1].variant == "contained"
