@@ -222,6 +222,20 @@ def test_dynamics_on_some_of_the_cells_are_saved_and_read_again(
     np.testing.assert_allclose(z, result.z, atol=1e-5)
 
 
+def test_dynamics_on_all_cells_of_a_result_that_has_only_some_are_on_some(
+    moving_cloud: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """TIGON on PCA, asked for beside TIGON on a part: the file holds more cells than either."""
+    monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path))
+    monkeypatch.setattr(Run, "start", lambda run: None)
+    some = embeddings.some_of(moving_cloud, np.arange(1, 190, 2))
+    of = result_of(some, tmp_path / "of", time_key="day", some_cells=True)
+    run = embeddings.start_dynamics(embeddings.embedded(of, None, embeddings.PCA), of)
+    days = moving_cloud.times.numpy()[moving_cloud.index.numpy()]
+    adata = AnnData(moving_cloud.x.numpy(), pd.DataFrame({"day": days}, index=[f"c{i}" for i in range(190)]))
+    scverse.require_same_cells(adata, run.snapshots(), run.recipe)
+
+
 def test_what_cannot_stand_on_the_right_is_a_sentence(moving_cloud: Snapshots, tmp_path: Path):
     of = result_of(moving_cloud, tmp_path / "of")
     assert "no embedding 'X_umap'" in found_for("obsm:X_umap", of, None, [])[2]

@@ -251,6 +251,12 @@ def test_the_unit_of_genes_is_that_of_the_matrix_that_was_trained_on(
     assert Decoded(asked(result, tmp_path / "asked", **recipe), source).unit == unit
 
 
+def test_a_file_that_has_lost_the_layer_has_no_unit_of_genes(coloured: tuple[Result, Source], tmp_path: Path):
+    """Its cells are the same, so it stands behind the result; the page asks for the unit where nothing may raise."""
+    result, source = coloured
+    assert Decoded(asked(result, tmp_path / "asked", input="layer:gone"), source).unit == "as in the file"
+
+
 @pytest.mark.parametrize("fix", [FILL, NONFINITE])
 @pytest.mark.parametrize("form", [np.asarray, csr_matrix])
 def test_scores_of_a_file_that_lacks_values_are_those_of_the_file_mended(
