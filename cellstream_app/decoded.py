@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -121,7 +122,8 @@ class Decoded:
         if matrix.startswith("obsm:"):
             return "as in the file"
         if asked == "auto" and self.source is not None:
-            asked = "yes" if colouring.holds_counts(matrix_of(self.source.adata, matrix)[0]) else "no"
+            with suppress(UserError):  # the file may have lost the layer, and its cells are still the same
+                asked = "yes" if colouring.holds_counts(matrix_of(self.source.adata, matrix)[0]) else "no"
         if asked == "yes":
             return f"log(1 + counts per {TARGET_SUM:,})"
         return "as in the file"

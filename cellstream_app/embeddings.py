@@ -196,7 +196,7 @@ def start_dynamics(plain: Plain, of: Result) -> Run:
     run = dynamics_of(plain, runs.all_runs())
     if run is None:
         about = {key: value for key, value in of.run.recipe.items() if key != "made"}
-        about["some_cells"] = len(plain.index) < len(of.index)
+        about["some_cells"] = bool(about.get("some_cells")) or len(plain.index) < len(of.index)
         name = f"{plain.method} of {about.get('title') or of.run.name}"
         recipe = {**about, "name": name, "takes_turns": True, "embedding": plain.mark, "preset": plain.method}
         z = None if plain.key == PCA else plain.z  # of PCA, the way to new cells and back is known exactly

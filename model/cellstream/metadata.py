@@ -18,7 +18,7 @@ def unwritable(frame: pd.DataFrame) -> list[Hashable]:
 
 def _writable(column: Any) -> bool:
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return _writable(column.dtype.categories)
+        return _writable(column.dtype.categories.to_numpy())  # as which anndata writes them
     if isinstance(column.dtype, pd.StringDtype):
         return True
     if column.dtype == object:

@@ -10,14 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from anndata import AnnData
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
 
-from cellstream import rivals
+from cellstream import readers, rivals, scverse
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.runs import Run
-from cellstream.snapshots import Snapshots
+from cellstream.snapshots import Snapshots, from_anndata
 from cellstream.state import State
 from cellstream.worker import work
 from cellstream_app import embeddings, pairing, scores, style
@@ -25,11 +29,13 @@ from cellstream_app.embeddings import Plain
 from cellstream_app.pages.compare import ComparePage, found_for
 from cellstream_app.parts.colourby import toggled
 from cellstream_app.parts.picked import NO_LABEL, brief_html
+from cellstream_app.parts.saving import write_result
 from cellstream_app.parts.scorecard import measure, table_html
 from cellstream_app.plots import Categories
 from cellstream_app.results import Result, load_result
 from cellstream_app.scores import ALIKE, LEFT, OPEN, RIGHT, ROWS, verdict
 from cellstream_app.session import Session
+from cellstream_app.sources import Source
 
 ROW = {row.key: row for row in ROWS}
 rng = np.random.default_rng(0)
@@ -113,6 +119,16 @@ def test_a_collapsed_embedding_is_not_called_better(moving_cloud: Snapshots):
     assert verdict(ROW["tc"], {**collapsed, "trust": plain["trust"]}, plain).side == LEFT
 
 
+def test_other_labels_in_the_column_of_the_same_name_are_measured_anew(moving_cloud: Snapshots):
+    index = moving_cloud.index.numpy()
+    z = moving_cloud.x.numpy()[:, :2] - [0.123, 0]
+    plain = Plain(embeddings.PCA, moving_cloud, z)
+    one, other = np.where(index > 0, "late", "early"), np.where(z[:, 1] > 1, "up", "down")
+    for labels in (one, other, one):
+        near = cross_val_predict(KNeighborsClassifier(15), z, labels, cv=LeaveOneOut())
+        assert measure(plain, labels.astype(object), "kind")["label"] == pytest.approx((near == labels).mean())
+
+
 @pytest.mark.parametrize(
     ("key", "left", "right", "side"),
     [
@@ -131,6 +147,15 @@ def test_what_is_better_is_said_where_it_can_be(key: str, left: dict, right: dic
     assert found.side == side
     mirrored = {LEFT: RIGHT, RIGHT: LEFT}.get(side, side)
     assert verdict(ROW[key], right, left).side == mirrored
+
+
+@pytest.mark.parametrize(
+    ("trust", "pca", "who"), [(0.8, 0.95, "plain PCA 0.95"), (0.9, 0.85, "the other side 0.90"), (0.75, 0.71, "")]
+)
+def test_who_keeps_more_neighbours_is_named_with_its_number(trust: float, pca: float, who: str):
+    found = verdict(ROW["tc"], dict(tc=1.0, trust=0.74, trust_pca=pca), dict(tc=0.5, trust=trust, trust_pca=0.99))
+    assert found.side == ("" if who else LEFT)
+    assert f"(Trust 0.74; {who})" in found.why if who else not found.why
 
 
 def test_the_numbers_of_an_evaluation_are_those_of_the_worst_time_point():
@@ -195,6 +220,49 @@ def test_dynamics_on_some_of_the_cells_are_found_again_and_lie_on_the_picture(
     np.testing.assert_allclose(found.points, plain.points, atol=1e-4)
     assert found.stream.method == "TIGON + UMAP"
     np.testing.assert_array_equal(found.rows, np.arange(0, 190, 2))
+
+
+def test_dynamics_on_some_of_the_cells_are_saved_and_read_again(
+    moving_cloud: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The recipe says that they are not all, and the file which."""
+    rows = np.arange(1, 190, 2)
+    monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path))
+    monkeypatch.setattr(embeddings, "drawn", lambda index: rows)
+    monkeypatch.setattr(Run, "start", lambda run: None)
+    monkeypatch.setitem(embeddings.MAKERS, "UMAP", lambda snapshots: snapshots.x.numpy()[:, 3:5])
+    days = moving_cloud.times.numpy()[moving_cloud.index.numpy()]
+    adata = AnnData(moving_cloud.x.numpy(), pd.DataFrame({"day": days}, index=[f"c{i}" for i in range(190)]))
+    of = result_of(from_anndata(adata, "day"), tmp_path / "of", time_key="day")
+    some, every = (embeddings.embedded(of, None, key) for key in ("UMAP", embeddings.PCA))
+    run, whole = embeddings.start_dynamics(some, of), embeddings.start_dynamics(every, of)
+    assert (run.recipe["some_cells"], whole.recipe["some_cells"]) == (True, False)
+    quick = rivals.create(tmp_path / "quick", some.snapshots, some.method, run.recipe, some.z, quick=True)
+    work(quick.folder)
+    result = load_result(quick)
+    scverse.require_same_cells(adata, result.snapshots, quick.recipe)
+    with pytest.raises(UserError, match="times of the cells"):  # of a run on all cells, none may be missing
+        scverse.require_same_cells(adata, result.snapshots, whole.recipe)
+    write_result(result, Source("x.h5ad", "x.h5ad", adata, ()), tmp_path / "out.h5ad")
+    stream, snapshots, _ = scverse.read_result(readers.read(tmp_path / "out.h5ad"))
+    np.testing.assert_array_equal(snapshots.rows, rows)
+    np.testing.assert_array_equal(snapshots.x, moving_cloud.x[rows])
+    z = stream.encode(snapshots.x.numpy(), snapshots.times.numpy()[snapshots.index.numpy()])
+    np.testing.assert_allclose(z, result.z, atol=1e-5)
+
+
+def test_dynamics_on_all_cells_of_a_result_that_has_only_some_are_on_some(
+    moving_cloud: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """TIGON on PCA, asked for beside TIGON on a part: the file holds more cells than either."""
+    monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path))
+    monkeypatch.setattr(Run, "start", lambda run: None)
+    some = embeddings.some_of(moving_cloud, np.arange(1, 190, 2))
+    of = result_of(some, tmp_path / "of", time_key="day", some_cells=True)
+    run = embeddings.start_dynamics(embeddings.embedded(of, None, embeddings.PCA), of)
+    days = moving_cloud.times.numpy()[moving_cloud.index.numpy()]
+    adata = AnnData(moving_cloud.x.numpy(), pd.DataFrame({"day": days}, index=[f"c{i}" for i in range(190)]))
+    scverse.require_same_cells(adata, run.snapshots(), run.recipe)
 
 
 def test_what_cannot_stand_on_the_right_is_a_sentence(moving_cloud: Snapshots, tmp_path: Path):

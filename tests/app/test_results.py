@@ -17,9 +17,11 @@ from cellstream import by_parts, datasets, readers
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.events import Finished, Resumed, Round, Stage, Step
+from cellstream.fixes import FILL, NONFINITE
 from cellstream.history import History
 from cellstream.presets import preset
 from cellstream.runs import Run
+from cellstream.signatures import PROLIFERATION
 from cellstream.snapshots import Snapshots
 from cellstream.state import State
 from cellstream.training import train
@@ -35,6 +37,7 @@ from cellstream_app.colouring import (
     expression,
     genes,
 )
+from cellstream_app.decoded import Decoded
 from cellstream_app.equation import equation
 from cellstream_app.fields import Grid, leading_axes
 from cellstream_app.live import Camera, curves, match_of
@@ -198,6 +201,16 @@ def test_labels_that_say_nothing_are_grey_and_below(coloured: tuple[Result, Sour
     assert "Not assigned" in found.legend
 
 
+def test_a_column_that_is_called_like_a_choice_is_offered_beside_it(coloured: tuple[Result, Source]):
+    result, source = coloured
+    own = choices(result, None)
+    source.adata.obs["Speed"] = source.adata.obs["Time"] = source.adata.obs["score"]
+    found = choices(result, source)
+    assert own.items() <= found.items()
+    assert {"obs:Speed", "obs:Time", "obs:score"} <= set(found.values())
+    assert found["score"] == "obs:score"
+
+
 def test_a_gene_is_logged_as_scanpy_does_it(coloured: tuple[Result, Source]):
     import scanpy as sc
 
@@ -209,6 +222,63 @@ def test_a_gene_is_logged_as_scanpy_does_it(coloured: tuple[Result, Source]):
     assert genes(result, source) == ["A", "B", "C", "D"]
     with pytest.raises(UserError, match="no gene 'E'"):
         expression(result, source, "E")
+
+
+def asked(result: Result, folder: Path, **recipe: Any) -> Result:
+    """The same, of a run that was asked for in this way."""
+    run = Run.create(folder, result.snapshots, result.run.config, {"name": "test", **recipe})
+    return Result(run, result.stream, result.snapshots, True)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "unit"),
+    [
+        (dict(input="layer:counts"), "log(1 + counts per 10,000)"),
+        (dict(input="layer:counts", preprocess=dict(normalise="no")), "as in the file"),
+        (dict(input="layer:logged"), "as in the file"),
+        (dict(input="X"), "as in the file"),
+        (dict(input="X", preprocess=dict(normalise="yes")), "log(1 + counts per 10,000)"),
+        (dict(input="obsm:X_low"), "as in the file"),
+    ],
+)
+def test_the_unit_of_genes_is_that_of_the_matrix_that_was_trained_on(
+    coloured: tuple[Result, Source], tmp_path: Path, recipe: dict, unit: str
+):
+    result, source = coloured
+    adata = source.adata
+    adata.layers["counts"], adata.layers["logged"] = adata.X, np.log1p(adata.X)
+    adata.X, adata.obsm["X_low"] = np.log1p(adata.X), adata.X[:, :2]
+    assert Decoded(asked(result, tmp_path / "asked", **recipe), source).unit == unit
+
+
+def test_a_file_that_has_lost_the_layer_has_no_unit_of_genes(coloured: tuple[Result, Source], tmp_path: Path):
+    """Its cells are the same, so it stands behind the result; the page asks for the unit where nothing may raise."""
+    result, source = coloured
+    assert Decoded(asked(result, tmp_path / "asked", input="layer:gone"), source).unit == "as in the file"
+
+
+@pytest.mark.parametrize("fix", [FILL, NONFINITE])
+@pytest.mark.parametrize("form", [np.asarray, csr_matrix])
+def test_scores_of_a_file_that_lacks_values_are_those_of_the_file_mended(
+    coloured: tuple[Result, Source], tmp_path: Path, fix: str, form: Any
+):
+    """By hand: with 0 in their place, or without the gene that lacks them."""
+    result, source = coloured
+    names = [*PROLIFERATION.genes[:20], *(f"g{i}" for i in range(60))]
+    x = np.random.default_rng(2).poisson(3, (source.adata.n_obs, len(names))).astype(np.float32)
+    holed, whole = x.copy(), x.copy()
+    holed[::2, 3], whole[::2, 3] = np.nan, 0
+
+    def scores(x: np.ndarray, names: list[str], **recipe: Any) -> np.ndarray:
+        adata = anndata.AnnData(form(x), source.adata.obs, pd.DataFrame(index=names))
+        where = tmp_path / str(len(list(tmp_path.iterdir())))
+        return Decoded(asked(result, where, **recipe), replace(source, adata=adata)).scores[0].values
+
+    assert scores(holed, names) is None
+    keep = np.setdiff1d(np.arange(len(names)), [3])
+    want = scores(whole, names) if fix == FILL else scores(x[:, keep], [names[i] for i in keep])
+    np.testing.assert_allclose(scores(holed, names, fixes=[fix]), want, atol=1e-5)
+    assert np.ptp(want) > 0.5
 
 
 @pytest.mark.parametrize("form", [np.asarray, csr_matrix])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
 from cellstream.errors import UserError
 from cellstream_app import palette, picking, plots, style
@@ -50,6 +51,18 @@ def test_a_lasso_holds_what_the_even_odd_rule_says(monkeypatch, exact: int):
     sure = np.minimum(abs(radius - 2), abs(radius - 1)) > 0.02
     found = np.isin(np.arange(4000), inside(points, dict(type="poly", x=outline[:, 0], y=outline[:, 1])))
     np.testing.assert_array_equal(found[sure], ((radius < 2) & (radius > 1))[sure])
+
+
+@pytest.mark.parametrize("exact", [20_000, 100], ids=["few", "many"])
+def test_a_lasso_keeps_right_and_up_apart(monkeypatch, exact: int):
+    """An L, which is another one when its axes are swapped or one of them is turned round."""
+    monkeypatch.setattr(picking, "EXACT", exact)
+    outline = dict(type="poly", x=[0, 4, 4, 1, 1, 0], y=[0, 0, 1, 1, 9, 9])
+    points = np.random.default_rng(0).uniform([-1, -1], [5, 10], (4000, 2))
+    x, y = points.T
+    sure = (abs(points[:, :, None] - [0, 1, 4, 9]) > 0.02).all((1, 2))
+    expected = (x > 0) & (y > 0) & (((x < 4) & (y < 1)) | ((x < 1) & (y < 9)))
+    np.testing.assert_array_equal(np.isin(np.arange(4000), inside(points, outline))[sure], expected[sure])
 
 
 def test_a_box_may_be_drawn_from_any_corner_and_nothing_is_in_nothing():
@@ -110,6 +123,18 @@ def test_what_is_told_of_selected_cells_is_the_truth_of_the_simulation(sample):
     assert pd.read_csv(io.StringIO(table.to_csv(index=False))).shape == table.shape
 
 
+def test_the_colour_of_a_ribbon_is_that_of_what_the_cells_become(sample):
+    """All progenitors have a fate by the last day: the one that most observed cells have where each arrives."""
+    result, source = sample
+    labels = colouring(result, source, "obs:lineage").colour
+    chosen = np.flatnonzero(result.index == 0)
+    found = ancestry(result, chosen, labels)
+    ends, last = found.kin.z[-1], result.index == len(result.times) - 1
+    expected = KNeighborsClassifier(15).fit(result.z[last], np.asarray(labels.codes)[last]).predict(ends)
+    assert (found.fates == expected).mean() > 0.98  # votes may be equal
+    assert "progenitor" not in {found.names[fate] for fate in found.fates}
+
+
 def test_without_labels_there_is_one_kind_and_its_size(sample):
     result, _ = sample
     found = ancestry(result, np.flatnonzero(result.index == 0), None)
@@ -127,6 +152,15 @@ def test_names_from_a_file_are_text_in_the_panel(sample):
     html = shares_html(replace(found, labels=(bad, *found.labels[1:])))
     assert "<img" not in html
     assert "&lt;img" in html
+
+
+@pytest.mark.parametrize(
+    ("mass", "said"), [(128.4, "128"), (1284.0, "1,284"), (9.97, "10"), (1.26, "1.3"), (0.5, "0.5")]
+)
+def test_how_many_kin_there_are_is_a_number_as_people_write_it(sample, mass: float, said: str):
+    found = ancestry(sample[0], np.flatnonzero(sample[0].index == 0)[:5], None)
+    html = shares_html(replace(found, mass=np.full(len(found.mass), mass)))
+    assert html.count(f">{said} descendants each<") == len(found.labels) - 1
 
 
 def test_a_ribbon_is_as_wide_as_its_mass_and_follows_its_middle():
@@ -214,6 +248,19 @@ def test_what_is_no_colour_is_refused(painted, colour):
 def test_a_broken_file_of_colours_is_none(painted, tmp_path, content):
     (tmp_path / "colours.json").write_text(content)
     assert palette.own_colours("x").get("lineage", {}) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"x": {"lineage": {"a": "#12345', b"\xff", None])
+def test_colours_that_cannot_be_read_are_not_written_over(painted, tmp_path, content):
+    place = tmp_path / "colours.json"
+    if content is None:
+        place.mkdir()
+    else:
+        place.write_bytes(content)
+    with pytest.raises(UserError, match=r"could not be kept.*move it away"):
+        palette.paint(painted.key, "lineage", "monocyte", "#123456")
+    assert [path.name for path in tmp_path.iterdir()] == ["colours.json"]
+    assert place.is_dir() if content is None else place.read_bytes() == content
 
 
 def test_the_legend_hears_only_of_names_that_it_shows():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
@@ -12,6 +15,8 @@ import pytest
 from cellstream.errors import UserError
 from cellstream_app import sources
 from cellstream_app.app_hooks import allowed_origins, refused, settle
+from cellstream_app.parts.drop import Drop
+from cellstream_app.parts.opening import Dropper
 from cellstream_app.sources import Spool, completions, open_source, permitted
 
 
@@ -96,6 +101,46 @@ def test_uploads_of_one_name_do_not_overwrite_each_other(tmp_path: Path):
         spool.add(bytes([i]))
         spool.finish()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["2-a.csv", "3-a.csv", "a.csv"]
+
+
+def test_uploads_of_one_name_at_the_same_time_keep_their_own_bytes(tmp_path: Path):
+    one, two = Spool("a.csv", tmp_path), Spool("a.csv", tmp_path)
+    for i in range(3):
+        one.add(b"1%d" % i)
+        two.add(b"2%d" % i)
+    assert (two.finish().read_bytes(), one.finish().read_bytes()) == (b"202122", b"101112")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_only_parts_that_nobody_has_added_to_for_a_day_are_swept_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path))
+    hours = {"old": 25, "young": 23}
+    spools = {name: Spool(f"{name}.csv") for name in hours}
+    whole = Spool("whole.csv").finish()
+    for path, age in [(whole, 25), *((spools[name].partial, age) for name, age in hours.items())]:
+        os.utime(path, (time.time() - 3600 * age,) * 2)
+    sources.sweep()
+    assert sorted(whole.parent.iterdir()) == sorted([spools["young"].partial, whole])
+
+
+def test_of_an_upload_whose_browser_has_gone_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Dropped on the window or into the card; the next one begins anew."""
+    monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path))
+    received, refused = [], []
+    uploads = tmp_path / "uploads"
+    drop, dropper = Drop(received.append, refused.append), Dropper(received.append, refused.append)
+    drop._handle_msg({"from": 0, "size": 4, "data": [1, 2], "name": "a.csv"})
+    part = dict(name="b.csv", chunk=1, total_chunks=2, data=b"12")
+    dropper._process_event(SimpleNamespace(event_name="upload_event", data=part))
+    assert len(list(uploads.iterdir())) == 2
+    drop.discard()
+    dropper.discard()
+    assert list(uploads.iterdir()) == []
+    dropper._process_event(SimpleNamespace(event_name="upload_event", data=part | dict(chunk=2)))  # comes too late
+    drop._handle_msg({"from": 0, "size": 1, "data": [7], "name": "a.csv"})
+    assert [Path(path).read_bytes() for path in received] == [b"\x07"]
+    assert [path.name for path in uploads.iterdir()] == ["a.csv"]
+    assert refused == []
 
 
 def test_an_upload_over_the_limit_is_refused_and_gone(tmp_path: Path):

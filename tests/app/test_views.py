@@ -229,6 +229,36 @@ def test_more_dimensions_are_shown_in_their_leading_plane(moving_cloud: Snapshot
     asyncio.run(story())
 
 
+def test_the_kin_of_cells_of_one_result_are_not_drawn_on_another(
+    runs: tuple[Run, Run], moving_cloud: Snapshots, tmp_path: Path
+):
+    """One of other dimensions, in which their ways mean nothing, chosen while the page is out of sight."""
+    settings = {**TINY, "latent_dim": 5, "embedding_steps": 10, "warm_steps": 10, "rounds": 1}
+    other = Run.create(tmp_path / "other", moving_cloud, preset("quick", **settings), {"name": "other"})
+    work(other.folder)
+
+    async def story() -> None:
+        wrong = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: wrong.append(context))
+        session = Session(page="explore")
+        page = ExplorePage(session)
+        await session.select(runs[0])
+        session.selection = np.arange(20)
+        await settled()
+        assert page.stage.kin is not None
+        assert page.selecting.view.visible
+        session.page = "compare"
+        await session.select(other)
+        session.page = "explore"
+        await settled()
+        assert page.stage.result.run.folder == other.folder
+        assert page.stage.kin is None
+        assert not page.selecting.view.visible
+        assert wrong == []
+
+    asyncio.run(story())
+
+
 def test_the_data_page_says_which_cells_and_gaps_are_counted_and_keeps_the_users_own_file_ready(tmp_path: Path):
     file, days = tmp_path / "cells.h5ad", np.repeat(["day 0", "day 1", "day 5"], [30, 40, 50])
     x = np.random.default_rng(0).normal(size=(120, 4)).astype(np.float32)

@@ -99,6 +99,23 @@ def test_missing_values_are_left_out_where_that_costs_least(form):
     }
 
 
+def test_cells_that_failed_cost_no_features():
+    """A fifth of them lack all values but one: by them, every feature would be missing too often to be kept."""
+    adata = sound()
+    adata.X[::5, 1:] = np.nan
+    found = checkup(matrix_of(adata, "X")[0])
+    assert np.flatnonzero(found.bad).tolist() == list(range(0, 210, 5))
+    assert found.bad_features == 0
+
+
+@pytest.mark.parametrize("stored", [[3.0, 5.0], [-5.0, -3.0]])
+def test_what_a_sparse_matrix_does_not_store_is_zero_and_of_its_range(stored: list[float]):
+    x = np.diag(stored)
+    for form in (x, sp.csr_matrix(x)):
+        found = checkup(matrix_of(ad.AnnData(form), "X")[0])
+        assert (found.low, found.high) == (x.min(), x.max())
+
+
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix])
 def test_scattered_missing_values_are_filled_since_little_would_stay(form):
     adata = sound()
@@ -267,6 +284,28 @@ COLUMNS = {
     "bins": pd.cut([1, 2, 3], 3),
     "integers with gaps": pd.array([1, None, 2], dtype="Int64"),
     "half": np.array([1, 2, 3], np.float16),
+    "flags with gaps": pd.array([True, None, False], dtype="boolean"),
+    "strings": pd.array(["a", None, "b"], dtype="string"),
+    "fractions with gaps": pd.array([1.5, None, 2], dtype="Float64"),
+    "single fractions": pd.array([1.5, 2, 3], dtype="Float32"),
+    "nothing but gaps": pd.array([None] * 3, dtype="Float64"),
+    "sparse integers": pd.arrays.SparseArray([0, 0, 2]),
+    "sparse fractions": pd.arrays.SparseArray([0, np.nan, 2.5]),
+    "sparse flags": pd.arrays.SparseArray([True, False, False]),
+    "kinds of integers": pd.Categorical(pd.array([1, None, 2], dtype="Int64")),
+    "kinds of flags": pd.Categorical.from_codes([0, 1, -1], pd.Index(pd.array([True, False], dtype="boolean"))),
+    "kinds of strings": pd.Categorical(pd.array(["a", None, "b"], dtype="string")),
+    "kinds of fractions": pd.Categorical([1.5, None, 2]),
+    "kinds of fractions with gaps": pd.Categorical(pd.array([1.5, None, 2], dtype="Float64")),
+    "kinds of sparse integers": pd.Categorical(pd.arrays.SparseArray([0, 0, 2])),
+    "kinds of sparse fractions": pd.Categorical(pd.arrays.SparseArray([0, np.nan, 2.5])),
+    "bins as kinds": pd.Categorical(pd.interval_range(0, 3)),
+    "kinds of dates": pd.Categorical(pd.to_datetime(["2020-01-01", None, "2020-01-03"])),
+    "dates of a zone": pd.to_datetime(["2020-01-01", None, "2020-01-03"]).tz_localize("UTC"),
+    "months": pd.period_range("2020-01", "2020-03", freq="M"),
+    "kinds of months": pd.Categorical(pd.period_range("2020-01", "2020-03", freq="M")),
+    "flags and text": np.array([True, "b", None], object),
+    "dates and text": np.array([pd.Timestamp("2020-01-01"), None, "x"], object),
 }
 
 
@@ -286,6 +325,11 @@ def test_what_anndata_refuses_to_write_is_known_and_as_text_it_can_be_written(tm
     text = as_text(frame)
     assert written(text)
     assert text[name].isna().tolist() == frame[name].isna().tolist()
+    if pd.api.types.is_numeric_dtype(frame[name].dtype):
+        again = ad.read_h5ad(tmp_path / "x.h5ad").obs[name]
+        assert pd.api.types.is_numeric_dtype(again.dtype)
+        missing = frame[name].isna().to_numpy()
+        np.testing.assert_array_equal(*(c.to_numpy(object)[~missing].astype(float) for c in (again, frame[name])))
 
 
 def test_metadata_that_cannot_be_written_is_written_as_text(tmp_path: Path):
