@@ -18,6 +18,7 @@ from cellstream_app import style, ui
 from cellstream_app.browser import Browser
 from cellstream_app.components.tour import Tour
 from cellstream_app.imports import holds_result
+from cellstream_app.leaving import forget_figures, unlink_busy
 from cellstream_app.pages.compare import ComparePage
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
@@ -163,9 +164,11 @@ class Shell:
         # Panel links this to every callback, the clock's too: two messages to the browser for each beat
         with edit_readonly(self.page):
             self.page.busy = False
+        unlink_busy(self.page)
         if pn.state.curdoc:
             pn.state.curdoc.theme = PLOTS
-            pn.state.curdoc.on_session_destroyed(self._leave)
+            self.document = pn.state.curdoc
+            self.document.on_session_destroyed(self._leave)
         self.menu.param.watch(lambda event: self._go(event.new), "active")
         self.page.param.watch(lambda event: setattr(self.session, "dark", event.new), "dark_theme")
         self.session.param.watch(self._dress, "dark")
@@ -281,6 +284,7 @@ class Shell:
 
     def _leave(self, context: Any) -> None:
         """The browser is gone: of a file that was under way there will be no rest."""
+        forget_figures(self.document)
         self.drop.discard()
         if "data" in self.views:
             self.views["data"].opening.dropper.discard()

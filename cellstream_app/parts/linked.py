@@ -10,6 +10,7 @@ from uuid import uuid4
 from bokeh.models import CustomJS, Tool
 from bokeh.plotting import figure as Figure
 
+from cellstream_app.leaving import weakly
 from cellstream_app.picking import MOVE, add_tools, turn_on
 
 # A view [x0, x1, y0, y1] of one plane in the other: the same share of its home view.
@@ -69,14 +70,14 @@ class Linked:
     def hook(self, place: str) -> Callable:
         """A HoloViews hook for the figures at this place; a new one takes the place of the one before."""
 
-        def put_on(plot: Any, element: Any) -> None:
-            figure = plot.handles["plot"]
-            if self.group not in figure.tags:
-                figure.tags.append(self.group)
-                self._put_on(figure, place)
-            figure.toolbar.active_drag = self._tools[place][self.drag]  # HoloViews sets its own for each element
+        return partial(weakly(self._on_figure), place=place)
 
-        return put_on
+    def _on_figure(self, plot: Any, element: Any, place: str) -> None:
+        figure = plot.handles["plot"]
+        if self.group not in figure.tags:
+            figure.tags.append(self.group)
+            self._put_on(figure, place)
+        figure.toolbar.active_drag = self._tools[place][self.drag]  # HoloViews sets its own for each element
 
     def choose(self, drag: str) -> None:
         """What dragging does on all figures. To be called by who holds the document."""

@@ -18,6 +18,7 @@ from cellstream_app.ancestry import Ancestry
 from cellstream_app.colouring import Colouring
 from cellstream_app.components import flow
 from cellstream_app.fields import Field
+from cellstream_app.leaving import weakly
 from cellstream_app.overlays import (
     Columns,
     Image,
@@ -92,7 +93,7 @@ class Stage(pn.viewable.Viewer):
         home = plots.view_of(result.grid.points, self.size, margin=0)
         self._cells = hv.streams.Pipe(self._coloured(colouring))
         layered = plots.embedding_map(self._cells, home, self.session.pixel_ratio)
-        hooks = [self._put_on, flow.attach(self.canvas.frame_id), *self.hooks]
+        hooks = [weakly(self._put_on), flow.attach(self.canvas.frame_id), *self.hooks]
         self.pane.object = layered.opts(hv.opts.Overlay(hooks=hooks))
         self.canvas.param.update(theme=self._look(), unit=result.snapshots.unit)
         self._show_particles()
