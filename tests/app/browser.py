@@ -208,7 +208,9 @@ def start_training(page: Page, name: str, rounds: int, embedding: int = 20) -> N
 
 def drag_around(page: Page, *corners: tuple[float, float], figure: int = 0) -> None:
     """Draw with the mouse through corners of a figure, as shares of its width and height."""
-    box = page.locator(".bk-Figure:visible").nth(figure).bounding_box()
+    stage = page.locator(".bk-Figure:visible").nth(figure)
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
     page.mouse.move(*places[0])
     page.mouse.down()
