@@ -160,8 +160,10 @@ def clear(page: Page) -> None:
 
 
 def rest(page: Page) -> None:
-    """Nothing plays."""
+    """Nothing plays; nor does what is drawn for the first time begin to, a moment after it is there."""
     expect(button(page, "Pause").or_(button(page, "Play"))).to_be_visible()
+    if button(page, "Play").is_visible():
+        page.wait_for_timeout(1500)
     if button(page, "Pause").is_visible():
         button(page, "Pause").click()
     expect(button(page, "Play")).to_be_visible()

@@ -36,7 +36,7 @@ from tests.app.browser import (
     without_closed_connections,
 )
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 MINUTES = float(os.environ.get("CELLSTREAM_SOAK_MINUTES", "30"))
 """How long the app is clicked through in the soak."""
@@ -105,7 +105,6 @@ def many(place: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_three_hundred_thousand_cells_from_a_file_to_their_descendants(
     browser: Browser, address: str, place: Path, many: Path
@@ -148,7 +147,6 @@ def census(address: str) -> dict[str, int]:
         return json.load(answer)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(60 * MINUTES + 900)
 def test_memory_stays_where_it_is_while_visitors_come_and_go(browser: Browser, address: str):
     """Every action, in an order that is drawn anew each time, by visitors who do a few of them, load the page again, do
