@@ -146,7 +146,8 @@ class Shell:
             label="", icon="autorenew", size="small", visible=False, on_click=self._to_training, align="center",
             variant="outlined",
         )  # fmt: skip
-        self.place = pn.Column(self.browser, self.drop, self.tour, margin=0, sizing_mode="stretch_both")
+        self.waiting = ui.text("Loading …", muted=True, margin=ui.GAP)
+        self.place = pn.Column(self.browser, self.drop, self.tour, self.waiting, margin=0, sizing_mode="stretch_both")
         self.page = pmui.Page(
             title="CellStream",
             site_url="cellstream_app",
@@ -254,6 +255,7 @@ class Shell:
 
     def _build(self, name: str) -> None:
         self.views[name] = MAKERS[name](self.session)
+        self.waiting.visible = False
         shown = name == self.session.page
         self.holders[name] = ui.column(self.views[name], visible=shown, name=name, **ui.BOTH)
         self.place.append(self.holders[name])

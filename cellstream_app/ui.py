@@ -143,7 +143,11 @@ class Message(pn.viewable.Viewer):
     def __init__(self, severity: str = "error"):
         super().__init__()
         # pmui keeps room for a title, of which there is none, and takes it from below
-        tight = {"& p": {"margin": 0}, "py": "0px", "& .MuiAlertTitle-root": {"display": "none"}}
+        tight = {
+            "& p": {"margin": 0, "overflowWrap": "anywhere"},
+            "py": "0px",
+            "& .MuiAlertTitle-root": {"display": "none"},
+        }
         tight |= {"& .MuiAlert-message": {"padding": "8px 0 !important"}}
         self.alert = pmui.Alert(severity=severity, variant="outlined", visible=False, margin=0, sx=tight, **WIDE)
 

@@ -226,6 +226,7 @@ class ExplorePage(pn.viewable.Viewer):
                 self.time_bar.leave()
             return
         self.time_bar.come()
+        self._on_runs()  # of those that were not the selected one nobody told that they have ended
         if self._undrawn:
             self._on_result()
         elif self._faded:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
+import os
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import panel as pn
@@ -15,6 +18,8 @@ from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
 
 EXAMPLES, PATH, UPLOAD = "Examples", "This computer", "Upload"
+SUGGESTED = 6
+"""Paths that are suggested while one is typed, at most."""
 
 
 def open_my_data(session: Session, **look: Any) -> pmui.Button:
@@ -83,13 +88,15 @@ class Opening(pn.viewable.Viewer):
             variant="outlined", color="primary", **WIDE,
         )  # fmt: skip
         self.examples = ui.column(*map(self._example, datasets.available()), gap=6)
-        self.path = pmui.AutocompleteInput(
-            label="Path of a file or folder", placeholder="~/data/cells.h5ad", restrict=False, min_characters=1,
-            search_strategy="starts_with", size="small", margin=0, **WIDE,
-        )  # fmt: skip
+        self.path = pmui.TextInput(
+            label="Path of a file or folder", placeholder="~/data/cells.h5ad", size="small", margin=0, **WIDE
+        )
+        # below the field and the button, which a list that opens over them would hide
+        self.suggested = [self._suggestion() for _ in range(SUGGESTED)]
         self.open_path = pmui.Button(label="Open", icon="folder_open", on_click=self._on_path, margin=0)
         self.by_path = ui.column(
             self.path,
+            ui.column(*self.suggested, gap=0),
             ui.row(self.open_path, ui.text("h5ad, zarr, loom, 10x or csv; or drop a file anywhere here", muted=True)),
             gap=10,
             visible=False,
@@ -110,7 +117,7 @@ class Opening(pn.viewable.Viewer):
         self.ways.param.watch(self._on_way, "value")
         session.param.watch(lambda event: self._fold(event.new is not None), "source")
         self.path.param.watch(self._on_typing, "value_input")
-        self.path.param.watch(self._on_chosen, "value")
+        self.path.param.watch(self._on_path, "enter_pressed")
         session.param.watch(self._on_busy, "opening")
         session.param.watch(self._on_own_data, "own_data")
         if session.own_data:
@@ -160,18 +167,41 @@ class Opening(pn.viewable.Viewer):
         await ui.asks(self.message)(lambda: self.session.open(key))()
 
     async def _on_path(self, event: Any) -> None:
-        await self.open(self.path.value_input or self.path.value or "")
+        """A path that was typed and entered: what is typed stays, to be corrected where it cannot be opened."""
+        path = self.path.value_input or self.path.value or ""
+        if path and self.session.opening == "":
+            await self.open(path)
 
     def _on_typing(self, event: Any) -> None:
-        self.path.options = sources.completions(event.new or "")
+        typed = event.new or ""
+        self._suggest([path for path in sources.completions(typed) if path != typed])
 
-    async def _on_chosen(self, event: Any) -> None:
-        """A file that is chosen from the list, or typed and entered, is opened; a folder is looked into."""
-        path = event.new or ""
-        if path.endswith("/"):
-            self.path.options = sources.completions(path)
-        elif path and self.session.opening == "":
-            await self.open(path)
+    def _suggest(self, paths: Sequence[str]) -> None:
+        for n, button in enumerate(self.suggested):
+            path = paths[n] if n < len(paths) else ""
+            folder = path.endswith(os.sep)
+            button.param.update(
+                label=f"{Path(path).name}{os.sep if folder else ''}" if path else "", visible=bool(path),
+                icon="folder" if folder else "description", tags=[path],
+            )  # fmt: skip
+
+    def _suggestion(self) -> pmui.Button:
+        """A path that begins with what is typed: a folder is looked into, a file is opened."""
+
+        async def take(event: Any) -> None:
+            path = button.tags[0]
+            self.path.param.update(value=path, value_input=path)
+            if path.endswith(os.sep):
+                self._suggest(sources.completions(path))
+            else:
+                self._suggest([])
+                await self.open(path)
+
+        button = pmui.Button(
+            label="", icon="description", variant="text", size="small", margin=0, visible=False, on_click=take,
+            sx={"justifyContent": "flex-start", "fontWeight": 400, "overflow": "hidden"}, **WIDE,
+        )  # fmt: skip
+        return button
 
     def _on_own_data(self, *events: Any) -> None:
         self.ways.value = PATH

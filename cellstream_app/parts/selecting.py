@@ -25,10 +25,15 @@ SEEN = 0.005
 ROWS = 8
 """Kinds in the table at most."""
 CAUTION = (
-    "Ancestors each: how many cells of that time became one of the selected ones; below 1 where cells have divided "
-    "since. "
-    "Followed by the learned velocity and growth. Before lineages have parted the fate of a single cell cannot be "
+    "Ancestors each: how many cells of that time stand behind one of the selected ones; below 1 where cells have "
+    "divided since, above 1 where cells have died. Followed by the learned velocity and growth. Before lineages have parted the fate of a single cell cannot be "
     "known: read the shares of many cells."
+)
+
+FROM_COUNTS = (
+    " Population sizes were taken from the numbers of cells in the file: where those only say how many cells were "
+    "sequenced, believe the shares, and not how many ancestors or descendants there are; true sizes are typed on the "
+    "Data page, under Rel. size."
 )
 
 
@@ -100,6 +105,9 @@ class Selecting(pn.viewable.Viewer):
         self.busy.visible = self.download.disabled = True  # until there are numbers of these cells
         self.shares.object = ""
         result, source = session.result, session.result_source
+        counted_only = result.run.recipe.get("masses") is None and result.stream.config.networks.growth
+        said = CAUTION + FROM_COUNTS if counted_only else CAUTION
+        self.caution.object = ui.styled(said, SMALL_SIZE, muted=True)
         labels = colouring(result, source, f"obs:{key}").colour if key else None
         found = await asyncio.to_thread(ancestry, result, cells, labels if isinstance(labels, Categories) else None)
         if session.selection is not cells or session.result is not result or self.labels.value != key:

@@ -183,8 +183,8 @@ def shown_time(page: Page) -> float:
 
 def open_path(page: Page, path: Path) -> None:
     button(page, "This computer").click()
-    page.get_by_role("combobox", name="Path of a file or folder").fill(str(path))
-    page.get_by_role("combobox", name="Path of a file or folder").press("Enter")
+    page.get_by_label("Path of a file or folder").fill(str(path))
+    page.get_by_label("Path of a file or folder").press("Enter")
 
 
 def start_training(page: Page, name: str, rounds: int, embedding: int = 20) -> None:

@@ -283,5 +283,12 @@ def test_the_data_page_says_which_cells_and_gaps_are_counted_and_keeps_the_users
         assert not page.uneven.visible
         session.own_data += 1
         assert page.opening.by_path.visible
+        (tmp_path / "more").mkdir()
+        page.opening.path.value_input = f"{tmp_path}/"
+        shown = {button.label: button for button in page.opening.suggested if button.visible}
+        assert set(shown) == {"cells.h5ad", "more/"}
+        assert shown["more/"].icon == "folder"
+        page.opening.path.value_input = str(file)  # whole: nothing to suggest
+        assert not any(button.visible for button in page.opening.suggested)
 
     asyncio.run(story())
