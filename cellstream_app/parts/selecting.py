@@ -26,8 +26,8 @@ ROWS = 8
 """Kinds in the table at most."""
 CAUTION = (
     "Ancestors each: how many cells of that time stand behind one of the selected ones; below 1 where cells have "
-    "divided since, above 1 where cells have died. Followed by the learned velocity and growth. Before lineages have parted the fate of a single cell cannot be "
-    "known: read the shares of many cells."
+    "divided since, above 1 where cells have died. Followed by the learned velocity and growth. Before lineages have "
+    "parted the fate of a single cell cannot be known: read the shares of many cells."
 )
 
 FROM_COUNTS = (
