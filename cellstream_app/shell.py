@@ -104,6 +104,7 @@ PLOTS = Theme(json={"attrs": {name: {} for name in ("Axis", "Legend", "Grid")}})
 BUTTONS = {
     "MuiButton": {"styleOverrides": {"root": {"textTransform": "none"}}},
     "MuiToggleButton": {"styleOverrides": {"root": {"textTransform": "none", "padding": "4px 10px"}}},
+    "MuiFormControlLabel": {"styleOverrides": {"label": {"fontSize": "14px"}}},
     "MuiFormLabel": {"styleOverrides": {"root": {"fontSize": "13px"}}},
 }
 
