@@ -140,9 +140,10 @@ def embedding(
     )
     dots = _dots(cells if not many else Cells(np.empty((0, 2)), Values(np.empty(0))))
     # options of elements, not of the overlay: they hold in a larger overlay too
+    # `active_tools` are set anew with all data: were the moving one among them, whoever draws a lasso would lose it
     plane = dict(
         xlim=home[:2], ylim=home[2:], xaxis=None, yaxis=None, responsive=True, toolbar="right", show_legend=False,
-        show_frame=False, default_tools=["pan", "wheel_zoom", "reset"], active_tools=["pan", "wheel_zoom"],
+        show_frame=False, default_tools=["pan", "wheel_zoom", "reset"], active_tools=["wheel_zoom"],
         hooks=[plane_hook(home)],
     )  # fmt: skip
     return image.opts(**plane) * dots.opts(**plane)

@@ -77,7 +77,7 @@ class Linked:
         if self.group not in figure.tags:
             figure.tags.append(self.group)
             self._put_on(figure, place)
-        figure.toolbar.active_drag = self._tools[place][self.drag]  # HoloViews sets its own for each element
+        figure.toolbar.active_drag = self._tools[place][self.drag]
 
     def choose(self, drag: str) -> None:
         """What dragging does on all figures. To be called by who holds the document."""

@@ -205,7 +205,7 @@ class Stage(pn.viewable.Viewer):
             if self.picked is not None:
                 self._tools = add_tools(figure, self._on_outline)
         if self._tools:
-            figure.toolbar.active_drag = self._tools[self.mode]  # HoloViews sets its own once more for each element
+            figure.toolbar.active_drag = self._tools[self.mode]
 
     def _on_outline(self, geometry: Mapping[str, Any]) -> None:
         if self.result is not None:

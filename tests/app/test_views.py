@@ -26,13 +26,14 @@ from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream, Member
 from cellstream.worker import work
 from cellstream_app import style, ui
-from cellstream_app.colouring import DIRECTION_SPREAD, GENE, TIME, colouring
+from cellstream_app.colouring import DIRECTION_SPREAD, GENE, GROWTH, TIME, colouring
 from cellstream_app.overlays import stream_columns
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
 from cellstream_app.parts import watching
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
+from cellstream_app.picking import LASSO
 from cellstream_app.results import load_result, sample_run
 from cellstream_app.session import Session
 from tests.conftest import TINY
@@ -138,6 +139,21 @@ def test_the_stage_draws_the_layers_of_the_moment(stage: Stage):
     asyncio.run(stage.at(t))
     assert len(drawn(stage, Segment)["x0"]) == 0
     assert len(drawn(stage, ImageRGBA)["image"]) == 0
+
+
+def test_other_colours_leave_the_tool_that_a_drag_is_under_way_with(stage: Stage):
+    """Another tool, be it for a moment, and the browser forgets the lasso that is being drawn."""
+    stage.picked = lambda cells: None
+    stage.show(stage.result, colouring(stage.result, None, TIME), 0.0)
+    plot = hv.renderer("bokeh").get_plot(stage.pane.object)
+    stage.drag(LASSO)
+    toolbar, seen = plot.state.toolbar, []
+    toolbar.active_drag = stage._tools[LASSO]
+    toolbar.on_change("active_drag", lambda name, old, new: seen.append(new))
+    stage.session.selection = np.arange(20)
+    stage.recolour(colouring(stage.result, None, GROWTH))
+    assert toolbar.active_drag is stage._tools[LASSO]
+    assert seen == []
 
 
 def test_columns_of_an_old_figure_are_not_shown_on_a_new_one(stage: Stage, monkeypatch: pytest.MonkeyPatch):
