@@ -69,10 +69,14 @@ def card(page: Page, title: str) -> Locator:
 
 
 def alone(session: Session) -> pn.viewable.Viewable:
-    """The page without the rest of the app."""
+    """The page without the rest of the app; shown, as there, once the browser is there: Panel drops what changes while
+    a page is being drawn."""
     pn.extension("tabulator")
     style.use_defaults()
-    return GenesPage(session).__panel__()
+    session.page = "explore"
+    page = GenesPage(session)
+    pn.state.onload(lambda: session.param.update(page="genes"))
+    return page.__panel__()
 
 
 def add(page: Page, typed: str) -> None:
