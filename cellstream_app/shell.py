@@ -147,7 +147,7 @@ class Shell:
             label="", icon="autorenew", size="small", visible=False, on_click=self._to_training, align="center",
             variant="outlined",
         )  # fmt: skip
-        self.waiting = ui.text("Loading …", muted=True, margin=ui.GAP)
+        self.waiting = ui.row(ui.text("Loading …", muted=True, margin=ui.GAP))
         self.place = pn.Column(self.browser, self.drop, self.tour, self.waiting, margin=0, sizing_mode="stretch_both")
         self.page = pmui.Page(
             title="CellStream",

@@ -58,7 +58,7 @@ class DataPage(pn.viewable.Viewer):
             self.time_key,
             self.reason,
             ui.row(self.unit, self.gaps),
-            self.uneven,
+            self.uneven_row,
             self.table_box,
             self.problem,
             title="When",
@@ -109,7 +109,9 @@ class DataPage(pn.viewable.Viewer):
             "With real gaps they are per unit of time.",
             **WIDE,
         )
-        self.uneven = ui.text("", muted=True, visible=False)
+        self.uneven = ui.text("", muted=True)
+        # the row comes and goes, as in the file check: an HTML pane breaks where it is shown before it was drawn
+        self.uneven_row = ui.row(self.uneven, visible=False)
         self.table: pn.widgets.Tabulator | None = None
         self.table_box = ui.column()
         self.problem = ui.Message()
@@ -294,8 +296,8 @@ class DataPage(pn.viewable.Viewer):
             self.report.object = ui.styled(LATER if session.problem else PREPARING, muted=True)
             return
         uneven = uneven_gaps(snapshots)
-        self.uneven.visible = bool(uneven)
         self.uneven.object = ui.styled(f"The gaps between them are {uneven}; they count as equal.", muted=True)
+        self.uneven_row.visible = bool(uneven)
         self._syncing = True
         self.unit.value = snapshots.unit if snapshots.unit in times.UNITS else ""
         self._show_table(time_table(session.source.adata.obs, session.reading, snapshots.rows))

@@ -155,7 +155,7 @@ def visit(browser: Browser, address: str, query: str = "", **context: object) ->
         page.set_default_timeout(PATIENCE)
         page.goto(address + query)
         yield page
-        assert wrong == []
+        assert wrong == [], "\n".join(wrong)
 
 
 def button(page: Page, name: str | re.Pattern) -> Locator:

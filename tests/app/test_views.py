@@ -296,7 +296,7 @@ def test_the_data_page_says_which_cells_and_gaps_are_counted_and_keeps_the_users
         assert "from 1 to 4 d; they count as equal" in page.uneven.object
         await session.prepare(replace(session.reading, real_times=True))
         await asyncio.sleep(0)
-        assert not page.uneven.visible
+        assert not page.uneven_row.visible
         session.own_data += 1
         assert page.opening.by_path.visible
         (tmp_path / "more").mkdir()
