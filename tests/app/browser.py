@@ -154,8 +154,12 @@ def visit(browser: Browser, address: str, query: str = "", **context: object) ->
     with watched(browser, (1280, 800), **context) as (page, wrong):
         page.set_default_timeout(PATIENCE)
         page.goto(address + query)
-        yield page
-        assert wrong == [], "\n".join(wrong)
+        try:
+            yield page
+        finally:
+            told = "\n".join(wrong)  # also where a test has failed of it already
+            print(told)
+        assert not wrong, told
 
 
 def button(page: Page, name: str | re.Pattern) -> Locator:

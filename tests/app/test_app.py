@@ -233,6 +233,8 @@ def test_a_file_dropped_on_the_window_opens(browser: Browser, address: str, plac
         page.evaluate(DROP, ["my cells <b>.csv", words])
         expect(page.get_by_text("9,000").first).to_be_visible()
         expect(page).to_have_title("my-cells-b-.csv – CellStream")
+        expect(page.get_by_text(re.compile("problems found in 9,000 cells"))).to_be_visible()
+        expect(page.locator(".bk-Figure:visible")).to_have_count(2)
         page.evaluate(DROP, ["nothing.h5ad", "no cells"])
         expect(page.get_by_role("alert").filter(has_text="nothing.h5ad")).to_be_visible()
     (kept,) = (place / "home" / "uploads").glob("my-cells*")
