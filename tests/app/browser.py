@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import shutil
@@ -157,8 +158,8 @@ def visit(browser: Browser, address: str, query: str = "", **context: object) ->
         try:
             yield page
         finally:
-            told = "\n".join(wrong)  # also where a test has failed of it already
-            print(told)
+            told = "\n".join(wrong)
+            logging.getLogger(__name__).warning(told)  # also where a test has failed of it already
         assert not wrong, told
 
 
