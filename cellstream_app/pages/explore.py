@@ -191,10 +191,8 @@ class ExplorePage(pn.viewable.Viewer):
         elif run.recipe.get("masses") is None:
             said += " Growth is learned from the numbers of cells in the file."
         if (d := result.z.shape[1]) > 2:
-            share, pair = (
-                result.along(self.axes.value).plane.share(result.z),
-                " and ".join(str(axis + 1) for axis in self.axes.value),
-            )
+            share = result.along(self.axes.value).plane.share(result.z)
+            pair = " and ".join(str(axis + 1) for axis in self.axes.value)
             said += f" Shown: principal components {pair} of {d} dimensions, with {share:.0%} of the spread."
         self.title.object = ui.styled(
             f"<b style='font-weight:600'>{ui.escaped(run.name)}</b> <span style='opacity:.72'>{ui.escaped(said)}</span>"
