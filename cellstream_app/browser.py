@@ -29,6 +29,9 @@ export function render({model, view}) {
     model.hello += 1
   }
   setTimeout(tell, 40)
+  // Bokeh takes a button that rests for 0.3 s for a press, and the drag that follows for nothing: so a lasso that is
+  // begun with care is lost, and so is any in a browser that is busy. No figure here listens for a press.
+  window.Bokeh.require("core/ui_gestures").UIGestures.press_threshold = 2 ** 31 - 1  // ms, the most a timer takes
   const style = document.createElement("style")
   document.head.append(style)
   const dress = () => {

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import panel as pn
 from bokeh.events import SelectionGeometry
-from bokeh.models import BoxSelectTool, CustomJS, LassoSelectTool, PanTool, Tool
+from bokeh.models import BoxSelectTool, LassoSelectTool, PanTool, Tool
 from bokeh.plotting import figure as Figure
 from matplotlib.path import Path as Outline
 from PIL import Image, ImageDraw
@@ -19,6 +20,14 @@ EXACT = 20_000
 the time and is finer than a screen."""
 PIXELS = 2048
 """Pixels of that picture on each side."""
+
+# a figure's tools are known by their names
+TURN = """
+for (const model of cb_obj.document.all_models) {
+  if (!model.toolbar || !model.tags.includes(group)) continue
+  for (const tool of model.toolbar.tools) if (tool.name === cb_obj.value) tool.active = true
+}
+"""
 
 
 def inside(points: np.ndarray, geometry: Mapping[str, Any]) -> np.ndarray:
@@ -56,13 +65,16 @@ def add_tools(figure: Figure, drawn: Callable[[Mapping[str, Any]], None]) -> dic
         LASSO: LassoSelectTool(renderers=[], visible=False),
     }
     figure.add_tools(tools[BOX], tools[LASSO])
-    for tool in tools.values():
-        tool.js_on_change("tags", CustomJS(code="cb_obj.active = true"))
+    for mode, tool in tools.items():
+        tool.name = mode
     figure.on_event(SelectionGeometry, lambda event: drawn(event.geometry) if event.final else None)
     return tools
 
 
-def turn_on(tool: Tool) -> None:
-    """Make a tool of a figure that is shown the active one. To be called by who holds the document."""
-    # the server has no property for this: a change that the tool's script hears
-    tool.tags = [len(tool.tags) and tool.tags[-1] + 1]
+def turn_with(choice: pn.widgets.Widget, group: str) -> None:
+    """Let dragging on all figures that are tagged with ``group`` do what is chosen.
+
+    In the browser, whoever has chosen: one who draws at once does not wait for the server. New figures are to be made
+    with the right tool.
+    """
+    choice.jscallback(value=TURN, args=dict(group=group))

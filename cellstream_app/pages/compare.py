@@ -6,7 +6,6 @@ Both share the colours, the time, the view (as a share of each one's own) and th
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from cellstream_app.parts.pair import Pair
 from cellstream_app.parts.picked import Picked
 from cellstream_app.parts.scorecard import Scorecard
 from cellstream_app.parts.timebar import TimeBar
+from cellstream_app.picking import turn_with
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.session import SAMPLE, Session, find_run, with_source
 from cellstream_app.sources import Source
@@ -97,7 +97,8 @@ class ComparePage(pn.viewable.Viewer):
         choosing.other.param.watch(self._on_other, "value")
         for widget in (choosing.particles, choosing.streams, choosing.growth, choosing.when):
             widget.param.watch(self._on_layers, "value")
-        choosing.drag.param.watch(lambda event: ui.in_turn(partial(self.pair.linked.choose, event.new)), "value")
+        choosing.drag.param.watch(lambda event: setattr(self.pair.linked, "drag", event.new), "value")
+        turn_with(choosing.drag, self.pair.linked.group)
         choosing.labels.param.watch(self._on_labels, "value")
 
     def _fit(self) -> None:
@@ -134,7 +135,7 @@ class ComparePage(pn.viewable.Viewer):
         self.choosing.offer_colours(result, session.result_source, label_keys(session.result_source), new)
         if new:
             self.time_bar.show(result, start=False)
-            self._take_time(result)
+            self.time_bar.go_to(self.session.time)  # that other pages have shown
         await self._show_right()
 
     async def _show_right(self) -> None:
@@ -204,7 +205,7 @@ class ComparePage(pn.viewable.Viewer):
         if self._undrawn or self.pair.left.shown is not result:
             await self._on_result()
         elif result is not None:
-            self._take_time(result)
+            self.time_bar.go_to(self.session.time)  # that other pages have shown
             self.pair.follow_selection()
 
     # colours and layers
@@ -260,10 +261,6 @@ class ComparePage(pn.viewable.Viewer):
         await self.scores.show(pair.left, pair.right, self.choosing.labels.value, pair.same)
 
     # time
-
-    def _take_time(self, result: Result) -> None:
-        """The time that other pages have shown."""
-        self.time_bar.slider.value = float(np.clip(self.session.time, result.times[0], result.times[-1]))
 
     def _on_moved(self) -> None:
         self.pacer.stale = True

@@ -18,7 +18,7 @@ from cellstream_app.parts.saving import Saving
 from cellstream_app.parts.selecting import Selecting
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.timebar import TimeBar
-from cellstream_app.picking import BOX, LASSO, MOVE
+from cellstream_app.picking import BOX, LASSO, MOVE, turn_with
 from cellstream_app.session import SAMPLE, SAMPLE_NAME, Session, folder_name, named
 from cellstream_app.style import theme
 from cellstream_app.ui import BOTH, WIDE
@@ -40,6 +40,8 @@ class ExplorePage(pn.viewable.Viewer):
         self.session = session
         self._make_tools()
         self.stage = Stage(session, self._on_picked, (self.drag, self.fit))
+        self.drag.param.watch(lambda event: setattr(self.stage, "drag", event.new), "value")
+        turn_with(self.drag, self.stage.canvas.frame_id)
         self.selecting = Selecting(session, self._on_kin)
         self.colours = Colours(session, self._recolour, self._repaint)
         self.time_bar = TimeBar(self.stage.canvas, self._on_moved)
@@ -88,7 +90,6 @@ class ExplorePage(pn.viewable.Viewer):
             description="What dragging the mouse does: move the picture (m), or draw a box (b) or a lasso (l) around "
             "cells, to see where they came from and where they go",
         )  # fmt: skip
-        self.drag.param.watch(lambda event: self.stage.drag(event.new), "value")
 
     def _make_controls(self) -> None:
         self.result = pmui.Select(label="Result", size="small", margin=0, **WIDE)

@@ -11,7 +11,7 @@ from bokeh.models import CustomJS, Tool
 from bokeh.plotting import figure as Figure
 
 from cellstream_app.leaving import weakly
-from cellstream_app.picking import MOVE, add_tools, turn_on
+from cellstream_app.picking import MOVE, add_tools
 
 # A view [x0, x1, y0, y1] of one plane in the other: the same share of its home view.
 SAME_SHARE = """
@@ -64,6 +64,7 @@ class Linked:
     def __init__(self, picked: Callable[[str, Mapping[str, Any]], None]):
         self.group, self.picked = f"linked-{uuid4().hex}", picked
         self.drag, self._fits = MOVE, 0
+        """What dragging does on figures to come; on those that are shown the browser sees to it."""
         self._figures: dict[str, Figure] = {}
         self._tools: dict[str, dict[str, Tool]] = {}
 
@@ -78,12 +79,6 @@ class Linked:
             figure.tags.append(self.group)
             self._put_on(figure, place)
         figure.toolbar.active_drag = self._tools[place][self.drag]
-
-    def choose(self, drag: str) -> None:
-        """What dragging does on all figures. To be called by who holds the document."""
-        self.drag = drag
-        for tools in self._tools.values():
-            turn_on(tools[drag])
 
     def fit(self) -> None:
         """Back to the views that hold all cells. To be called by who holds the document."""

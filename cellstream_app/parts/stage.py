@@ -29,7 +29,7 @@ from cellstream_app.overlays import (
     ribbon_columns,
     stream_columns,
 )
-from cellstream_app.picking import MOVE, add_tools, inside, turn_on
+from cellstream_app.picking import MOVE, add_tools, inside
 from cellstream_app.results import Result
 from cellstream_app.session import Session
 from cellstream_app.style import Theme, colour_array, colour_bar_html, growth_palette, theme
@@ -66,7 +66,8 @@ class Stage(pn.viewable.Viewer):
     ):
         super().__init__()
         self.session, self.picked, self.hooks, self.size = session, picked, hooks, size
-        self.mode = MOVE
+        self.drag = MOVE
+        """What dragging does on a figure to come; on the one that is shown the browser sees to it."""
         self.kin: Ancestry | None = None
         self.layers: dict[str, bool] = dict(streams=True, growth=False, arrows=False, moment=False, particles=True)
         self.last_cost = 0.1
@@ -114,12 +115,6 @@ class Stage(pn.viewable.Viewer):
         self._show_particles()
         if self._figure is not None:
             ui.in_turn(self._show_ribbons)
-
-    def drag(self, mode: str) -> None:
-        """Let dragging the mouse move the picture, or draw a box or a lasso around cells."""
-        self.mode = mode
-        if self._figure is not None:
-            turn_on(self._tools[mode])
 
     def _show_particles(self) -> None:
         result, kin = self.result, self.kin
@@ -205,7 +200,7 @@ class Stage(pn.viewable.Viewer):
             if self.picked is not None:
                 self._tools = add_tools(figure, self._on_outline)
         if self._tools:
-            figure.toolbar.active_drag = self._tools[self.mode]
+            figure.toolbar.active_drag = self._tools[self.drag]
 
     def _on_outline(self, geometry: Mapping[str, Any]) -> None:
         if self.result is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,16 +19,28 @@ STEPS = 400
 """Steps of the slider."""
 STRIDES = 50
 """Strides of the arrow keys from the first to the last time point."""
+NUDGE = 1e-9
+"""Share of the whole time by which the slider is moved beside a time, where nobody moved it: no visitor can."""
+REMEMBERED = 512
+"""Places of the slider that may still come back from a browser: two minutes of playing."""
 SPEEDS = {"½ ×": 0.5, "1 ×": 1.0, "2 ×": 2.0, "4 ×": 4.0}
 
 
 class TimeBar(pn.viewable.Viewer):
-    """Drives the canvas and follows it; ``moved`` is called, without arguments, whenever the time has changed."""
+    """Drives the canvas and follows it; ``moved`` is called, without arguments, whenever the time has changed.
+
+    What the server sets twice in a row, a slow browser may report back: Panel's ``useState`` writes into the model what
+    it has drawn, also where something newer has come meanwhile. Taken for the visitor's, such an echo would stop the
+    time. So places that the server gave lie a hair beside any that a visitor can choose, and are known again.
+    """
 
     def __init__(self, canvas: FlowCanvas, moved: Callable[[], None]):
         super().__init__()
         self.canvas, self.moved = canvas, moved
-        self._following = False
+        self.time = 0.0
+        """The time shown, in the data's unit."""
+        self._given: deque[float] = deque(maxlen=REMEMBERED)
+        self._giving = False
         self._goes_on = False
         self.play = pmui.Button(
             label="Play",
@@ -50,11 +63,6 @@ class TimeBar(pn.viewable.Viewer):
     def __panel__(self) -> pmui.Paper:
         return self.view
 
-    @property
-    def time(self) -> float:
-        """The time shown, in the data's unit."""
-        return float(self.slider.value)
-
     def show(self, result: Result, start: bool) -> None:
         """Take the times of a result; from the start, or from where the time is."""
         first, last = float(result.times[0]), float(result.times[-1])
@@ -66,6 +74,7 @@ class TimeBar(pn.viewable.Viewer):
 
     def _make_slider(self, start: float, end: float, value: float, **more: Any) -> None:
         """A slider for these times. A new one, since a hidden one has been seen to keep the ends of other times."""
+        self.time = value
         self.slider = pmui.FloatSlider(
             start=start, end=end, value=value, step=(end - start) / STEPS, margin=(0, 24, 0, 12), show_value=False,
             **{"label": "Time", **more, **WIDE},
@@ -90,8 +99,17 @@ class TimeBar(pn.viewable.Viewer):
 
     def stride(self, sign: int) -> None:
         """Go a small way forwards (1) or backwards (-1)."""
-        start, end = self.slider.start, self.slider.end
-        self.slider.value = float(np.clip(self.time + sign * (end - start) / STRIDES, start, end))
+        self.go_to(self.time + sign * (self.slider.end - self.slider.start) / STRIDES)
+
+    def go_to(self, time: float) -> None:
+        """Pause at another time, or at the end that is nearest to it."""
+        time = float(np.clip(time, self.slider.start, self.slider.end))
+        if time == self.time:
+            return
+        self.canvas.param.update(playing=False, time=time)
+        if self.time != time:  # the canvas was there already
+            self._place(time)
+            self.moved()
 
     def leave(self) -> None:
         """The page is left: nothing plays unseen."""
@@ -102,15 +120,29 @@ class TimeBar(pn.viewable.Viewer):
         """The page is shown again: what played goes on."""
         self.canvas.playing = self._goes_on
 
+    def _place(self, time: float) -> None:
+        """Take over a time, and put the slider there."""
+        start, end = self.slider.start, self.slider.end
+        self.time = float(np.clip(time, start, end))
+        beside = self.time + NUDGE * (end - start)
+        self._given.append(beside if beside <= end else self.time - NUDGE * (end - start))
+        self._giving = True
+        self.slider.value = self._given[-1]
+        self._giving = False
+
     def _on_slider(self, event: Any) -> None:
-        if not self._following:
+        if self._giving:
+            return
+        if event.new not in self._given:
+            self.time = event.new
             self.canvas.param.update(playing=False, time=event.new)
             self.moved()
+        elif event.new != self._given[-1]:
+            ui.in_turn(lambda: self._place(self.time))
 
     def _on_canvas_time(self, event: Any) -> None:
-        self._following = True
-        self.slider.value = float(np.clip(event.new, self.slider.start, self.slider.end))
-        self._following = False
+        if event.new != self.time:
+            self._place(event.new)
         self.moved()
 
     def _on_playing(self, event: Any) -> None:

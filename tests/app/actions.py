@@ -20,7 +20,6 @@ from tests.app.browser import (
     button,
     choose,
     drag_around,
-    drag_until,
     open_path,
     picture,
     shown_time,
@@ -259,7 +258,8 @@ def select_by(page: Page, tool: str, *corners: tuple[float, float]) -> None:
     to_explore(page)
     rest(page)
     button(page, tool).click()
-    drag_until(page.get_by_text(SELECTED), page, *corners)
+    drag_around(page, *corners)
+    expect(page.get_by_text(SELECTED)).to_be_visible()
     expect(page.get_by_text("100%").locator("visible=true").first).to_be_visible()
     for _ in range(2):  # the same once more is a file, too
         with page.expect_download() as download:
@@ -365,7 +365,8 @@ def pick_and_clear(page: Page) -> None:
     to_compare(page)
     rest(page)
     button(page, "Box").click()
-    drag_until(page.get_by_text(re.compile(r"[\d,]+ of 2,736 cells picked")), page, (0.2, 0.2), (0.7, 0.7), figure=1)
+    drag_around(page, (0.2, 0.2), (0.7, 0.7), figure=1)
+    expect(page.get_by_text(re.compile(r"[\d,]+ of 2,736 cells picked"))).to_be_visible()
     clear(page)
     button(page, "Move").click()
 

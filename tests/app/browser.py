@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
@@ -117,8 +117,10 @@ def watched(
     page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.on("request", lambda r: None if _is_local(r.url) else wrong.append(f"request: {r.url}"))
-    yield page, wrong
-    page.close()
+    try:
+        yield page, wrong
+    finally:
+        page.close()  # also after a failure: a flow that plays on takes the time of the tests to come
 
 
 def _is_local(url: str) -> bool:
@@ -212,25 +214,15 @@ def start_training(page: Page, name: str, rounds: int, embedding: int = 20) -> N
 
 
 def drag_around(page: Page, *corners: tuple[float, float], figure: int = 0) -> None:
-    """Draw with the mouse through corners of a figure, as shares of its width and height."""
+    """Draw with the mouse through corners of a figure, as shares of its width and height; the hand rests a while after
+    the button has gone down."""
     stage = page.locator(".bk-Figure:visible").nth(figure)
     stage.scroll_into_view_if_needed()
     box = stage.bounding_box()
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
     page.mouse.move(*places[0])
     page.mouse.down()
+    page.wait_for_timeout(500)
     for place in places[1:]:
         page.mouse.move(*place, steps=5)
     page.mouse.up()
-
-
-def drag_until(seen: Locator, page: Page, *corners: tuple[float, float], figure: int = 0) -> None:
-    """Drag until something is seen: to a browser that is busy for long a button held down is a press and no drag, and
-    the server turns the tool on."""
-    for pause in (500, 1000, 2000, 4000, 4000, 4000):
-        page.wait_for_timeout(pause)
-        drag_around(page, *corners, figure=figure)
-        with suppress(AssertionError):
-            expect(seen).to_be_visible(timeout=10_000)
-            return
-    expect(seen).to_be_visible()

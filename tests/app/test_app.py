@@ -26,7 +26,7 @@ from tests.app.browser import (
     button,
     choose,
     chromium,
-    drag_until,
+    drag_around,
     open_path,
     picture,
     shown_time,
@@ -155,7 +155,8 @@ def test_cells_in_a_lasso_tell_where_they_came_from_and_where_they_go(browser: B
         button(page, "Lasso").click()
         before = picture(page)
         said = page.get_by_text(re.compile(r"[\d,]+ cells? selected"))
-        drag_until(said, page, (0.05, 0.05), (0.95, 0.05), (0.95, 0.7), (0.05, 0.7), (0.05, 0.05))
+        drag_around(page, (0.05, 0.05), (0.95, 0.05), (0.95, 0.7), (0.05, 0.7), (0.05, 0.05))
+        expect(said).to_be_visible()
         expect(page.get_by_text("progenitor").first).to_be_visible()
         expect(page.get_by_text("100%").first).to_be_visible()
         some = int(re.sub(r"\D", "", said.inner_text().split("cell")[0]))
@@ -170,7 +171,8 @@ def test_cells_in_a_lasso_tell_where_they_came_from_and_where_they_go(browser: B
         expect(said).to_be_hidden()
         button(page, "Box").click()
         # it may end beyond the figure
-        drag_until(page.get_by_text("2,736 cells selected"), page, (0.04, 0.04), (1.1, 1.05))
+        drag_around(page, (0.04, 0.04), (1.1, 1.05))
+        expect(page.get_by_text("2,736 cells selected")).to_be_visible()
 
 
 def test_a_name_in_the_legend_picks_its_cells_and_takes_another_colour(browser: Browser, address: str):
@@ -361,6 +363,7 @@ def test_a_bad_path_is_a_sentence_and_what_was_open_stays(browser: Browser, addr
         button(page, "Open something else").click()
         button(page, "This computer").click()
         path = page.get_by_label("Path of a file or folder")
+        path.click()  # waits for it, as typing does not
         path.press_sequentially(str(tmp_path / "missing.h5ad"))
         button(page, "Open").click()
         expect(page.get_by_role("alert").filter(has_text="There is no file or folder")).to_be_visible()

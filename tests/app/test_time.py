@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from cellstream_app import style
 from cellstream_app.components.flow import FlowCanvas
@@ -29,6 +30,29 @@ def test_space_plays_and_arrows_step():
     assert bar.key("ArrowLeft")
     assert bar.time == 0.0
     assert not bar.key("f")
+
+
+def test_what_a_slow_browser_reports_back_does_not_stop_the_time():
+    canvas = FlowCanvas()
+    bar = TimeBar(canvas, lambda: None)
+    result = SimpleNamespace(
+        times=np.array([0.0, 2.0, 5.0]), snapshots=SimpleNamespace(unit="d", labels=("0", "2", "5"))
+    )
+    bar.show(result, start=True)
+    canvas.playing = True
+    given = []
+    for time in (0.0, 1.0, 2.0, 5.0):  # also at measured times, which a visitor can choose, and at the ends
+        canvas.time = time
+        given.append(bar.slider.value)
+        assert bar.time == time
+        assert bar.slider.value == pytest.approx(time, abs=1e-6)
+    bar.slider.value = given[1]
+    assert canvas.playing
+    assert bar.time == canvas.time == 5.0
+    assert bar.slider.value == given[-1]  # put back
+    bar.slider.value = 2.0  # the visitor's own
+    assert not canvas.playing
+    assert bar.time == canvas.time == 2.0
 
 
 def test_one_picture_at_a_time_and_while_time_plays_with_rests():

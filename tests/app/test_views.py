@@ -146,7 +146,7 @@ def test_other_colours_leave_the_tool_that_a_drag_is_under_way_with(stage: Stage
     stage.picked = lambda cells: None
     stage.show(stage.result, colouring(stage.result, None, TIME), 0.0)
     plot = hv.renderer("bokeh").get_plot(stage.pane.object)
-    stage.drag(LASSO)
+    stage.drag = LASSO
     toolbar, seen = plot.state.toolbar, []
     toolbar.active_drag = stage._tools[LASSO]
     toolbar.on_change("active_drag", lambda name, old, new: seen.append(new))
