@@ -52,3 +52,14 @@ def moving_cloud() -> Snapshots:
         labels=("0", "1", "3"),
         unit="d",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For ``--dist loadgroup``: what shares a process.
+
+    Each file has its own, since its fixtures, a server or a cluster, are made once. All files that drive a browser have
+    one together: two browsers at a time on two cores would be slow enough to fail.
+    """
+    for item in items:
+        browser = item.get_closest_marker("browser") is not None
+        item.add_marker(pytest.mark.xdist_group("browser" if browser else item.path.stem))

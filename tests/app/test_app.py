@@ -175,6 +175,7 @@ def test_cells_in_a_lasso_tell_where_they_came_from_and_where_they_go(browser: B
         expect(page.get_by_text("2,736 cells selected")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_name_in_the_legend_picks_its_cells_and_takes_another_colour(browser: Browser, address: str):
     with visit(browser, address) as page:
         button(page, "Pause").click()
@@ -198,6 +199,7 @@ def test_a_name_in_the_legend_picks_its_cells_and_takes_another_colour(browser: 
         wait_for(green, 60)
 
 
+@pytest.mark.slow
 def test_a_first_visit_is_shown_around_once(browser: Browser, address: str):
     with visit(browser, address, tour=True) as page:
         for number in range(1, 6):
@@ -223,6 +225,7 @@ DROP = """([name, words]) => {
 }"""
 
 
+@pytest.mark.slow
 def test_a_file_dropped_on_the_window_opens(browser: Browser, address: str, place: Path):
     """Of more than one part, so that none is lost and none comes twice."""
     rng = np.random.default_rng(0)
@@ -243,6 +246,7 @@ def test_a_file_dropped_on_the_window_opens(browser: Browser, address: str, plac
     assert kept.read_text() == words
 
 
+@pytest.mark.slow
 def test_the_colouring_stays_when_the_theme_changes(browser: Browser, address: str):
     with visit(browser, address) as page:
         button(page, "Pause").click()
@@ -258,6 +262,7 @@ def test_the_colouring_stays_when_the_theme_changes(browser: Browser, address: s
         expect(gene).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_before_it_had_a_flow_shows_none(browser: Browser, address: str, place: Path):
     with visit(browser, address, "?page=data") as page:
         open_sample(page)
@@ -315,6 +320,7 @@ def test_train_to_the_end_and_save(browser: Browser, address: str, place: Path):
     assert run.config.schedule.rounds == 2
 
 
+@pytest.mark.slow
 def test_stop_keeps_a_result_and_resume_goes_on(browser: Browser, address: str, place: Path):
     with visit(browser, address, "?page=data") as page:
         open_sample(page)
@@ -335,6 +341,7 @@ def test_stop_keeps_a_result_and_resume_goes_on(browser: Browser, address: str, 
         wait_for(lambda: run.status().state == "cancelled", 30)
 
 
+@pytest.mark.slow
 def test_a_reload_comes_back_to_the_run_under_way(browser: Browser, address: str, place: Path):
     with visit(browser, address, "?page=data") as page:
         open_sample(page)
@@ -426,6 +433,7 @@ def test_a_broken_file_is_mended_button_by_button(browser: Browser, address: str
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_given_file_is_opened_on_the_page_asked_for(browser: Browser, place: Path, tmp_path: Path):
     """As by ``cellstream app FILE``, which says the path in the environment."""
     rng = np.random.default_rng(0)
@@ -442,6 +450,7 @@ def test_a_given_file_is_opened_on_the_page_asked_for(browser: Browser, place: P
             expect(page.get_by_text("given.h5ad: 45 cells, 2 time points.")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_an_upload_is_opened_from_disk(browser: Browser, address: str, place: Path, tmp_path: Path):
     rng = np.random.default_rng(0)
     obs = pd.DataFrame({"hour": ["0h"] * 20 + ["6h"] * 25})
@@ -455,6 +464,7 @@ def test_an_upload_is_opened_from_disk(browser: Browser, address: str, place: Pa
     assert spooled.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_system_theme_is_taken_over(browser: Browser, address: str):
     brightness = {}
     for scheme in ("light", "dark"):

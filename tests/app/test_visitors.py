@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.app.browser import PATIENCE, button, choose, chromium, turn_to, watched, whole_app
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
