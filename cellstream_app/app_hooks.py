@@ -30,17 +30,6 @@ HOW_TO_SHARE = (
 )
 
 
-def compress_websockets() -> None:
-    """Let pictures travel deflated, to a tenth of their bytes: a shaded view is some megabytes of mostly empty pixels.
-
-    Bokeh's server can do so, but ``panel serve`` has no way to ask it to. The lowest level takes some 20 ms for such a
-    view, higher ones several times as long for little less.
-    """
-    from bokeh.server.views.ws import WSHandler
-
-    WSHandler.get_compression_options = lambda handler: {"compression_level": 1}
-
-
 def settle() -> None:
     """Let Python's garbage collector pass over what is loaded by now, which stays to the end.
 
@@ -58,12 +47,14 @@ def on_server_loaded(server_context: Any) -> None:
     """
     import scanpy  # noqa: F401
 
-    compress_websockets()
     from cellstream_app.plots import warm_up
     from cellstream_app.results import load_result, sample_run
+    from cellstream_app.sending import compress_websockets, send_what_waits
     from cellstream_app.session import with_source
     from cellstream_app.sources import sweep
 
+    compress_websockets()
+    send_what_waits()
     sweep()
     run = sample_run()
     try:
