@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -11,6 +12,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import torch
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from cellstream.config import Config
 from cellstream.snapshots import Snapshots
@@ -54,12 +57,21 @@ def moving_cloud() -> Snapshots:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For ``--dist loadgroup``: what shares a process.
+class OneBrowser(LoadFileScheduling):
+    """A process for each file, since its fixtures, a server or a cluster, are made once; and one for all files that drive
+    a browser: two browsers at a time on two cores are slow enough to fail."""
 
-    Each file has its own, since its fixtures, a server or a cluster, are made once. All files that drive a browser have
-    one together: two browsers at a time on two cores would be slow enough to fail.
-    """
-    for item in items:
-        browser = item.get_closest_marker("browser") is not None
-        item.add_marker(pytest.mark.xdist_group("browser" if browser else item.path.stem))
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "browser" if _drives_a_browser(file) else file
+
+
+@functools.cache
+def _drives_a_browser(file: str) -> bool:
+    """Read from its text: who distributes the tests has not imported them."""
+    return "pytest.mark.browser" in (Path(__file__).parents[1] / file).read_text()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """For ``--dist loadfile``."""
+    return OneBrowser(config, log) if config.getvalue("dist") == "loadfile" else None
