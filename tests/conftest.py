@@ -58,8 +58,8 @@ def moving_cloud() -> Snapshots:
 
 
 class OneBrowser(LoadFileScheduling):
-    """A process for each file, since its fixtures, a server or a cluster, are made once; and one for all files that drive
-    a browser: two browsers at a time on two cores are slow enough to fail."""
+    """A process for each file, since its fixtures, a server or a cluster, are made once; and one for all files that
+    drive a browser: two browsers at a time on two cores are slow enough to fail."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
@@ -74,4 +74,7 @@ def _drives_a_browser(file: str) -> bool:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
     """For ``--dist loadfile``."""
-    return OneBrowser(config, log) if config.getvalue("dist") == "loadfile" else None
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # the browser's tests take longest: they come first, as they are collected
+    return OneBrowser(config, log)
