@@ -331,7 +331,12 @@ def _input_name(name: str) -> str:
 
 
 def _why(key: str, guesses: dict[str, str]) -> str:
-    return html.escape(f"Guessed: {guesses[key]}." if key in guesses else "")
+    """Why a column of the time was guessed, and which others may be it."""
+    if key not in guesses:
+        return ""
+    others = [name for name in guesses if name != key]
+    also = f" It may also be {_listed(others)}." if others else ""
+    return html.escape(f"Guessed: {guesses[key]} in the file.{also}")
 
 
 def _listed(names: Any, most: int = 4) -> str:

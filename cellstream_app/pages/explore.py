@@ -82,7 +82,7 @@ class ExplorePage(pn.viewable.Viewer):
     def _make_tools(self) -> None:
         self.fit = pmui.Button(
             label="Fit view", icon="fit_screen", size="small", variant="outlined", margin=0, sx=ON_STAGE,
-            on_click=lambda event: self.stage.fit(), description="Show all cells (f)",
+            on_click=lambda event: self.stage.fit(), description="Fit view: show all cells (f)",
         )  # fmt: skip
         self.drag = pmui.RadioButtonGroup(
             options=[MOVE, BOX, LASSO], value=MOVE, size="small", margin=0, variant="outlined", color="primary",

@@ -56,7 +56,7 @@ class Selecting(pn.viewable.Viewer):
         self.caution = ui.text(CAUTION, size=SMALL_SIZE, muted=True)
         clear = pmui.Button(
             label="Clear", icon="close", size="small", variant="outlined", margin=0, on_click=self._on_clear,
-            description="Select no cells (Esc)",
+            description="Clear: select no cells (Esc)",
         )  # fmt: skip
         self.download = ui.Download(
             callback=self._csv, filename="cellstream-kin.csv", label="Numbers (.csv)", icon="download", size="small",
