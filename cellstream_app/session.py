@@ -73,7 +73,7 @@ class Session(param.Parameterized):
     result_problem = param.String(default="", doc="What could not be loaded, in a sentence.")
     loading = param.Boolean(default=False, doc="Whether a result is being loaded.")
     time = param.Number(default=0.0, doc="The time that is shown of the result, in the data's unit.")
-    playing = param.Boolean(default=False, doc="Whether that time runs by itself.")
+    playing = param.Boolean(default=True, doc="Whether that time runs by itself, or will on the next page that has it.")
     selection = param.Array(doc="Selected cells of the result, as positions among its cells, (k,); None: none.")
 
     def __init__(self, **params: Any):

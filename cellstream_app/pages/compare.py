@@ -171,8 +171,8 @@ class ComparePage(pn.viewable.Viewer):
     def _draw(
         self, result: Result, source: Source | None, right: Result | Plain | None, right_source: Source | None
     ) -> None:
-        pair, new = self.pair, self.pair.left.shown is not result
-        learned = result.final or self.session.status.stage in MOVING
+        session, pair, new = self.session, self.pair, self.pair.left.shown is not result
+        learned = result.final or session.status.stage in MOVING
         pair.match(result, right)
         self._rest()
         pair.put(result, source, right, right_source)
@@ -183,7 +183,7 @@ class ComparePage(pn.viewable.Viewer):
         if not learned:
             self.canvas.playing = False
         elif new and self.choosing.particles.value:
-            self.canvas.playing = True
+            self.canvas.playing = session.playing
 
     def _on_problem(self, *events: Any) -> None:
         session = self.session
@@ -200,12 +200,10 @@ class ComparePage(pn.viewable.Viewer):
             if event.old == "compare":
                 self.time_bar.leave()
             return
-        self.time_bar.come()
-        result = self.session.result
-        if self._undrawn or self.pair.left.shown is not result:
+        self.time_bar.come(self.session.time, self.session.playing)
+        if self._undrawn or self.pair.left.shown is not self.session.result:
             await self._on_result()
-        elif result is not None:
-            self.time_bar.go_to(self.session.time)  # that other pages have shown
+        elif self.session.result is not None:
             self.pair.follow_selection()
 
     # colours and layers

@@ -224,7 +224,7 @@ class ExplorePage(pn.viewable.Viewer):
             if event.old == "explore":
                 self.time_bar.leave()
             return
-        self.time_bar.come()
+        self.time_bar.come(self.session.time, self.session.playing)
         self._on_runs()  # of those that were not the selected one nobody told that they have ended
         if self._undrawn:
             self._on_result()

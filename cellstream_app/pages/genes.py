@@ -177,7 +177,8 @@ class GenesPage(pn.viewable.Viewer):
             said = f"{counted(n, 'cell')} selected on Explore."
         if n > genes.CARRIED:
             said += f" {genes.CARRIED:,} of them, drawn at random, are carried along the flow."
-        self.cells.object = ui.styled(ui.escaped(said))
+        name = ui.escaped(result.run.name)
+        self.cells.object = ui.styled(f"<b style='font-weight:600'>{name}</b> {ui.escaped(said)}")
         self.clear.visible = chosen is not None
 
     async def _on_driver(self, name: str) -> None:

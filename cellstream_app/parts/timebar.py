@@ -41,7 +41,6 @@ class TimeBar(pn.viewable.Viewer):
         """The time shown, in the data's unit."""
         self._given: deque[float] = deque(maxlen=REMEMBERED)
         self._giving = False
-        self._goes_on = False
         self.play = pmui.Button(
             label="Play",
             icon="play_arrow",
@@ -113,12 +112,12 @@ class TimeBar(pn.viewable.Viewer):
 
     def leave(self) -> None:
         """The page is left: nothing plays unseen."""
-        self._goes_on = self.canvas.playing
         self.canvas.playing = False
 
-    def come(self) -> None:
-        """The page is shown again: what played goes on."""
-        self.canvas.playing = self._goes_on
+    def come(self, time: float, playing: bool) -> None:
+        """The page is shown again: go on from where other pages have left the time, if there is anything to play."""
+        self.go_to(time)
+        self.canvas.playing = playing and self.view.visible
 
     def _place(self, time: float) -> None:
         """Take over a time, and put the slider there."""
