@@ -13,6 +13,7 @@ class Browser(pn.custom.JSComponent):
     prefers_dark = param.Boolean(default=False, doc="Whether the system's theme is dark.")
     pixel_ratio = param.Number(default=1.0, doc="Device pixels in a pixel of the style sheet.")
     key = param.String(default="", doc="The last key, of those that mean something: see KEYS below.")
+    listens = param.Boolean(default=False, doc="Whether keys mean something on the page that is shown.")
     strokes = param.Integer(default=0, doc="Counts keys, so that the same key twice is heard twice.")
 
     title = param.String(default="CellStream", doc="What the window is called.")
@@ -50,11 +51,12 @@ export function render({model, view}) {
   const taken = (el, key) => el.isContentEditable || ["TEXTAREA", "SELECT"].includes(el.tagName) ||
     (el.tagName === "INPUT" && !["checkbox", "radio", "range"].includes(el.type)) ||
     ["listbox", "menu", "combobox", "dialog"].includes(el.getAttribute?.("role")) ||
-    (key === " " && (el.tagName === "BUTTON" || el.tagName === "INPUT")) ||
+    (key === " " && (["BUTTON", "INPUT", "SUMMARY"].includes(el.tagName) || el.getAttribute?.("role") === "button")) ||
     (key.startsWith("Arrow") && (el.type === "range" || ["slider", "tab"].includes(el.getAttribute?.("role"))))
   const busy = (event) => event.composedPath().some((el) => taken(el, event.key))
   const hear = (event) => {
-    if (!KEYS.includes(event.key) || event.ctrlKey || event.metaKey || event.altKey || busy(event)) return
+    if (!model.listens || !KEYS.includes(event.key)) return
+    if (event.ctrlKey || event.metaKey || event.altKey || busy(event)) return
     event.preventDefault()
     model.key = event.key
     model.strokes += 1

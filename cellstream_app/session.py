@@ -74,6 +74,7 @@ class Session(param.Parameterized):
     loading = param.Boolean(default=False, doc="Whether a result is being loaded.")
     time = param.Number(default=0.0, doc="The time that is shown of the result, in the data's unit.")
     playing = param.Boolean(default=True, doc="Whether that time runs by itself, or will on the next page that has it.")
+    painted = param.Integer(default=0, doc="Counts up whenever a name in a legend was given another colour.")
     selection = param.Array(doc="Selected cells of the result, as positions among its cells, (k,); None: none.")
 
     def __init__(self, **params: Any):
@@ -220,7 +221,12 @@ class Session(param.Parameterized):
         except (OSError, MemoryError) as error:
             problem = f"The result could not be loaded ({error or 'not enough memory'}): choose another one."
         if run is self._wanted:
-            self.param.update(result=result, result_source=source, result_problem=problem, loading=False)
+            # the cells of the one before could be picked until now
+            same = self.result is not None and result is not None and self.result.run.folder == result.run.folder
+            self.param.update(
+                result=result, result_source=source, result_problem=problem, loading=False,
+                selection=self.selection if same else None,
+            )  # fmt: skip
 
     def poll(self) -> bool:
         """Read what the selected run has said since; whether anything has changed. Called a few times a second."""

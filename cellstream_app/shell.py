@@ -46,6 +46,8 @@ MAKERS: dict[str, Callable[[Session], pn.viewable.Viewer]] = {
     "genes": GenesPage,
     "compare": ComparePage,
 }
+KEYED = ("explore", "compare")
+"""Pages on which keys mean something; elsewhere they are the browser's, which scrolls and unfolds by them."""
 
 STEPS = [
     {
@@ -236,7 +238,7 @@ class Shell:
             getattr(pn.state.notifications, kind)(f"{name}: {status.state}.", duration=6000)
 
     def _on_key(self, event: Any) -> None:
-        if self.session.page in ("explore", "compare"):
+        if self.session.page in KEYED:
             self.views[self.session.page].key(self.browser.key)
 
     # pages
@@ -248,6 +250,7 @@ class Shell:
     def _show(self, *events: Any) -> None:
         name = self.session.page
         self.menu.active = PAGES.index(name)
+        self.browser.listens = name in KEYED
         if name not in self.views:
             self._build(name)
         for holder in self.holders.values():

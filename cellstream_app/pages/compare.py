@@ -92,6 +92,7 @@ class ComparePage(pn.viewable.Viewer):
         session.param.watch(self._on_problem, ["result_problem", "loading"])
         session.param.watch(self._on_runs, ["runs_changed", "run_id"])
         session.param.watch(self._on_page, "page")
+        session.param.watch(lambda event: setattr(self, "_undrawn", True), "painted")  # which is done on Explore
         session.param.watch(self._on_beat, "beat")
         choosing.one.param.watch(self._on_one, "value")
         choosing.other.param.watch(self._on_other, "value")

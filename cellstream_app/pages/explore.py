@@ -308,7 +308,8 @@ class ExplorePage(pn.viewable.Viewer):
 
     def _on_moved(self) -> None:
         self.pacer.stale = True
-        self.session.param.update(time=self.time_bar.time, playing=self.stage.canvas.playing)
+        if self.session.page == "explore":
+            self.session.param.update(time=self.time_bar.time, playing=self.stage.canvas.playing)
 
     async def _on_beat(self, event: Any) -> None:
         if self.session.page == "explore" and self.session.result is not None:

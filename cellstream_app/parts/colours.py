@@ -111,3 +111,4 @@ class Colours(pn.viewable.Viewer):
         self._found = None
         self.changed()
         self.painted()
+        self.session.painted += 1

@@ -12,7 +12,7 @@ from cellstream_app.colouring import Colouring
 from cellstream_app.embeddings import Plain
 from cellstream_app.parts.linked import Linked
 from cellstream_app.parts.picked import Picked
-from cellstream_app.parts.side import Side, two_colourings
+from cellstream_app.parts.side import Side, common_limit, two_colourings
 from cellstream_app.picking import inside
 from cellstream_app.results import Result
 from cellstream_app.session import Session
@@ -69,6 +69,9 @@ class Pair:
 
     def draw(self, one: Colouring, two: Colouring, layers: dict[str, bool], t: float, learned: bool) -> None:
         """New figures on both sides; ``learned``: whether the left has dynamics that mean anything."""
+        limit = common_limit(self.left.shown, self.right.shown)
+        for side in (self.left, self.right):
+            side.stage.growth_limit = limit
         self.left.show(one, layers, t, learned)
         self.right.view.visible = self.right.shown is not None
         if self.right.shown is not None:
@@ -96,9 +99,12 @@ class Pair:
         return self.left.stage.last_cost + self.right.stage.last_cost
 
     def growth_legend(self) -> str:
-        """The colour bars of the growth maps, one where both are alike; empty where there are none."""
-        sides = [side for side in (self.left, self.right) if side.shown is not None and side.learned]
-        return "".join(dict.fromkeys(side.stage.growth_legend() for side in sides))
+        """The colour bars of the growth maps, one where both are on one scale; empty where there are none."""
+        places = {"left: ": self.left, "right: ": self.right}
+        sides = {place: side for place, side in places.items() if side.shown is not None and side.learned}
+        if len(sides) == 2 and self.left.stage.growth_limit is None:
+            return "".join(side.stage.growth_legend(place) for place, side in sides.items())
+        return next((side.stage.growth_legend() for side in sides.values()), "")
 
     def _keep_pace(self, *events: Any) -> None:
         """The right follows the left frame by frame; where their times differ, it plays its own."""
@@ -144,9 +150,10 @@ class Pair:
             self._pick(None, picked)
 
     def _pick(self, left: np.ndarray | None, right: np.ndarray | None) -> None:
-        self._picking = True
-        self.session.selection = left
-        self._picking = False
+        if self.left.shown is self.session.result:  # not while the right of another result is being made
+            self._picking = True
+            self.session.selection = left
+            self._picking = False
         self._light(left, right)
 
     def _on_selection(self, *events: Any) -> None:

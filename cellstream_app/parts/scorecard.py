@@ -89,7 +89,8 @@ class Scorecard(pn.viewable.Viewer):
                 self.busy.visible, self.download.disabled = False, not (self.left or self.right)
 
     def _file(self) -> io.StringIO:
-        return io.StringIO(scores.as_csv(self.left, self.right, self.names, self.same))
+        left, right = self.names  # which may be the same: two runs of one file
+        return io.StringIO(scores.as_csv(self.left, self.right, (f"left: {left}", f"right: {right}"), self.same))
 
 
 def _labels(side: Side, key: str) -> np.ndarray | None:

@@ -68,7 +68,7 @@ class Selecting(pn.viewable.Viewer):
         )
         self.view.styles = {**self.view.styles, "padding": f"{ui.GAP}px {ui.GAP}px {ui.GAP}px 0"}
         self.view.visible = False
-        session.param.watch(self._follow, "selection")
+        session.param.watch(self._follow, ["selection", "painted"])
 
     def __panel__(self) -> pn.Column:
         return self.view

@@ -140,12 +140,19 @@ def two_colourings(
     if isinstance(right.shown, Plain):
         return one, replace(one, colour=_of(one.colour, there, len(right.shown.index))), problem
     two, other = _or_time(right.shown, right.source, key, gene)
-    rate = left.shown.stream.clock.rate_unit
-    if key == GROWTH and rate == right.shown.stream.clock.rate_unit:
-        limit = max(left.shown.growth_limit, right.shown.growth_limit)
+    if key == GROWTH and (limit := common_limit(left.shown, right.shown)):
+        rate = left.shown.stream.clock.rate_unit
         bar = colour_bar_html(growth_colours(), (-limit, limit), f"doublings per {rate}", "0")
         one, two = (Colouring(replace(c.colour, limits=(-limit, limit)), bar) for c in (one, two))
     return one, two, problem or other
+
+
+def common_limit(left: Result | Plain | None, right: Result | Plain | None) -> float | None:
+    """Where the colours of growth end on both sides; None where only one has growth, or their units differ."""
+    if not (isinstance(left, Result) and isinstance(right, Result)):
+        return None
+    same = left.stream.clock.rate_unit == right.stream.clock.rate_unit
+    return max(left.growth_limit, right.growth_limit) if same else None
 
 
 def _or_time(shown: Result, source: Source | None, key: str, gene: str) -> tuple[Colouring, str]:

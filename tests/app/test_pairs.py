@@ -25,12 +25,14 @@ from cellstream.snapshots import Snapshots, from_anndata
 from cellstream.state import State
 from cellstream.worker import work
 from cellstream_app import embeddings, pairing, scores, style
+from cellstream_app.colouring import TIME
 from cellstream_app.embeddings import Plain
 from cellstream_app.pages.compare import ComparePage, found_for
 from cellstream_app.parts.colourby import toggled
+from cellstream_app.parts.pair import Pair
 from cellstream_app.parts.picked import NO_LABEL, brief_html
 from cellstream_app.parts.saving import write_result
-from cellstream_app.parts.scorecard import measure, table_html
+from cellstream_app.parts.scorecard import Scorecard, measure, table_html
 from cellstream_app.plots import Categories
 from cellstream_app.results import Result, load_result
 from cellstream_app.scores import ALIKE, LEFT, OPEN, RIGHT, ROWS, verdict
@@ -263,6 +265,47 @@ def test_dynamics_on_all_cells_of_a_result_that_has_only_some_are_on_some(
     days = moving_cloud.times.numpy()[moving_cloud.index.numpy()]
     adata = AnnData(moving_cloud.x.numpy(), pd.DataFrame({"day": days}, index=[f"c{i}" for i in range(190)]))
     scverse.require_same_cells(adata, run.snapshots(), run.recipe)
+
+
+def test_growth_has_one_scale_on_both_sides_or_two_bars_that_are_named(moving_cloud: Snapshots, tmp_path: Path):
+    slow, quick = (result_of(moving_cloud, tmp_path / name) for name in ("slow", "quick"))
+    slow.growth_limit, quick.growth_limit = 0.1, 0.7
+    other = result_of(replace(moving_cloud, even=False), tmp_path / "per day")
+    pair = Pair(Session(), lambda: None)
+    layers = dict(streams=False, growth=True, particles=False, moment=False)
+    for right, limits, named in ((quick, (0.7, 0.7), False), (other, (0.1, other.growth_limit), True)):
+        pair.match(slow, right)
+        pair.put(slow, None, right, None)
+        pair.draw(*pair.colours(TIME, "")[:2], layers, 0.0, learned=True)
+        assert (pair.left.stage._limit, pair.right.stage._limit) == limits
+        told = pair.growth_legend()
+        assert told.count("growth, doublings") == (2 if named else 1)
+        assert ("left: growth" in told) == ("right: growth" in told) == named
+
+
+def test_cells_picked_on_a_picture_that_is_no_longer_the_sessions_are_not_kept(moving_cloud: Snapshots, tmp_path: Path):
+    """The left still shows it while what is to stand beside the new one is being made."""
+    old, new = (result_of(moving_cloud, tmp_path / name) for name in ("old", "new"))
+    session = Session(result=old)
+    pair = Pair(session, lambda: None)
+    pair.match(old, None)
+    pair.put(old, None, None, None)
+    pair.draw(
+        *pair.colours(TIME, "")[:2], dict.fromkeys(("streams", "growth", "particles", "moment"), False), 0.0, True
+    )
+    pair.pick("left", np.arange(3))
+    assert session.selection.tolist() == [0, 1, 2]
+    session.param.update(result=new, selection=None)
+    pair.pick("left", np.arange(4))
+    assert session.selection is None
+
+
+def test_two_runs_of_one_name_are_told_apart_in_the_file():
+    card = Scorecard()
+    card.left, card.right, card.names = {"tc": 0.9, "trust": 0.9}, {"tc": 0.5, "trust": 0.9}, ("a.h5ad", "a.h5ad")
+    (line,) = [row for row in csv.DictReader(card._file()) if row["metric"] == ROW["tc"].name]
+    assert (float(line["left: a.h5ad"]), float(line["right: a.h5ad"])) == (0.9, 0.5)
+    assert line["better"] == "left: a.h5ad"
 
 
 def test_what_cannot_stand_on_the_right_is_a_sentence(moving_cloud: Snapshots, tmp_path: Path):

@@ -25,16 +25,18 @@ from cellstream.runs import Run
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream, Member
 from cellstream.worker import work
+from cellstream_app import session as app
 from cellstream_app import style, ui
 from cellstream_app.colouring import DIRECTION_SPREAD, GENE, GROWTH, TIME, colouring
 from cellstream_app.overlays import stream_columns
+from cellstream_app.pages.compare import ComparePage
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
 from cellstream_app.parts import watching
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
 from cellstream_app.picking import LASSO
-from cellstream_app.results import load_result, sample_run
+from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.session import Session
 from tests.conftest import TINY
 
@@ -273,6 +275,84 @@ def test_the_kin_of_cells_of_one_result_are_not_drawn_on_another(
         assert wrong == []
 
     asyncio.run(story())
+
+
+def test_cells_picked_while_another_result_is_read_are_none_of_its(
+    runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch
+):
+    """The picture of the one before is there to be clicked on until then; of the same one they stay."""
+
+    def slowly(run: Run) -> Result:
+        time.sleep(0.2)
+        return load_result(run)
+
+    monkeypatch.setattr(app, "load_result", slowly)
+
+    async def story() -> None:
+        session = Session(page="explore")
+        for run, kept in ((runs[0], False), (runs[1], False), (runs[1], True)):
+            loading = asyncio.ensure_future(session.load() if kept else session.select(run))
+            await asyncio.sleep(0.1)
+            session.selection = np.arange(5)
+            await loading
+            assert (session.selection is not None) == kept
+
+    asyncio.run(story())
+
+
+def test_a_name_painted_anew_has_its_colour_everywhere():
+    async def story() -> None:
+        session = Session(page="explore")
+        page, beside = ExplorePage(session), ComparePage(session)
+        await session.restore()
+        session.page = "compare"
+        await settled(0.1)
+        while beside.pair.right.shown is None:
+            await asyncio.sleep(0.05)
+        session.page = "explore"
+        page.colours.choice.by.value = beside.choosing.colour.by.value = "obs:lineage"
+        session.selection = np.arange(50)
+        while page.selecting.found is None:
+            await asyncio.sleep(0.05)
+        page.colours._paint("erythroid", "#123456")
+        while "#123456" not in page.selecting.found.colours:
+            await asyncio.sleep(0.05)
+        assert "#123456" in page.selecting.shares.object
+        assert page.stage.kin is page.selecting.found
+        session.page = "compare"
+        while "#123456" not in beside.pair.left._colours.colour.colours:
+            await asyncio.sleep(0.05)
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def test_one_time_goes_on_from_page_to_page():
+    async def story() -> None:
+        session = Session(page="explore")
+        explore, compare = ExplorePage(session), ComparePage(session)
+        await session.restore()
+        assert explore.stage.canvas.playing
+        explore.time_bar.go_to(2.0)
+        session.page = "compare"
+        while compare.pair.right.shown is None:
+            await asyncio.sleep(0.05)
+        assert (compare.time_bar.time, compare.canvas.playing) == (2.0, False)
+        compare.time_bar.go_to(5.0)
+        compare.time_bar.toggle()
+        session.page = "explore"
+        await settled(0.1)
+        assert explore.time_bar.time == explore.stage.canvas.time == 5.0
+        assert explore.stage.canvas.playing
+        assert not compare.canvas.playing  # unseen
+        for plays in (False, True):
+            explore.time_bar.toggle()
+            session.page = "compare"
+            await settled(0.1)
+            assert compare.canvas.playing == plays
+            session.page = "explore"
+            await settled(0.1)
+
+    asyncio.run(asyncio.wait_for(story(), 60))
 
 
 def test_the_data_page_says_which_cells_and_gaps_are_counted_and_keeps_the_users_own_file_ready(tmp_path: Path):
