@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 import panel_material_ui as pmui
@@ -45,11 +45,21 @@ def escaped(text: str) -> str:
 
 
 class Text(pn.pane.HTML):
-    """HTML that may also change while it is in no document, as in a section that was folded: from then on Panel would
-    have the style sheets of the whole page fetched from its makers' server."""
+    """HTML that may come, go and change before it was drawn.
+
+    Panel's own, where it is not yet in a document, as in a section that was folded, would have the style sheets of the
+    whole page fetched from its makers' server; and made visible before the browser has drawn it, it breaks there.
+    """
+
+    _rename: ClassVar[dict] = {"visible": None}
 
     def _get_properties(self, doc: Any) -> dict[str, Any]:
         return super()._get_properties(doc or pn.state.curdoc)
+
+    def _process_param_change(self, params: dict[str, Any]) -> dict[str, Any]:
+        if {"visible", "styles"} & set(params):
+            params = {**params, "styles": self.styles if self.visible else {**self.styles, "display": "none"}}
+        return super()._process_param_change(params)
 
 
 def text(content: str, size: str = TEXT_SIZE, muted: bool = False, **more: Any) -> Text:

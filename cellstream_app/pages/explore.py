@@ -26,6 +26,8 @@ from cellstream_app.ui import BOTH, WIDE
 COURSE, MOMENT = "whole course", "this moment"
 AXES = {"Components 1 and 2": (0, 1), "Components 1 and 3": (0, 2), "Components 2 and 3": (1, 2)}
 ON_STAGE = {"bgcolor": "background.paper"}
+READ_OUT = [".MuiFormLabel-root { display: none }"]
+"""Of a group whose label is read out and not shown: what it offers says enough to those who see it."""
 WHAT_ONE_SEES = (
     "Each dot is a cell, coloured by the time it was measured. The particles start at the first time point and follow "
     "the learned flow: what grows swells, what dies fades."
@@ -85,10 +87,8 @@ class ExplorePage(pn.viewable.Viewer):
             on_click=lambda event: self.stage.fit(), description="Fit view: show all cells (f)",
         )  # fmt: skip
         self.drag = pmui.RadioButtonGroup(
-            options=[MOVE, BOX, LASSO], value=MOVE, size="small", margin=0, variant="outlined", color="primary",
-            sx=ON_STAGE, width=190,
-            description="What dragging the mouse does: move the picture (m), or draw a box (b) or a lasso (l) around "
-            "cells, to see where they came from and where they go",
+            label="Dragging the mouse", options=[MOVE, BOX, LASSO], value=MOVE, size="small", margin=0,
+            variant="outlined", color="primary", sx=ON_STAGE, width=190, stylesheets=READ_OUT,
         )  # fmt: skip
 
     def _make_controls(self) -> None:

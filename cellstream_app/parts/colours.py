@@ -33,9 +33,8 @@ class Colours(pn.viewable.Viewer):
         self.particles = pmui.Select(
             label="Colour particles by", value=ONE, options={"One colour": ONE}, size="small", margin=0, **WIDE
         )
-        self.key = ui.text("")
-        self.key_row = ui.row(self.key, visible=False)  # an HTML pane breaks where it is shown before it was drawn
-        self.box = ui.column(self.choice, self.legend, self.particles, self.key_row, self.message, gap=10)
+        self.key = ui.text("", visible=False)
+        self.box = ui.column(self.choice, self.legend, self.particles, self.key, self.message, gap=10)
         self.particles.param.watch(self._on_particles, "value")
         session.param.watch(lambda event: self.legend.forget(), "selection")
 
@@ -78,8 +77,7 @@ class Colours(pn.viewable.Viewer):
         session, choice = self.session, self.particles.value
         known = choice.partition(":")[2] in (self.choice.by.value, self.choice.gene.value)
         told = "" if known else particle_key(session.result, session.result_source, choice)
-        self.key.object = told
-        self.key_row.visible = bool(told)
+        self.key.param.update(object=told, visible=bool(told))
 
     def particle_colours(self, one: str) -> np.ndarray:
         """Bytes (particles, 4); ``one`` is the colour where there is only one."""

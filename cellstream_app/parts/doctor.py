@@ -33,9 +33,7 @@ class FileCheck(pn.viewable.Viewer):
         self.session = session
         self.message = ui.Message()
         self.lines = ui.column(gap=6)
-        self.share = ui.text("", muted=True)
-        # the row comes and goes: an HTML pane breaks in the browser where it is to be shown before it was drawn
-        self.progress = ui.row(self.share, visible=False)
+        self.progress = ui.text("", muted=True, visible=False)
         self.buttons: list[pmui.Button] = []
         self._chosen: list[tuple[Remedy, Reading]] = []
         """Remedies that set other arguments, with the reading before; they cannot be told from what the user set."""
@@ -57,8 +55,8 @@ class FileCheck(pn.viewable.Viewer):
         if self.progress.visible or busy:
             share = session.source.progress.get(session.reading.input) if session.source is not None else None
             told = f" {share:.0%}" if share is not None else ""
-            self.share.object = ui.styled(f"Checking every value …{told}", muted=True)
-            self.progress.visible = busy
+            said = ui.styled(f"Checking every value …{told}", muted=True)
+            self.progress.param.update(object=said, visible=busy)
         for button in self.buttons:
             if button.disabled != busy:
                 button.disabled = busy
