@@ -23,7 +23,8 @@ from cellstream_app.forms import Form
 from cellstream_app.imports import holds_result
 from cellstream_app.parts.doctor import FileCheck
 from cellstream_app.parts.opening import Opening
-from cellstream_app.session import Reading, Session
+from cellstream_app.reading import Reading
+from cellstream_app.session import Session
 from cellstream_app.style import theme, time_colours
 from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_unit, with_values
 from cellstream_app.ui import BOTH, WIDE

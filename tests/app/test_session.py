@@ -25,8 +25,8 @@ from cellstream_app import session as app
 from cellstream_app import sources
 from cellstream_app.colouring import expression
 from cellstream_app.parts.saving import write_result
-from cellstream_app.reading import examined
-from cellstream_app.session import Reading, Session
+from cellstream_app.reading import Reading, examined
+from cellstream_app.session import Session
 from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_unit, with_values
 from tests.conftest import TINY
 
