@@ -26,7 +26,7 @@ from cellstream_app.parts.opening import Opening
 from cellstream_app.reading import Reading
 from cellstream_app.session import Session
 from cellstream_app.style import theme, time_colours
-from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_unit, with_values
+from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, unit_of, with_sizes, with_unit, with_values
 from cellstream_app.ui import BOTH, WIDE
 
 EVEN, REAL = "Even steps: 0, 1, 2, …", "Real gaps"
@@ -176,9 +176,11 @@ class DataPage(pn.viewable.Viewer):
         return handler
 
     def _in_unit(self, reading: Reading) -> Reading:
-        session = self.session
-        before = session.snapshots.unit if session.snapshots else ""
-        return with_unit(session.source.adata.obs, reading, self.table.value, before, self.unit.value)
+        if not reading.time_key:  # no values yet that could be converted
+            return dataclasses.replace(reading, unit=self.unit.value)
+        # not that of the snapshots, which are those of an earlier reading while this one is prepared
+        obs = self.session.source.adata.obs
+        return with_unit(obs, reading, self.table.value, unit_of(obs, reading), self.unit.value)
 
     async def _on_edit(self, event: Any) -> None:
         @ui.asks(self.problem)
@@ -272,6 +274,8 @@ class DataPage(pn.viewable.Viewer):
             self.input.param.update(options={_input_name(name): name for name in inputs(source.adata)})
             self.input.value = reading.input
             self.form.show(dataclasses.replace(self.form.base, preprocess=reading.preprocess))
+            unit = unit_of(obs, reading)
+            self.unit.value = unit if unit in times.UNITS else ""
             self._show_table(time_table(obs, reading) if reading.time_key else None)
         finally:
             self._syncing = False
@@ -300,7 +304,6 @@ class DataPage(pn.viewable.Viewer):
         self.uneven.object = ui.styled(f"The gaps between them are {uneven}; they count as equal.", muted=True)
         self.uneven_row.visible = bool(uneven)
         self._syncing = True
-        self.unit.value = snapshots.unit if snapshots.unit in times.UNITS else ""
         self._show_table(time_table(session.source.adata.obs, session.reading, snapshots.rows))
         self._syncing = False
         masses = session.reading.masses
