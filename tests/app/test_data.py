@@ -17,7 +17,7 @@ from anndata import AnnData
 from cellstream.fixes import NONFINITE
 from cellstream_app import session as app
 from cellstream_app import style
-from cellstream_app.pages.data import DataPage
+from cellstream_app.pages.data import REAL, DataPage
 from cellstream_app.session import Session
 from cellstream_app.timetable import VALUE
 
@@ -144,5 +144,42 @@ def test_a_unit_can_be_chosen_before_the_time_column(tmp_path: Path):
         await ready(session)
         assert session.reading.unit == page.unit.value == "h"
         assert "choose the one" in page.problem.alert.object
+
+    told(story)
+
+
+def test_two_widgets_that_are_set_at_once_both_count(tmp_path: Path):
+    """The page shows the reading of the first before the second is asked for."""
+    cells(tmp_path / "cells.h5ad", ["day 0", "day 2"])
+
+    async def story() -> None:
+        session = Session()
+        page = DataPage(session)
+        await session.open(str(tmp_path / "cells.h5ad"))
+        await ready(session)
+        page.input.value, page.gaps.value, page.unit.value = "obsm:X_pca", REAL, "h"
+        page.form.widgets["n_pcs"].value = "7"
+        await ready(session)
+        reading = session.reading
+        assert (reading.input, reading.real_times, reading.unit) == ("obsm:X_pca", True, "h")
+        assert reading.preprocess.n_pcs == 7
+        assert session.snapshots.times.tolist() == [0, 48]
+
+    told(story)
+
+
+def test_a_setting_that_is_wrong_is_told_where_another_one_is_changed(tmp_path: Path):
+    cells(tmp_path / "cells.h5ad", ["day 0", "day 2"])
+
+    async def story() -> None:
+        session = Session()
+        page = DataPage(session)
+        await session.open(str(tmp_path / "cells.h5ad"))
+        await ready(session)
+        page.form.widgets["n_pcs"].value = "many"
+        page.form.widgets["n_top_genes"].value = "2000"
+        await ready(session)
+        assert "many" in page.problem.alert.object
+        assert session.reading.preprocess.n_top_genes == 3000
 
     told(story)
