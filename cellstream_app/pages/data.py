@@ -330,6 +330,8 @@ class DataPage(pn.viewable.Viewer):
         colour = plots.Categories(snapshots.index.numpy(), names, time_colours(len(names)))
         cells = plots.Cells(np.asarray(points, np.float32), colour)
         picture = await asyncio.to_thread(plots.embedding, cells, size=PICTURE_SIZE)
+        if snapshots is not session.snapshots:
+            return
         self.picture.object = picture.opts(hv.opts.Overlay(hooks=[plots.scrolled_past]))
 
     def _on_busy(self, *events: Any) -> None:

@@ -15,8 +15,8 @@ import pytest
 from anndata import AnnData
 
 from cellstream.fixes import NONFINITE
+from cellstream_app import plots, style
 from cellstream_app import session as app
-from cellstream_app import style
 from cellstream_app.pages.data import REAL, DataPage
 from cellstream_app.session import Session
 from cellstream_app.timetable import VALUE
@@ -181,5 +181,27 @@ def test_a_setting_that_is_wrong_is_told_where_another_one_is_changed(tmp_path: 
         await ready(session)
         assert "many" in page.problem.alert.object
         assert session.reading.preprocess.n_top_genes == 3000
+
+    told(story)
+
+
+def test_a_picture_of_data_that_are_gone_meanwhile_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cells(tmp_path / "cells.h5ad", ["day 0", "day 2", "day 5"])
+    cells(tmp_path / "others.h5ad", ["day 0", "day 1"])
+    draw, waits = plots.embedding, [0.6, 0.0]
+    monkeypatch.setattr(plots, "embedding", lambda *given, **named: slowed(draw, waits.pop(0))(*given, **named))
+
+    async def story() -> None:
+        session = Session()
+        page = DataPage(session)
+        await session.open(str(tmp_path / "cells.h5ad"))
+        while len(waits) == 2:  # until its picture is being made
+            await asyncio.sleep(0.02)
+        await session.open(str(tmp_path / "others.h5ad"))
+        while page.picture.object is None:
+            await asyncio.sleep(0.02)
+        shown = page.picture.object
+        await asyncio.sleep(0.8)
+        assert page.picture.object is shown
 
     told(story)
