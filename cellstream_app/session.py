@@ -148,6 +148,8 @@ class Session(param.Parameterized):
 
     async def start(self, config: Config, preset_name: str, name: str = "") -> Run:
         """Make a run of the prepared data set and start its process. Raises :class:`UserError`."""
+        if self.preparing:  # the snapshots are those of another reading
+            raise UserError("The data set is still being prepared: start the training once that is done.")
         if self.snapshots is None or self.source is None:
             raise UserError("No data set is ready: open one on the Data page first.")
         reading, source = self.reading, self.source

@@ -106,7 +106,7 @@ class TrainPage(pn.viewable.Viewer):
 
     def _on_data(self, *events: Any) -> None:
         session = self.session
-        ready = session.snapshots is not None
+        ready = session.snapshots is not None and not session.preparing
         self.start.disabled = not ready
         self.to_data.visible = session.source is None
         if ready:

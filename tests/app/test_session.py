@@ -415,6 +415,26 @@ def test_a_result_is_not_shown_beside_other_cells(file: Path):
     assert "other cells" in later.result_problem
 
 
+def test_nothing_starts_while_the_data_are_prepared_anew(file: Path, monkeypatch: pytest.MonkeyPatch):
+    """The snapshots are those of the reading before, the recipe would be that of the new one."""
+    session = opened(file)
+    read = app.read_snapshots
+    monkeypatch.setattr(app, "read_snapshots", lambda *given: time.sleep(0.2) or read(*given))
+    monkeypatch.setattr(Run, "start", lambda run: None)
+
+    async def story() -> None:
+        anew = asyncio.ensure_future(session.prepare(dataclasses.replace(session.reading, input="obsm:X_pca")))
+        await asyncio.sleep(0.02)
+        with pytest.raises(UserError, match="still being prepared"):
+            await session.start(preset("quick", **TINY), "quick")
+        assert session.runs() == []
+        await anew
+        run = await session.start(preset("quick", **TINY), "quick")
+        assert (run.recipe["input"], run.snapshots().x.shape[1]) == ("obsm:X_pca", 3)
+
+    asyncio.run(story())
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_refused_at_the_button(file: Path):
     session = opened(file)

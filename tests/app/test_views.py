@@ -30,12 +30,14 @@ from cellstream_app.colouring import DIRECTION_SPREAD, GENE, GROWTH, TIME, colou
 from cellstream_app.overlays import stream_columns
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
+from cellstream_app.pages.train import TrainPage
 from cellstream_app.parts import watching
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
 from cellstream_app.picking import LASSO
 from cellstream_app.results import load_result, sample_run
 from cellstream_app.session import Session
+from cellstream_app.sources import Source
 from tests.conftest import TINY
 
 
@@ -308,3 +310,17 @@ def test_the_data_page_says_which_cells_and_gaps_are_counted_and_keeps_the_users
         assert not any(button.visible for button in page.opening.suggested)
 
     asyncio.run(story())
+
+
+def test_no_training_is_started_on_data_that_are_being_prepared(moving_cloud: Snapshots):
+    session = Session(source=Source("cells.h5ad", "cells.h5ad", AnnData(moving_cloud.x.numpy()), ()))
+    page = TrainPage(session)
+    for preparing, disabled, said in (
+        (True, True, "being prepared"),
+        (False, False, "190 cells"),
+        (True, True, "being prepared"),  # in another way: the snapshots are still those of the first
+        (False, False, "190 cells"),
+    ):
+        session.param.update(preparing=preparing, snapshots=session.snapshots if preparing else moving_cloud)
+        assert page.start.disabled == disabled
+        assert said in page.data.object
