@@ -80,6 +80,7 @@ class Session(param.Parameterized):
         super().__init__(**params)
         self._known: dict[Path, Run] = {}
         self._asked = 0.0
+        self._opens = 0
         self._prepares = 0
         self._looking: asyncio.Future | None = None
         self._wanted: Run | None = None
@@ -88,12 +89,23 @@ class Session(param.Parameterized):
     # data
 
     async def open(self, key: str) -> None:
-        """Open a data set by name or path, guess how to read it, and prepare it. Raises :class:`UserError`."""
+        """Open a data set by name or path, guess how to read it, and prepare it. Raises :class:`UserError`.
+
+        Of several calls in a row, the last one counts.
+        """
+        self._opens += 1
+        mine = self._opens
         self.opening = key
         try:
             source = await asyncio.to_thread(open_source, key)
+        except UserError:
+            if mine == self._opens:
+                raise
         finally:
-            self.opening = ""
+            if mine == self._opens:
+                self.opening = ""
+        if mine != self._opens:
+            return
         reading = guess_reading(source)
         self.param.update(source=source, reading=reading, snapshots=None, problem="", diagnosis=None)
         await self.prepare(reading)

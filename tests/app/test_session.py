@@ -120,6 +120,39 @@ def test_of_several_readings_the_last_one_counts(file: Path, monkeypatch: pytest
     assert not session.preparing
 
 
+def test_of_several_openings_the_last_one_counts(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The slower one neither takes the place of what was asked for after it, nor is what went wrong with it told."""
+    session, later, missing = Session(), tmp_path / "later.h5ad", tmp_path / "missing.h5ad"
+    cells(["day 0", "day 1"], [30, 20]).write_h5ad(later)
+    monkeypatch.setattr(app, "open_source", lambda key: time.sleep(waits[key]) or sources.open_source(key))
+    waits = {str(missing): 0.4, str(file): 0.3, str(later): 0.0}
+
+    async def hurry() -> None:
+        before = [asyncio.ensure_future(session.open(str(path))) for path in (missing, file)]
+        await asyncio.sleep(0.05)
+        await session.open(str(later))
+        await session.prepare(dataclasses.replace(session.reading, real_times=True))
+        await asyncio.gather(*before)
+
+    asyncio.run(hurry())
+    assert session.source.key == str(later)
+    assert session.reading.real_times
+    assert session.snapshots.counts.tolist() == [30, 20]
+
+
+def test_an_opening_is_under_way_until_the_last_one_is_done(file: Path, monkeypatch: pytest.MonkeyPatch):
+    session, seen = Session(), []
+    monkeypatch.setattr(app, "open_source", lambda key: time.sleep(waits[key]) or sources.open_source(key))
+    waits = {"nothing": 0.0, str(file): 0.3}
+    session.param.watch(lambda event: seen.append(event.new), "opening")
+
+    async def hurry() -> None:
+        await asyncio.gather(session.open("nothing"), session.open(str(file)))
+
+    asyncio.run(hurry())
+    assert seen == ["nothing", str(file), ""]
+
+
 # the table of time points
 
 
