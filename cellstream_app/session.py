@@ -35,6 +35,8 @@ SAMPLE = "sample"
 """The name in the address of the bundled run."""
 SAMPLE_NAME = "Sample: simulated blood"
 NO_TIME = "No column of this data set looks like time: choose the one that holds it."
+UNREADABLE = "The data set could not be read ({}): see whether its file can still be reached, and open it again."
+FAULT = "The data set could not be prepared by a fault of this app, of which its log tells more: read it otherwise."
 STATUS_SECONDS = 1.0
 """How often a run is asked whether its process still lives, even when it says nothing."""
 
@@ -118,20 +120,30 @@ class Session(param.Parameterized):
         self._prepares += 1
         mine = self._prepares
         self.param.update(reading=reading, preparing=True)
-        snapshots, problem = None, ""
         try:
-            if not reading.time_key:
-                one = times.one_time(source.adata.obs)
-                raise UserError(f"{one}, or choose the column that has them." if one else NO_TIME)
-            snapshots = await asyncio.to_thread(read_snapshots, source, reading)
-        except UserError as error:
-            problem = str(error)
-        except MemoryError:
-            problem = "There is not enough memory to prepare this data set: keep fewer genes, or take fewer cells."
+            snapshots, problem = await self._read(source, reading)
+        except BaseException:  # whatever it is, nobody waits for it, and no snapshots of another reading are left
+            if mine == self._prepares:
+                self.param.update(snapshots=None, problem=FAULT, diagnosis=None, preparing=False, checking=False)
+            raise
         if mine == self._prepares:
             self.param.update(snapshots=snapshots, problem=problem, preparing=False, checking=True)
             # the page goes on meanwhile: it walks over the whole matrix
             self._looking = asyncio.ensure_future(self._examine(source, reading, mine))
+
+    async def _read(self, source: Source, reading: Reading) -> tuple[Snapshots | None, str]:
+        """The snapshots, or why there are none."""
+        try:
+            if not reading.time_key:
+                one = times.one_time(source.adata.obs)
+                raise UserError(f"{one}, or choose the column that has them." if one else NO_TIME)
+            return await asyncio.to_thread(read_snapshots, source, reading), ""
+        except UserError as error:
+            return None, str(error)
+        except MemoryError:
+            return None, "There is not enough memory to prepare this data set: keep fewer genes, or take fewer cells."
+        except OSError as error:
+            return None, UNREADABLE.format(error)
 
     async def _examine(self, source: Source, reading: Reading, mine: int) -> None:
         """Ask the file doctor."""
@@ -140,6 +152,9 @@ class Session(param.Parameterized):
             diagnosis = await asyncio.to_thread(examined, source, reading)
         except (UserError, MemoryError):
             pass  # whoever prepares the data has said so
+        except OSError as error:  # has come about since they were prepared, or has been said too
+            if mine == self._prepares and not self.problem:
+                self.problem = UNREADABLE.format(error)
         finally:
             if mine == self._prepares:
                 self.param.update(diagnosis=diagnosis, checking=False)

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata
@@ -151,6 +152,58 @@ def test_an_opening_is_under_way_until_the_last_one_is_done(file: Path, monkeypa
 
     asyncio.run(hurry())
     assert seen == ["nothing", str(file), ""]
+
+
+def failing(error: Exception) -> Callable:
+    def fail(*given: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_file_that_cannot_be_reached_any_more_is_a_sentence(file: Path, monkeypatch: pytest.MonkeyPatch):
+    session, gone = Session(), failing(OSError("the network drive is gone"))
+
+    async def story() -> None:
+        await session.open(str(file))
+        await session.examined()
+        with monkeypatch.context() as patch:
+            patch.setattr(app, "read_snapshots", gone)
+            patch.setattr(app, "examined", gone)
+            await session.prepare(session.reading)
+            assert session.snapshots is None
+            assert "drive is gone" in session.problem
+            assert await session.examined() is None
+        await session.prepare(session.reading)
+        assert session.problem == ""
+        await session.examined()
+        monkeypatch.setattr(app, "examined", gone)  # what is prepared is in memory, the file check walks over the file
+        await session.prepare(session.reading)
+        assert session.snapshots is not None
+        assert await session.examined() is None
+        assert "drive is gone" in session.problem
+        assert not session.preparing
+        assert not session.checking
+
+    asyncio.run(story())
+
+
+def test_nobody_waits_for_what_has_failed_by_a_fault_of_ours(file: Path, monkeypatch: pytest.MonkeyPatch):
+    session = Session()
+
+    async def story() -> None:
+        await session.open(str(file))  # and the file check is still under way
+        monkeypatch.setattr(app, "read_snapshots", failing(RuntimeError("a fault of ours")))
+        with pytest.raises(RuntimeError, match="of ours"):
+            await session.prepare(dataclasses.replace(session.reading, input="obsm:X_pca"))
+        await session.examined()
+        assert not session.preparing
+        assert not session.checking
+        assert session.snapshots is None  # those of the reading before are not to be trained on
+        assert session.diagnosis is None
+        assert "fault of this app" in session.problem
+
+    asyncio.run(story())
 
 
 # the table of time points
