@@ -129,8 +129,10 @@ class TrainPage(pn.viewable.Viewer):
             self.run_name.value = ""
 
         self.start.loading = True
-        await ui.asks(self.message)(start)()
-        self.start.loading = False
+        try:
+            await ui.asks(self.message)(start)()
+        finally:
+            self.start.loading = False
 
 
 FOLD = {

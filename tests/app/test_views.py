@@ -32,6 +32,7 @@ from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
 from cellstream_app.pages.train import TrainPage
 from cellstream_app.parts import watching
+from cellstream_app.parts.dynamics import Dynamics
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
 from cellstream_app.picking import LASSO
@@ -324,3 +325,16 @@ def test_no_training_is_started_on_data_that_are_being_prepared(moving_cloud: Sn
         session.param.update(preparing=preparing, snapshots=session.snapshots if preparing else moving_cloud)
         assert page.start.disabled == disabled
         assert said in page.data.object
+
+
+def test_a_button_whose_work_has_failed_can_be_pressed_again(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch):
+    async def fail(*given: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(Session, "start", fail)
+    page, dynamics = TrainPage(Session()), Dynamics(Session(), fail)
+    dynamics.fitted = runs[0]
+    for press, button in ((page._on_start, page.start), (dynamics._on_fit, dynamics.fit)):
+        with pytest.raises(RuntimeError, match="of ours"):
+            asyncio.run(press(None))
+        assert not button.loading
