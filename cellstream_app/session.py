@@ -35,6 +35,8 @@ SAMPLE = "sample"
 """The name in the address of the bundled run."""
 SAMPLE_NAME = "Sample: simulated blood"
 NO_TIME = "No column of this data set looks like time: choose the one that holds it."
+UNREADABLE = "The data set could not be read ({}): see whether its file can still be reached, and open it again."
+FAULT = "The data set could not be prepared by a fault of this app, of which its log tells more: read it otherwise."
 STATUS_SECONDS = 1.0
 """How often a run is asked whether its process still lives, even when it says nothing."""
 
@@ -81,6 +83,7 @@ class Session(param.Parameterized):
         super().__init__(**params)
         self._known: dict[Path, Run] = {}
         self._asked = 0.0
+        self._opens = 0
         self._prepares = 0
         self._looking: asyncio.Future | None = None
         self._wanted: Run | None = None
@@ -89,12 +92,23 @@ class Session(param.Parameterized):
     # data
 
     async def open(self, key: str) -> None:
-        """Open a data set by name or path, guess how to read it, and prepare it. Raises :class:`UserError`."""
+        """Open a data set by name or path, guess how to read it, and prepare it. Raises :class:`UserError`.
+
+        Of several calls in a row, the last one counts.
+        """
+        self._opens += 1
+        mine = self._opens
         self.opening = key
         try:
             source = await asyncio.to_thread(open_source, key)
+        except UserError:
+            if mine == self._opens:
+                raise
         finally:
-            self.opening = ""
+            if mine == self._opens:
+                self.opening = ""
+        if mine != self._opens:
+            return
         reading = guess_reading(source)
         self.param.update(source=source, reading=reading, snapshots=None, problem="", diagnosis=None)
         await self.prepare(reading)
@@ -107,20 +121,30 @@ class Session(param.Parameterized):
         self._prepares += 1
         mine = self._prepares
         self.param.update(reading=reading, preparing=True)
-        snapshots, problem = None, ""
         try:
-            if not reading.time_key:
-                one = times.one_time(source.adata.obs)
-                raise UserError(f"{one}, or choose the column that has them." if one else NO_TIME)
-            snapshots = await asyncio.to_thread(read_snapshots, source, reading)
-        except UserError as error:
-            problem = str(error)
-        except MemoryError:
-            problem = "There is not enough memory to prepare this data set: keep fewer genes, or take fewer cells."
+            snapshots, problem = await self._read(source, reading)
+        except BaseException:  # whatever it is, nobody waits for it, and no snapshots of another reading are left
+            if mine == self._prepares:
+                self.param.update(snapshots=None, problem=FAULT, diagnosis=None, preparing=False, checking=False)
+            raise
         if mine == self._prepares:
             self.param.update(snapshots=snapshots, problem=problem, preparing=False, checking=True)
             # the page goes on meanwhile: it walks over the whole matrix
             self._looking = asyncio.ensure_future(self._examine(source, reading, mine))
+
+    async def _read(self, source: Source, reading: Reading) -> tuple[Snapshots | None, str]:
+        """The snapshots, or why there are none."""
+        try:
+            if not reading.time_key:
+                one = times.one_time(source.adata.obs)
+                raise UserError(f"{one}, or choose the column that has them." if one else NO_TIME)
+            return await asyncio.to_thread(read_snapshots, source, reading), ""
+        except UserError as error:
+            return None, str(error)
+        except MemoryError:
+            return None, "There is not enough memory to prepare this data set: keep fewer genes, or take fewer cells."
+        except OSError as error:
+            return None, UNREADABLE.format(error)
 
     async def _examine(self, source: Source, reading: Reading, mine: int) -> None:
         """Ask the file doctor."""
@@ -129,6 +153,9 @@ class Session(param.Parameterized):
             diagnosis = await asyncio.to_thread(examined, source, reading)
         except (UserError, MemoryError):
             pass  # whoever prepares the data has said so
+        except OSError as error:  # has come about since they were prepared, or has been said too
+            if mine == self._prepares and not self.problem:
+                self.problem = UNREADABLE.format(error)
         finally:
             if mine == self._prepares:
                 self.param.update(diagnosis=diagnosis, checking=False)
@@ -149,6 +176,8 @@ class Session(param.Parameterized):
 
     async def start(self, config: Config, preset_name: str, name: str = "") -> Run:
         """Make a run of the prepared data set and start its process. Raises :class:`UserError`."""
+        if self.preparing:  # the snapshots are those of another reading
+            raise UserError("The data set is still being prepared: start the training once that is done.")
         if self.snapshots is None or self.source is None:
             raise UserError("No data set is ready: open one on the Data page first.")
         reading, source = self.reading, self.source

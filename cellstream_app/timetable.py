@@ -67,6 +67,16 @@ def with_values(obs: pd.DataFrame, reading: Reading, table: pd.DataFrame) -> Rea
     return dataclasses.replace(reading, time_map=given | _variants(obs, reading.time_key, given), masses=masses)
 
 
+def unit_of(obs: pd.DataFrame, reading: Reading) -> str:
+    """The unit that the values of a reading are in, as it is prepared too; "" where none is known."""
+    if reading.unit is not None:
+        return reading.unit
+    try:
+        return times.read_times(obs, reading.time_key, reading.time_map).unit
+    except UserError:
+        return ""
+
+
 def with_unit(obs: pd.DataFrame, reading: Reading, table: pd.DataFrame, before: str, unit: str) -> Reading:
     """The reading in another unit: values that had a unit ``before`` are converted, others get one."""
     if before != unit and before in SECONDS and unit in SECONDS:

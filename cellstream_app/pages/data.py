@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import html
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import holoviews as hv
@@ -16,6 +18,7 @@ from bokeh.models import NumberFormatter
 
 from cellstream import doctor, metrics, times
 from cellstream.config import Config
+from cellstream.errors import UserError
 from cellstream.preprocess import inputs
 from cellstream.snapshots import cautions, uneven_gaps
 from cellstream_app import charts, plots, ui
@@ -23,9 +26,10 @@ from cellstream_app.forms import Form
 from cellstream_app.imports import holds_result
 from cellstream_app.parts.doctor import FileCheck
 from cellstream_app.parts.opening import Opening
-from cellstream_app.session import Reading, Session
+from cellstream_app.reading import Reading
+from cellstream_app.session import Session
 from cellstream_app.style import theme, time_colours
-from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_unit, with_values
+from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, unit_of, with_sizes, with_unit, with_values
 from cellstream_app.ui import BOTH, WIDE
 
 EVEN, REAL = "Even steps: 0, 1, 2, …", "Real gaps"
@@ -115,10 +119,10 @@ class DataPage(pn.viewable.Viewer):
         self.table: pn.widgets.Tabulator | None = None
         self.table_box = ui.column()
         self.problem = ui.Message()
-        self.time_key.param.watch(self._ask(lambda r: dataclasses.replace(
-            r, time_key=self.time_key.value, time_map=None, unit=None, masses=None)), "value")  # fmt: skip
-        self.unit.param.watch(self._ask(self._in_unit), "value")
-        self.gaps.param.watch(self._ask(lambda r: dataclasses.replace(r, real_times=self.gaps.value == REAL)), "value")
+        self._on_choice(self.time_key, lambda r, key: dataclasses.replace(
+            r, time_key=key, time_map=None, unit=None, masses=None))  # fmt: skip
+        self._on_choice(self.unit, self._in_unit)
+        self._on_choice(self.gaps, lambda r, gaps: dataclasses.replace(r, real_times=gaps == REAL))
 
     def _show_table(self, table: pd.DataFrame | None) -> None:
         """Other time points are another table: the browser's part of one breaks where it is changed before it is drawn,
@@ -154,30 +158,41 @@ class DataPage(pn.viewable.Viewer):
 
     def _make_input_controls(self) -> None:
         self.input = pmui.Select(label="Matrix", size="small", margin=0, **WIDE)
-        self.input.param.watch(self._ask(lambda r: dataclasses.replace(r, input=self.input.value)), "value")
-        ask = self._ask(lambda r: dataclasses.replace(r, preprocess=self.form.config.preprocess))
+        self._on_choice(self.input, lambda r, name: dataclasses.replace(r, input=name))
+        ask = self._ask(lambda: self.form.config.preprocess, lambda r, p: dataclasses.replace(r, preprocess=p))
         self.form = Form(Config(), ["preprocess"], on_change=ask)
         for widget in self.form.widgets.values():
             widget.margin = 0
 
-    def _ask(self, change: Any) -> Any:
-        """A handler that prepares the data anew with a changed reading."""
+    def _on_choice(self, widget: pmui.Select, change: Callable[[Reading, Any], Reading]) -> None:
+        """Whatever is chosen in the widget prepares the data anew."""
+        widget.param.watch(self._ask(lambda: widget.value, change), "value")
+
+    def _ask(self, given: Callable[[], Any], change: Callable[[Reading, Any], Reading]) -> Callable[..., None]:
+        """A handler that prepares the data anew: with what ``change`` makes of the reading and what is ``given``."""
 
         @ui.asks(self.problem)
-        async def prepare() -> None:
-            await self.session.prepare(change(self.session.reading))
+        async def prepare(value: Any) -> None:
+            await self.session.prepare(change(self.session.reading, value))
 
         def handler(*events: Any) -> None:
-            # asked now: by the time that a task runs, the widgets are no longer being set by us
-            if not self._syncing and self.session.source is not None:
-                pn.state.execute(prepare)
+            # asked now: by the time that a task runs, the widgets are no longer being set by us, and they show what
+            # an earlier task has made of the reading
+            if self._syncing or self.session.source is None:
+                return
+            try:
+                pn.state.execute(partial(prepare, given()))
+            except UserError as error:
+                self.problem.say(str(error))
 
         return handler
 
-    def _in_unit(self, reading: Reading) -> Reading:
-        session = self.session
-        before = session.snapshots.unit if session.snapshots else ""
-        return with_unit(session.source.adata.obs, reading, self.table.value, before, self.unit.value)
+    def _in_unit(self, reading: Reading, unit: str) -> Reading:
+        if not reading.time_key:  # no values yet that could be converted
+            return dataclasses.replace(reading, unit=unit)
+        # not that of the snapshots, which are those of an earlier reading while this one is prepared
+        obs = self.session.source.adata.obs
+        return with_unit(obs, reading, self.table.value, unit_of(obs, reading), unit)
 
     async def _on_edit(self, event: Any) -> None:
         @ui.asks(self.problem)
@@ -271,6 +286,8 @@ class DataPage(pn.viewable.Viewer):
             self.input.param.update(options={_input_name(name): name for name in inputs(source.adata)})
             self.input.value = reading.input
             self.form.show(dataclasses.replace(self.form.base, preprocess=reading.preprocess))
+            unit = unit_of(obs, reading)
+            self.unit.value = unit if unit in times.UNITS else ""
             self._show_table(time_table(obs, reading) if reading.time_key else None)
         finally:
             self._syncing = False
@@ -299,7 +316,6 @@ class DataPage(pn.viewable.Viewer):
         self.uneven.object = ui.styled(f"The gaps between them are {uneven}; they count as equal.", muted=True)
         self.uneven_row.visible = bool(uneven)
         self._syncing = True
-        self.unit.value = snapshots.unit if snapshots.unit in times.UNITS else ""
         self._show_table(time_table(session.source.adata.obs, session.reading, snapshots.rows))
         self._syncing = False
         masses = session.reading.masses
@@ -314,6 +330,8 @@ class DataPage(pn.viewable.Viewer):
         colour = plots.Categories(snapshots.index.numpy(), names, time_colours(len(names)))
         cells = plots.Cells(np.asarray(points, np.float32), colour)
         picture = await asyncio.to_thread(plots.embedding, cells, size=PICTURE_SIZE)
+        if snapshots is not session.snapshots:
+            return
         self.picture.object = picture.opts(hv.opts.Overlay(hooks=[plots.scrolled_past]))
 
     def _on_busy(self, *events: Any) -> None:

@@ -106,7 +106,7 @@ class TrainPage(pn.viewable.Viewer):
 
     def _on_data(self, *events: Any) -> None:
         session = self.session
-        ready = session.snapshots is not None
+        ready = session.snapshots is not None and not session.preparing
         self.start.disabled = not ready
         self.to_data.visible = session.source is None
         if ready:
@@ -129,8 +129,10 @@ class TrainPage(pn.viewable.Viewer):
             self.run_name.value = ""
 
         self.start.loading = True
-        await ui.asks(self.message)(start)()
-        self.start.loading = False
+        try:
+            await ui.asks(self.message)(start)()
+        finally:
+            self.start.loading = False
 
 
 FOLD = {

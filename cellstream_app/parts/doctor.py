@@ -14,7 +14,8 @@ from cellstream.doctor import Diagnosis, Remedy
 from cellstream.fixes import ordered
 from cellstream.time_labels import counted
 from cellstream_app import ui
-from cellstream_app.session import Reading, Session
+from cellstream_app.reading import Reading
+from cellstream_app.session import Session
 
 TIGHT = {"whiteSpace": "nowrap", "flexShrink": 0, "py": "2px"}
 MARKS = {

@@ -81,8 +81,10 @@ class Dynamics(pn.viewable.Viewer):
                 self._tell()
 
         self.fit.loading = True
-        await ui.asks(self.message)(fit)()
-        self.fit.loading = False
+        try:
+            await ui.asks(self.message)(fit)()
+        finally:
+            self.fit.loading = False
 
     def _on_stop(self, event: Any) -> None:
         if self.run is not None:

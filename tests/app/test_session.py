@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata
@@ -25,8 +26,8 @@ from cellstream_app import session as app
 from cellstream_app import sources
 from cellstream_app.colouring import expression
 from cellstream_app.parts.saving import write_result
-from cellstream_app.reading import examined
-from cellstream_app.session import Reading, Session
+from cellstream_app.reading import Reading, examined
+from cellstream_app.session import Session
 from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_unit, with_values
 from tests.conftest import TINY
 
@@ -118,6 +119,91 @@ def test_of_several_readings_the_last_one_counts(file: Path, monkeypatch: pytest
     assert session.reading.input == "obsm:X_pca"
     assert session.snapshots.x.shape == (90, 3)
     assert not session.preparing
+
+
+def test_of_several_openings_the_last_one_counts(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The slower one neither takes the place of what was asked for after it, nor is what went wrong with it told."""
+    session, later, missing = Session(), tmp_path / "later.h5ad", tmp_path / "missing.h5ad"
+    cells(["day 0", "day 1"], [30, 20]).write_h5ad(later)
+    monkeypatch.setattr(app, "open_source", lambda key: time.sleep(waits[key]) or sources.open_source(key))
+    waits = {str(missing): 0.4, str(file): 0.3, str(later): 0.0}
+
+    async def hurry() -> None:
+        before = [asyncio.ensure_future(session.open(str(path))) for path in (missing, file)]
+        await asyncio.sleep(0.05)
+        await session.open(str(later))
+        await session.prepare(dataclasses.replace(session.reading, real_times=True))
+        await asyncio.gather(*before)
+
+    asyncio.run(hurry())
+    assert session.source.key == str(later)
+    assert session.reading.real_times
+    assert session.snapshots.counts.tolist() == [30, 20]
+
+
+def test_an_opening_is_under_way_until_the_last_one_is_done(file: Path, monkeypatch: pytest.MonkeyPatch):
+    session, seen = Session(), []
+    monkeypatch.setattr(app, "open_source", lambda key: time.sleep(waits[key]) or sources.open_source(key))
+    waits = {"nothing": 0.0, str(file): 0.3}
+    session.param.watch(lambda event: seen.append(event.new), "opening")
+
+    async def hurry() -> None:
+        await asyncio.gather(session.open("nothing"), session.open(str(file)))
+
+    asyncio.run(hurry())
+    assert seen == ["nothing", str(file), ""]
+
+
+def failing(error: Exception) -> Callable:
+    def fail(*given: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_file_that_cannot_be_reached_any_more_is_a_sentence(file: Path, monkeypatch: pytest.MonkeyPatch):
+    session, gone = Session(), failing(OSError("the network drive is gone"))
+
+    async def story() -> None:
+        await session.open(str(file))
+        await session.examined()
+        with monkeypatch.context() as patch:
+            patch.setattr(app, "read_snapshots", gone)
+            patch.setattr(app, "examined", gone)
+            await session.prepare(session.reading)
+            assert session.snapshots is None
+            assert "drive is gone" in session.problem
+            assert await session.examined() is None
+        await session.prepare(session.reading)
+        assert session.problem == ""
+        await session.examined()
+        monkeypatch.setattr(app, "examined", gone)  # what is prepared is in memory, the file check walks over the file
+        await session.prepare(session.reading)
+        assert session.snapshots is not None
+        assert await session.examined() is None
+        assert "drive is gone" in session.problem
+        assert not session.preparing
+        assert not session.checking
+
+    asyncio.run(story())
+
+
+def test_nobody_waits_for_what_has_failed_by_a_fault_of_ours(file: Path, monkeypatch: pytest.MonkeyPatch):
+    session = Session()
+
+    async def story() -> None:
+        await session.open(str(file))  # and the file check is still under way
+        monkeypatch.setattr(app, "read_snapshots", failing(RuntimeError("a fault of ours")))
+        with pytest.raises(RuntimeError, match="of ours"):
+            await session.prepare(dataclasses.replace(session.reading, input="obsm:X_pca"))
+        await session.examined()
+        assert not session.preparing
+        assert not session.checking
+        assert session.snapshots is None  # those of the reading before are not to be trained on
+        assert session.diagnosis is None
+        assert "fault of this app" in session.problem
+
+    asyncio.run(story())
 
 
 # the table of time points
@@ -413,6 +499,26 @@ def test_a_result_is_not_shown_beside_other_cells(file: Path):
     assert later.result is not None
     assert later.result_source is None
     assert "other cells" in later.result_problem
+
+
+def test_nothing_starts_while_the_data_are_prepared_anew(file: Path, monkeypatch: pytest.MonkeyPatch):
+    """The snapshots are those of the reading before, the recipe would be that of the new one."""
+    session = opened(file)
+    read = app.read_snapshots
+    monkeypatch.setattr(app, "read_snapshots", lambda *given: time.sleep(0.2) or read(*given))
+    monkeypatch.setattr(Run, "start", lambda run: None)
+
+    async def story() -> None:
+        anew = asyncio.ensure_future(session.prepare(dataclasses.replace(session.reading, input="obsm:X_pca")))
+        await asyncio.sleep(0.02)
+        with pytest.raises(UserError, match="still being prepared"):
+            await session.start(preset("quick", **TINY), "quick")
+        assert session.runs() == []
+        await anew
+        run = await session.start(preset("quick", **TINY), "quick")
+        assert (run.recipe["input"], run.snapshots().x.shape[1]) == ("obsm:X_pca", 3)
+
+    asyncio.run(story())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -32,12 +32,15 @@ from cellstream_app.overlays import stream_columns
 from cellstream_app.pages.compare import ComparePage
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
+from cellstream_app.pages.train import TrainPage
 from cellstream_app.parts import watching
+from cellstream_app.parts.dynamics import Dynamics
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
 from cellstream_app.picking import LASSO
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.session import Session
+from cellstream_app.sources import Source
 from tests.conftest import TINY
 
 
@@ -388,3 +391,30 @@ def test_the_data_page_says_which_cells_and_gaps_are_counted_and_keeps_the_users
         assert not any(button.visible for button in page.opening.suggested)
 
     asyncio.run(story())
+
+
+def test_no_training_is_started_on_data_that_are_being_prepared(moving_cloud: Snapshots):
+    session = Session(source=Source("cells.h5ad", "cells.h5ad", AnnData(moving_cloud.x.numpy()), ()))
+    page = TrainPage(session)
+    for preparing, disabled, said in (
+        (True, True, "being prepared"),
+        (False, False, "190 cells"),
+        (True, True, "being prepared"),  # in another way: the snapshots are still those of the first
+        (False, False, "190 cells"),
+    ):
+        session.param.update(preparing=preparing, snapshots=session.snapshots if preparing else moving_cloud)
+        assert page.start.disabled == disabled
+        assert said in page.data.object
+
+
+def test_a_button_whose_work_has_failed_can_be_pressed_again(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch):
+    async def fail(*given: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(Session, "start", fail)
+    page, dynamics = TrainPage(Session()), Dynamics(Session(), fail)
+    dynamics.fitted = runs[0]
+    for press, button in ((page._on_start, page.start), (dynamics._on_fit, dynamics.fit)):
+        with pytest.raises(RuntimeError, match="of ours"):
+            asyncio.run(press(None))
+        assert not button.loading
