@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import panel as pn
 import panel_material_ui as pmui
+import param
 
 from cellstream.errors import UserError
 from cellstream_app.style import FONT, SMALL_SIZE, SPACE, TEXT_SIZE
@@ -56,10 +57,10 @@ class Text(pn.pane.HTML):
     def _get_properties(self, doc: Any) -> dict[str, Any]:
         return super()._get_properties(doc or pn.state.curdoc)
 
-    def _process_param_change(self, params: dict[str, Any]) -> dict[str, Any]:
-        if {"visible", "styles"} & set(params):
-            params = {**params, "styles": self.styles if self.visible else {**self.styles, "display": "none"}}
-        return super()._process_param_change(params)
+    @param.depends("visible", watch=True, on_init=True)
+    def _hide(self) -> None:
+        if not self.visible or "display" in self.styles:  # a style that is taken away would stay in the browser
+            self.styles = {**self.styles, "display": "revert-layer" if self.visible else "none"}
 
 
 def text(content: str, size: str = TEXT_SIZE, muted: bool = False, **more: Any) -> Text:
