@@ -17,7 +17,6 @@ from cellstream.runs import Run
 from cellstream_app import embeddings, ui
 from cellstream_app.colouring import Colouring, label_keys
 from cellstream_app.embeddings import Plain
-from cellstream_app.live import MOVING
 from cellstream_app.parts.choosing import RUN, Choosing
 from cellstream_app.parts.colourby import toggled
 from cellstream_app.parts.dynamics import Dynamics
@@ -172,15 +171,14 @@ class ComparePage(pn.viewable.Viewer):
         self, result: Result, source: Source | None, right: Result | Plain | None, right_source: Source | None
     ) -> None:
         session, pair, new = self.session, self.pair, self.pair.left.shown is not result
-        learned = result.final or session.status.stage in MOVING
         pair.match(result, right)
         self._rest()
         pair.put(result, source, right, right_source)
-        pair.draw(*self._colours(), self.choosing.layers, self.time_bar.time, learned)
+        pair.draw(*self._colours(), self.choosing.layers, self.time_bar.time, result.learned)
         self._show_growth_legend()
         self._on_picked()
-        self.time_bar.view.visible = learned
-        if not learned:
+        self.time_bar.view.visible = result.learned
+        if not result.learned:
             self.canvas.playing = False
         elif new and self.choosing.particles.value:
             self.canvas.playing = session.playing

@@ -18,7 +18,6 @@ from cellstream.errors import UserError
 from cellstream.time_labels import counted
 from cellstream_app import ui
 from cellstream_app.decoded import Course, Decoded, decoded
-from cellstream_app.live import MOVING
 from cellstream_app.parts.courses import Courses
 from cellstream_app.parts.drivers import Drivers
 from cellstream_app.parts.genemap import GeneMap
@@ -135,18 +134,14 @@ class GenesPage(pn.viewable.Viewer):
         """Why not everything can be shown, in a sentence."""
         if self.genes.stream.genes is None:
             return NO_WAY
-        if not self._learned:
+        if not self.genes.result.learned:
             return NOT_YET
         return GONE if self.genes.source is None else ""
 
     @property
-    def _learned(self) -> bool:
-        return self.genes.result.final or self.session.status.stage in MOVING
-
-    @property
     def _decodes(self) -> bool:
         """Whether the flow can be told in genes."""
-        return self._learned and self.genes.stream.genes is not None
+        return self.genes.result.learned and self.genes.stream.genes is not None
 
     @property
     def _selection(self) -> np.ndarray | None:

@@ -19,6 +19,8 @@ from anndata import AnnData
 from bokeh.models import ImageRGBA, Segment
 from sklearn.decomposition import PCA
 
+from cellstream import events
+from cellstream.events import Event, Preview
 from cellstream.fixes import NONFINITE
 from cellstream.presets import preset
 from cellstream.runs import Run
@@ -28,8 +30,10 @@ from cellstream.worker import work
 from cellstream_app import style, ui
 from cellstream_app.colouring import DIRECTION_SPREAD, GENE, GROWTH, TIME, colouring
 from cellstream_app.overlays import stream_columns
+from cellstream_app.pages.compare import ComparePage
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
+from cellstream_app.pages.genes import GenesPage
 from cellstream_app.parts import watching
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
@@ -59,6 +63,21 @@ def runs(tmp_path: Path) -> tuple[Run, Run]:
 
 async def settled(seconds: float = 1.0) -> None:
     await asyncio.sleep(seconds)
+
+
+def say(run: Run, *said: Event) -> None:
+    """Events of a run, in its folder."""
+    with open(run.folder / "events.jsonl", "a") as file:
+        file.writelines(f"{events.to_line(event)}\n" for event in said)
+
+
+def under_way(run: Run, *said: Event) -> Run:
+    """The run as if it had come no further than this: it has a latest picture, and no result."""
+    (run.folder / "model.safetensors").rename(run.folder / "preview.safetensors")
+    for name in ("events.jsonl", "metrics.json"):
+        (run.folder / name).unlink(missing_ok=True)
+    say(run, *said)
+    return Run(run.folder)
 
 
 def dots(view: Watching) -> int:
@@ -183,6 +202,39 @@ def test_a_result_that_cannot_be_read_is_a_sentence_and_the_page_waits_no_longer
     assert "could not be loaded" in session.result_problem
     assert not session.loading
     assert pn.state.curdoc is None
+
+
+def test_a_picture_shows_a_flow_once_its_own_stage_has_learned_one(runs: tuple[Run, Run]):
+    """Also where the run itself has gone on meanwhile, and the page still shows an earlier picture."""
+    run = under_way(runs[0], events.Stage("embedding", "", 0, 90), Preview(50, "preview.npz"))
+    say(run, events.Stage("rounds", "", 60, 90), Preview(60, "preview.npz"))
+
+    async def story() -> None:
+        session = Session(page="explore")
+        page = ExplorePage(session)
+        genes, compare = GenesPage(session), ComparePage(session)
+        await session.select(run)
+        assert session.status.stage == "rounds"
+        page.when.value = "this moment"
+        assert page.streams.disabled
+        assert not page.stage.layers["streams"]
+        assert "have not been learned" in page.title.object
+        session.page = "genes"
+        await settled(0.3)
+        assert "have not been learned" in genes.note.alert.object
+        session.page = "compare"
+        while compare.pair.left.shown is None:
+            await settled(0.1)
+        assert not compare.pair.left.learned
+        assert not compare.time_bar.view.visible
+        say(run, Preview(61, "preview.npz"))
+        session.page = "explore"
+        while not session.result.learned:
+            await settled(0.1)
+        assert page.stage.layers["streams"]
+        assert not page.streams.disabled
+
+    asyncio.run(story())
 
 
 def test_the_explore_page_offers_the_uncertainty_of_a_result_that_has_one(runs: tuple[Run, Run]):
