@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
 from cellstream import events, runs, scverse
 from cellstream.files import whole
-from cellstream.runs import Run
+from cellstream.runs import Run, picture
 from cellstream_app.sources import Source
 
 
@@ -28,8 +30,12 @@ def import_result(source: Source) -> Run:
         stream.save(path)
     with whole(run.folder / "metrics.json") as path:
         path.write_text(json.dumps(metrics))
+    with whole(run.folder / "preview.npz") as path:
+        np.savez(path, **picture(stream, snapshots, 0))
+    # no steps, stages and losses: the file does not tell of them
     finished = events.Finished(0, f"Read from {source.title}.", 0.0, 0.0, metrics)
-    (run.folder / "events.jsonl").write_text(events.to_line(finished) + "\n")
+    said = (events.Preview(0, "preview.npz"), finished)
+    (run.folder / "events.jsonl").write_text("".join(f"{events.to_line(event)}\n" for event in said))
     return run
 
 

@@ -35,6 +35,7 @@ from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
 from cellstream_app.pages.genes import GenesPage
 from cellstream_app.parts import watching
+from cellstream_app.parts.saving import write_result
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
 from cellstream_app.picking import LASSO
@@ -99,6 +100,32 @@ def test_a_finished_run_keeps_its_picture_through_a_change_of_theme(runs: tuple[
         assert dots(view) == n
         assert view.picture.object is not light
         assert view.legend.object
+
+    asyncio.run(story())
+
+
+def test_a_result_from_a_file_is_shown_with_all_that_the_file_knows_and_no_more(tmp_path: Path):
+    async def story() -> None:
+        session = Session(page="data")
+        await session.restore()
+        known = session.run.metrics()
+        write_result(session.result, session.result_source, tmp_path / "result.h5ad")
+        await session.open(str(tmp_path / "result.h5ad"))
+        await session.show_result_in_file()
+        view = Watching(session)
+        session.page = "train"
+        await settled()
+        assert not view.too_early.visible
+        assert f">{known['vc']:.2f}<" in view.tiles.object
+        assert list(view.match.object.x_range.factors) == list(known["match"])
+        assert view.mass.object is not None
+        assert view.explore.visible
+        assert dots(view) == 2736
+        # of how it was trained, a file does not tell
+        assert "Read from result.h5ad" in view.said.object
+        assert "steps" not in view.said.object
+        assert view.losses.object is None
+        assert "Appear" not in view.no_losses.object
 
     asyncio.run(story())
 
