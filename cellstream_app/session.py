@@ -222,6 +222,13 @@ class Session(param.Parameterized):
         if run is self._wanted:
             self.param.update(result=result, result_source=source, result_problem=problem, loading=False)
 
+    async def load_latest(self) -> bool:
+        """For a page that comes into sight: load again what is not final; whether there was anything to load."""
+        wanted = self.run is not None and (self.result is None or not self.result.final)
+        if wanted:
+            await self.load()
+        return wanted
+
     def poll(self) -> bool:
         """Read what the selected run has said since; whether anything has changed. Called a few times a second."""
         run = self.run

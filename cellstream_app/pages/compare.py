@@ -79,7 +79,7 @@ class ComparePage(pn.viewable.Viewer):
         self.empty = ui.empty_state(
             "Nothing to compare yet",
             "Open a data set and train on it. Its result then stands here beside other results, or beside PCA, t-SNE, "
-            "UMAP and other embeddings of the same cells.",
+            "UMAP and other embeddings of the same cells. A run under way shows itself here after its first picture.",
             open_my_data(self.session),
             go_to_training(self.session),
         )
@@ -199,6 +199,8 @@ class ComparePage(pn.viewable.Viewer):
                 self.time_bar.leave()
             return
         self.time_bar.come(self.session.time, self.session.playing)
+        if await self.session.load_latest():
+            return  # which `_on_result` has heard of
         if self._undrawn or self.pair.left.shown is not self.session.result:
             await self._on_result()
         elif self.session.result is not None:

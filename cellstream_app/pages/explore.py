@@ -230,9 +230,7 @@ class ExplorePage(pn.viewable.Viewer):
         elif self._faded:
             self._recolour()
         self.selecting.come()
-        result, run = self.session.result, self.session.run
-        if run is not None and (result is None or not result.final):
-            await self.session.load()
+        await self.session.load_latest()
 
     def _show_on_stage(self) -> None:
         result = self.session.result

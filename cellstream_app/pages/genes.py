@@ -59,6 +59,7 @@ class GenesPage(pn.viewable.Viewer):
         self._make_controls()
         self._make_place()
         session.param.watch(self._on_result, ["result", "result_source", "dark", "page", "loading"])
+        session.param.watch(self._on_page, "page")
         session.param.watch(self._on_selection, "selection")
         self._on_result()
 
@@ -81,7 +82,8 @@ class GenesPage(pn.viewable.Viewer):
         self.both = ui.row(self.map, self.courses, gap=ui.GAP, styles={"align-items": "flex-start"})
         self.empty = ui.empty_state(
             "No genes to show yet",
-            "Open a data set and train on it; its genes and how the flow changes them appear here.",
+            "Open a data set and train on it; its genes and how the flow changes them appear here. A run under way "
+            "shows itself here after its first picture.",
             open_my_data(self.session),
         )
         self.place = ui.main_panel(
@@ -110,6 +112,10 @@ class GenesPage(pn.viewable.Viewer):
                 self.drivers.go_to(session.time)
             return
         self._take(found)
+
+    async def _on_page(self, event: Any) -> None:
+        if event.new == "genes":
+            await self.session.load_latest()
 
     def _take(self, found: Decoded) -> None:
         """Another result, or another theme."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
 from copy import deepcopy
@@ -260,6 +261,37 @@ def test_a_picture_shows_a_flow_once_its_own_stage_has_learned_one(runs: tuple[R
             await settled(0.1)
         assert page.stage.layers["streams"]
         assert not page.streams.disabled
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("name", "page"), [("genes", GenesPage), ("compare", ComparePage)])
+def test_a_run_under_way_shows_its_latest_picture_on_every_page(runs: tuple[Run, Run], name: str, page: type):
+    """Also of one that had none when it was chosen, and of which Explore was not asked."""
+    run = under_way(runs[0], events.Stage("rounds", "", 0, 90), Preview(50, "preview.npz"))
+
+    async def story() -> None:
+        session = Session(page="train")
+        view = page(session)
+        await session.select(run, new=True)
+        assert session.result is None
+        session.page = name
+        await settled(0.2)
+        while session.loading:
+            await settled(0.1)
+        await settled(0.2)
+        assert session.result is not None
+        assert not view.empty.visible
+        # and the next one, once the page is left and comes again
+        session.page = "train"
+        first = session.result
+        os.utime(run.folder / "preview.safetensors", (0, 0))
+        session.page = name
+        while session.result is first:
+            await settled(0.1)
+        shown = (lambda: view.genes.result) if name == "genes" else (lambda: view.pair.left.shown)
+        while shown() is not session.result:
+            await settled(0.1)
 
     asyncio.run(story())
 
