@@ -177,9 +177,9 @@ class Session(param.Parameterized):
         return run
 
     async def show_result_in_file(self) -> None:
-        """Make a run of the result that the opened file holds, and show it. Raises :class:`UserError`."""
+        """Show the result that the opened file holds, as a run made the first time. Raises :class:`UserError`."""
         run = await asyncio.to_thread(import_result, self.source)
-        self._known[run.folder] = run
+        run = self._known.setdefault(run.folder, run)
         self.runs_changed += 1
         await self.select(run)
         self.page = "explore"

@@ -191,7 +191,11 @@ class DataPage(pn.viewable.Viewer):
         await change()
 
     async def _show_result(self, event: Any) -> None:
-        await ui.asks(self.problem)(self.session.show_result_in_file)()
+        event.obj.loading = True
+        try:
+            await ui.asks(self.problem)(self.session.show_result_in_file)()
+        finally:
+            event.obj.loading = False
 
     def _go_on(self, event: Any) -> None:
         self.session.page = "train"

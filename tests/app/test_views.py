@@ -112,7 +112,12 @@ def test_a_result_from_a_file_is_shown_with_all_that_the_file_knows_and_no_more(
         known = session.run.metrics()
         write_result(session.result, session.result_source, tmp_path / "result.h5ad")
         await session.open(str(tmp_path / "result.h5ad"))
-        await session.show_result_in_file()
+        button = DataPage(session).found_result[1]
+        button.clicks += 1
+        await settled(0.02)
+        assert button.loading  # and no second run can be asked for
+        while button.loading:
+            await settled(0.1)
         view = Watching(session)
         session.page = "train"
         await settled()
