@@ -13,10 +13,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from cellstream.errors import UserError
+from cellstream.history import History
 from cellstream.runs import Run
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream, Flow, Uncertainty, frames
 from cellstream_app.fields import Field, Grid, leading_axes
+from cellstream_app.live import MOVING
 
 KEPT = 4
 """Results that stay in memory."""
@@ -67,8 +69,10 @@ class Plane:
 class Result:
     """A run's model with its cells. Made by :func:`load_result`; what is costly is computed once, when asked for."""
 
-    def __init__(self, run: Run, stream: CellStream, snapshots: Snapshots, final: bool):
+    def __init__(self, run: Run, stream: CellStream, snapshots: Snapshots, final: bool, learned: bool = False):
         self.run, self.stream, self.snapshots, self.final = run, stream, snapshots, final
+        self.learned = final or learned
+        """Whether velocity and growth mean anything: of a picture on the way, whether its stage had learned them."""
         self.index = snapshots.index.numpy()
         self.times = snapshots.times.numpy().astype(np.float64)
         self.z = stream.encode(snapshots.x.numpy(), self.t)
@@ -217,7 +221,7 @@ class Result:
 
 
 _loading = threading.Lock()
-_loaded: dict[Path, tuple[int, Result]] = {}
+_loaded: dict[Path, tuple[tuple[int, bool], Result]] = {}
 """The last results that were loaded, shared by all browser sessions; nobody changes them."""
 
 
@@ -227,17 +231,26 @@ def load_result(run: Run) -> Result | None:
     for path in (final, run.folder / "preview.safetensors"):
         if not path.exists():
             continue
-        written = path.stat().st_mtime_ns
-        if (known := _loaded.get(path)) and known[0] == written:
+        # asked before the file is read: should a newer one come meanwhile, it is of this stage or of a later one
+        learned = path == final or _pictured(run) in MOVING
+        version = path.stat().st_mtime_ns, learned
+        if (known := _loaded.get(path)) and known[0] == version:
             return known[1]
-        result = Result(run, CellStream.load(path), run.snapshots(), path == final)
+        result = Result(run, CellStream.load(path), run.snapshots(), path == final, learned)
         with _loading:
             _loaded.pop(path, None)  # so that it stands last
-            _loaded[path] = (written, result)
+            _loaded[path] = (version, result)
             while len(_loaded) > KEPT:
                 _loaded.pop(next(iter(_loaded)))
         return result
     return None
+
+
+def _pictured(run: Run) -> str:
+    """The stage of the run's latest picture. Read anew: the run's own history is read elsewhere, in another thread."""
+    history = History()
+    history.read(run.folder / "events.jsonl")
+    return history.pictured
 
 
 def sample_run() -> Run | None:

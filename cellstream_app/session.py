@@ -207,9 +207,9 @@ class Session(param.Parameterized):
         return run
 
     async def show_result_in_file(self) -> None:
-        """Make a run of the result that the opened file holds, and show it. Raises :class:`UserError`."""
+        """Show the result that the opened file holds, as a run made the first time. Raises :class:`UserError`."""
         run = await asyncio.to_thread(import_result, self.source)
-        self._known[run.folder] = run
+        run = self._known.setdefault(run.folder, run)
         self.runs_changed += 1
         await self.select(run)
         self.page = "explore"
@@ -256,6 +256,13 @@ class Session(param.Parameterized):
                 result=result, result_source=source, result_problem=problem, loading=False,
                 selection=self.selection if same else None,
             )  # fmt: skip
+
+    async def load_latest(self) -> bool:
+        """For a page that comes into sight: load again what is not final; whether there was anything to load."""
+        wanted = self.run is not None and (self.result is None or not self.result.final)
+        if wanted:
+            await self.load()
+        return wanted
 
     def poll(self) -> bool:
         """Read what the selected run has said since; whether anything has changed. Called a few times a second."""

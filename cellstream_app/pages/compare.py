@@ -17,7 +17,6 @@ from cellstream.runs import Run
 from cellstream_app import embeddings, ui
 from cellstream_app.colouring import Colouring, label_keys
 from cellstream_app.embeddings import Plain
-from cellstream_app.live import MOVING
 from cellstream_app.parts.choosing import RUN, Choosing
 from cellstream_app.parts.colourby import toggled
 from cellstream_app.parts.dynamics import Dynamics
@@ -80,7 +79,7 @@ class ComparePage(pn.viewable.Viewer):
         self.empty = ui.empty_state(
             "Nothing to compare yet",
             "Open a data set and train on it. Its result then stands here beside other results, or beside PCA, t-SNE, "
-            "UMAP and other embeddings of the same cells.",
+            "UMAP and other embeddings of the same cells. A run under way shows itself here after its first picture.",
             open_my_data(self.session),
             go_to_training(self.session),
         )
@@ -173,15 +172,14 @@ class ComparePage(pn.viewable.Viewer):
         self, result: Result, source: Source | None, right: Result | Plain | None, right_source: Source | None
     ) -> None:
         session, pair, new = self.session, self.pair, self.pair.left.shown is not result
-        learned = result.final or session.status.stage in MOVING
         pair.match(result, right)
         self._rest()
         pair.put(result, source, right, right_source)
-        pair.draw(*self._colours(), self.choosing.layers, self.time_bar.time, learned)
+        pair.draw(*self._colours(), self.choosing.layers, self.time_bar.time, result.learned)
         self._show_growth_legend()
         self._on_picked()
-        self.time_bar.view.visible = learned
-        if not learned:
+        self.time_bar.view.visible = result.learned
+        if not result.learned:
             self.canvas.playing = False
         elif new and self.choosing.particles.value:
             self.canvas.playing = session.playing
@@ -202,6 +200,8 @@ class ComparePage(pn.viewable.Viewer):
                 self.time_bar.leave()
             return
         self.time_bar.come(self.session.time, self.session.playing)
+        if await self.session.load_latest():
+            return  # which `_on_result` has heard of
         if self._undrawn or self.pair.left.shown is not self.session.result:
             await self._on_result()
         elif self.session.result is not None:

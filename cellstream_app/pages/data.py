@@ -62,7 +62,7 @@ class DataPage(pn.viewable.Viewer):
             self.time_key,
             self.reason,
             ui.row(self.unit, self.gaps),
-            self.uneven_row,
+            self.uneven,
             self.table_box,
             self.problem,
             title="When",
@@ -113,9 +113,7 @@ class DataPage(pn.viewable.Viewer):
             "With real gaps they are per unit of time.",
             **WIDE,
         )
-        self.uneven = ui.text("", muted=True)
-        # the row comes and goes, as in the file check: an HTML pane breaks where it is shown before it was drawn
-        self.uneven_row = ui.row(self.uneven, visible=False)
+        self.uneven = ui.text("", muted=True, visible=False)
         self.table: pn.widgets.Tabulator | None = None
         self.table_box = ui.column()
         self.problem = ui.Message()
@@ -206,7 +204,11 @@ class DataPage(pn.viewable.Viewer):
         await change()
 
     async def _show_result(self, event: Any) -> None:
-        await ui.asks(self.problem)(self.session.show_result_in_file)()
+        event.obj.loading = True
+        try:
+            await ui.asks(self.problem)(self.session.show_result_in_file)()
+        finally:
+            event.obj.loading = False
 
     def _go_on(self, event: Any) -> None:
         self.session.page = "train"
@@ -313,8 +315,8 @@ class DataPage(pn.viewable.Viewer):
             self.report.object = ui.styled(LATER if session.problem else PREPARING, muted=True)
             return
         uneven = uneven_gaps(snapshots)
-        self.uneven.object = ui.styled(f"The gaps between them are {uneven}; they count as equal.", muted=True)
-        self.uneven_row.visible = bool(uneven)
+        said = ui.styled(f"The gaps between them are {uneven}; they count as equal.", muted=True)
+        self.uneven.param.update(object=said, visible=bool(uneven))
         self._syncing = True
         self._show_table(time_table(session.source.adata.obs, session.reading, snapshots.rows))
         self._syncing = False

@@ -10,7 +10,6 @@ import panel_material_ui as pmui
 
 from cellstream_app import ui
 from cellstream_app.ancestry import Ancestry
-from cellstream_app.live import MOVING
 from cellstream_app.parts.colours import Colours
 from cellstream_app.parts.opening import go_to_training, open_my_data
 from cellstream_app.parts.pacer import Pacer
@@ -231,9 +230,7 @@ class ExplorePage(pn.viewable.Viewer):
         elif self._faded:
             self._recolour()
         self.selecting.come()
-        result, run = self.session.result, self.session.run
-        if run is not None and (result is None or not result.final):
-            await self.session.load()
+        await self.session.load_latest()
 
     def _show_on_stage(self) -> None:
         result = self.session.result
@@ -272,7 +269,7 @@ class ExplorePage(pn.viewable.Viewer):
     def _learned(self) -> bool:
         """Whether there is a result whose velocity and growth mean anything."""
         result = self.session.result
-        return result is not None and (result.final or self.session.status.stage in MOVING)
+        return result is not None and result.learned
 
     def _layers(self) -> dict[str, bool]:
         learned = self._learned

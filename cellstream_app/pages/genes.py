@@ -18,7 +18,6 @@ from cellstream.errors import UserError
 from cellstream.time_labels import counted
 from cellstream_app import ui
 from cellstream_app.decoded import Course, Decoded, decoded
-from cellstream_app.live import MOVING
 from cellstream_app.parts.courses import Courses
 from cellstream_app.parts.drivers import Drivers
 from cellstream_app.parts.genemap import GeneMap
@@ -60,6 +59,7 @@ class GenesPage(pn.viewable.Viewer):
         self._make_controls()
         self._make_place()
         session.param.watch(self._on_result, ["result", "result_source", "dark", "page", "loading"])
+        session.param.watch(self._on_page, "page")
         session.param.watch(self._on_selection, "selection")
         self._on_result()
 
@@ -82,7 +82,8 @@ class GenesPage(pn.viewable.Viewer):
         self.both = ui.row(self.map, self.courses, gap=ui.GAP, styles={"align-items": "flex-start"})
         self.empty = ui.empty_state(
             "No genes to show yet",
-            "Open a data set and train on it; its genes and how the flow changes them appear here.",
+            "Open a data set and train on it; its genes and how the flow changes them appear here. A run under way "
+            "shows itself here after its first picture.",
             open_my_data(self.session),
         )
         self.place = ui.main_panel(
@@ -112,6 +113,10 @@ class GenesPage(pn.viewable.Viewer):
             return
         self._take(found)
 
+    async def _on_page(self, event: Any) -> None:
+        if event.new == "genes":
+            await self.session.load_latest()
+
     def _take(self, found: Decoded) -> None:
         """Another result, or another theme."""
         session, result, known = self.session, self.session.result, self.genes is found
@@ -135,18 +140,14 @@ class GenesPage(pn.viewable.Viewer):
         """Why not everything can be shown, in a sentence."""
         if self.genes.stream.genes is None:
             return NO_WAY
-        if not self._learned:
+        if not self.genes.result.learned:
             return NOT_YET
         return GONE if self.genes.source is None else ""
 
     @property
-    def _learned(self) -> bool:
-        return self.genes.result.final or self.session.status.stage in MOVING
-
-    @property
     def _decodes(self) -> bool:
         """Whether the flow can be told in genes."""
-        return self._learned and self.genes.stream.genes is not None
+        return self.genes.result.learned and self.genes.stream.genes is not None
 
     @property
     def _selection(self) -> np.ndarray | None:

@@ -29,6 +29,8 @@ SHARPER = 1.5
 APART = "Gaps between time points come from the setting Time separation, not from the data."
 MATCH = "Distance of predicted from measured cells; at the noise floor it is as good as it can be."
 STOPPING = "stopping …"
+LOSSES_LATER = "Appear once the first round is judged, or with the first steps of a stage."
+NO_LOSSES = "None are known of this stage."
 SIZES = "As predicted; the ticks are the sizes given on the Data page."
 CURVES = {name: key for key, name in STAGES.items() if key != "ensemble"}
 """Stages whose losses are shown: those of the ensemble's members are many short courses one after the other."""
@@ -64,6 +66,12 @@ class Watching(pn.viewable.Viewer):
         """The run to show; not the sample once data are open, of which it would be taken for a run."""
         session = self.session
         return None if session.source is not None and session.run_id == SAMPLE else session.run
+
+    @property
+    def _moving(self) -> bool:
+        """Whether velocity and growth have been learned in the run's latest picture; one that was read from a file has
+        had its stages elsewhere."""
+        return self.session.status.state == "finished" or self.run.history.pictured in MOVING
 
     # where it stands
 
@@ -127,7 +135,7 @@ class Watching(pn.viewable.Viewer):
         elif status.live:
             said.append(session.clock.left())
         elif status.state == "finished":
-            said = [status.reason, f"{status.step:,} steps."]
+            said = [status.reason, f"{status.step:,} steps." if status.step else ""]
         self.said.object = ui.styled(ui.escaped(" · ".join(part for part in said if part)), muted=True)
         # of one under way: that a worker was lost and another one goes on
         told = status.state in ("failed", "dead", "cancelled", "running", "paused")
@@ -136,7 +144,7 @@ class Watching(pn.viewable.Viewer):
         self.stop.visible = status.live
         self.pause.disabled, self.stop.disabled = bool(wish), wish == STOPPING
         self.resume.visible = status.state in ("paused", "cancelled", "failed", "dead", "new")
-        self.explore.visible = bool(run.history.previews)
+        self.explore.visible = bool(run.history.previews) or (run.folder / "model.safetensors").exists()
 
     # pictures
 
@@ -151,9 +159,7 @@ class Watching(pn.viewable.Viewer):
             width=190,
         )  # fmt: skip
         self.stage.param.watch(lambda event: self._show_losses(), "value")
-        self.no_losses = ui.text(
-            "Appear once the first round is judged, or with the first steps of a stage.", muted=True
-        )
+        self.no_losses = ui.text("", muted=True)
         self.losses = pn.pane.Bokeh(None, margin=0, height=230, **WIDE)
         gap = {"gap": f"{ui.GAP}px"}
         top = ui.card(
@@ -203,13 +209,12 @@ class Watching(pn.viewable.Viewer):
         if stages and stages[-1].name in CURVES.values() and self._drawn.get("stage") != stages[-1].name:
             self._drawn["stage"] = self.stage.value = stages[-1].name
         self._show_losses()
+        moving = self._moving
+        self.too_early.visible = not moving
         metrics = latest_metrics(None if self.session.status.live else run.metrics(), run.history)
         if metrics and self._new("metrics", (len(run.history.previews), self.session.status.state)):
-            self.tiles.object = tiles_html(metrics, self.session.status.stage in MOVING)
-            labels = self._labels()
-            moving = self.session.status.stage in MOVING
-            self.too_early.visible = not moving
-            if moving and (found := match_of(metrics, labels)):
+            self.tiles.object = tiles_html(metrics, moving)
+            if moving and (found := match_of(metrics, self._labels())):
                 self._show_match(found)
 
     def _new(self, what: str, version: Any) -> bool:
@@ -237,7 +242,7 @@ class Watching(pn.viewable.Viewer):
                 drawn, camera = self._drawn, self.camera
                 if not self._new("picture", len(run.history.previews)):
                     break
-                moving = self.session.status.stage in MOVING
+                moving = self._moving
                 if "live" not in drawn:
                     self._make_live()
                 live = drawn["live"]
@@ -266,7 +271,8 @@ class Watching(pn.viewable.Viewer):
         if not self._new("losses", (stage, known, self.session.status.live)):
             return
         found = curves(run.history, stage)
-        self.no_losses.visible = not found
+        said = LOSSES_LATER if self.session.status.live else NO_LOSSES
+        self.no_losses.param.update(object=ui.styled(said, muted=True), visible=not found)
         if self._new("losses figure", (stage, *found, charts.is_logarithmic(found))):
             self.losses.object = charts.losses(found, self._look()) if found else None
         elif found:

@@ -53,6 +53,12 @@ class History:
     def step(self) -> int:
         return next(reversed(self.steps), 0)
 
+    @property
+    def pictured(self) -> str:
+        """Stage whose work the latest picture shows; of one made as a stage began, the stage before."""
+        step = self.previews[-1].step if self.previews else -1
+        return next((stage.name for stage in reversed(self.stages) if stage.step < step), "")
+
     def read(self, path: Path) -> bool:
         """Add the lines that have come to the file since the last time; whether there were any."""
         if not path.exists() or path.stat().st_size <= self.seen:

@@ -52,6 +52,8 @@ OVER = ("finished", "cancelled", "failed", "dead")
 
 BESIDE_DATA = 50_000_000
 """Bytes that a run leaves in its folder beside its data: models, checkpoints, pictures, events."""
+PICTURED = 20_000
+"""Cells of a picture at most."""
 
 _children: dict[Path, subprocess.Popen] = {}
 """Workers that this process has started: a child stays as a zombie until its parent takes leave of it."""
@@ -325,6 +327,22 @@ def require_devices_here(config: Config) -> None:
     cluster only the worker's own machine can tell."""
     if not cluster.address():
         require_devices(config)
+
+
+def picture(stream: CellStream, s: Snapshots, step: int) -> dict[str, np.ndarray]:
+    """The cells as a model sees them after so many steps, as preview.npz holds it; see :meth:`Run.preview`."""
+    cells = _spaced(len(s.index), PICTURED)
+    index = s.index[cells].cpu().numpy()
+    t = s.times.cpu().numpy()[index]
+    z = stream.encode(s.x[cells].cpu().numpy(), t)
+    return dict(z=z, v=stream.velocity(z, t), index=index, cells=cells.numpy(), step=np.array(step))
+
+
+def _spaced(n: int, most: int) -> torch.Tensor:
+    """At most ``most`` of ``0 .. n-1``, the same ones every time so that a live picture does not flicker."""
+    if n <= most:
+        return torch.arange(n)
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:most].sort().values
 
 
 def home() -> Path:

@@ -26,7 +26,7 @@ from cellstream.events import Event
 from cellstream.files import whole
 from cellstream.helpers import helped
 from cellstream.members import train_on_cluster
-from cellstream.runs import Run
+from cellstream.runs import Run, picture
 from cellstream.snapshots import Snapshots
 from cellstream.state import State, require_devices
 from cellstream.stream import CellStream
@@ -40,7 +40,6 @@ PREVIEW_SHARE = 0.12
 """Previews may take this share of the time, so that a large data set is not slowed down by being watched."""
 PREVIEW_SECONDS = 0.7
 """The least time between two previews."""
-PREVIEW_CELLS = 20_000
 FIT_SECONDS = 0.3
 """Between two words of a fit of another method on how far it is."""
 
@@ -333,12 +332,8 @@ class Worker:
 
     def _preview(self, stream: CellStream, s: Snapshots) -> None:
         began = time.monotonic()
-        cells = _spaced(len(s.index), PREVIEW_CELLS)
-        index = s.index[cells].cpu().numpy()
-        t = s.times.cpu().numpy()[index]
-        z = stream.encode(s.x[cells].cpu().numpy(), t)
         with whole(self.folder / "preview.npz") as path:
-            np.savez(path, z=z, v=stream.velocity(z, t), index=index, cells=cells.numpy(), step=self.step)
+            np.savez(path, **picture(stream, s, self.step))
         with whole(self.folder / "preview.safetensors") as path:
             stream.save(path)
         try:
@@ -355,13 +350,6 @@ def _end_with_worker() -> None:
     while os.read(0, 1):
         pass
     os._exit(1)
-
-
-def _spaced(n: int, most: int) -> torch.Tensor:
-    """At most ``most`` of ``0 .. n-1``, the same ones every time so that a live picture does not flicker."""
-    if n <= most:
-        return torch.arange(n)
-    return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:most].sort().values
 
 
 def _finite(value: float) -> float | None:

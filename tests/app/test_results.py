@@ -16,7 +16,7 @@ from scipy.stats import circstd
 from cellstream import by_parts, datasets, readers
 from cellstream.config import Config
 from cellstream.errors import UserError
-from cellstream.events import Finished, Resumed, Round, Stage, Step
+from cellstream.events import Finished, Preview, Resumed, Round, Stage, Step
 from cellstream.fixes import FILL, NONFINITE
 from cellstream.history import History
 from cellstream.presets import preset
@@ -438,6 +438,16 @@ def test_what_a_run_took_back_is_not_drawn():
     assert curves(said, "rounds") == {}
     said.add(Finished(500, "", 0.0, 0.0))
     assert max(curves(said, "embedding")["weighted sum"][0]) <= 500
+
+
+def test_a_picture_is_of_the_stage_that_was_worked_on_before_it():
+    said = history()
+    assert said.pictured == ""
+    for step, stage in ((0, ""), (7, "embedding"), (1000, "embedding"), (1001, "rounds")):
+        said.add(Preview(step, "preview.npz"))
+        assert said.pictured == stage
+    said.add(Resumed(1000))
+    assert said.pictured == "embedding"
 
 
 def test_match_follows_the_order_of_time():

@@ -15,15 +15,16 @@ import pandas as pd
 import pytest
 import torch
 
-from cellstream import doctor, fixes, runs
+from cellstream import doctor, events, fixes, runs, scverse
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
 from cellstream.fixes import ordered
 from cellstream.preprocess import prepare
 from cellstream.presets import preset
 from cellstream.runs import Run
+from cellstream.state import State
+from cellstream_app import embeddings, sources
 from cellstream_app import session as app
-from cellstream_app import sources
 from cellstream_app.colouring import expression
 from cellstream_app.parts.saving import write_result
 from cellstream_app.reading import Reading, examined
@@ -470,6 +471,48 @@ def test_a_result_whose_file_is_gone_is_shown_without_it(file: Path):
     assert later.result is not None
     assert later.result_source is None
     assert "no longer there" in later.result_problem
+
+
+def test_a_result_in_a_file_is_one_run_however_often_it_is_shown(file: Path, tmp_path: Path, monkeypatch):
+    snapshots, out = opened(file).snapshots, tmp_path / "out.h5ad"
+
+    def write(seed: int) -> None:
+        adata = anndata.read_h5ad(file)
+        stream = State.initial(snapshots, preset("quick", seed=seed)).result()
+        scverse.annotate(stream, adata, snapshots, dict(time_key="day", name="mine"))
+        adata.write_h5ad(out)
+
+    async def shown(session: Session) -> Run:
+        await session.open(str(out))
+        await session.show_result_in_file()
+        return session.run
+
+    async def story() -> None:
+        write(seed=0)
+        session, other = Session(), Session()
+        first = await shown(session)
+        session.rename(first, "renamed")
+        assert await shown(session) is first
+        assert (await shown(other)).folder == first.folder
+        assert [run.name for run in session.runs()] == ["renamed"]
+        # dynamics fitted beside it are not taken for it, though their recipe is
+        plain = embeddings.embedded(session.result, session.result_source, embeddings.PCA)
+        fit = embeddings.start_dynamics(plain, session.result)
+        say = events.to_line(events.Finished(1, "", 0.0, 0.0)) + "\n"
+        (fit.folder / "events.jsonl").write_text(say)
+        assert await shown(session) is first
+        # one that was left half made, or deleted, is made anew; and another model in the file is another result
+        (first.folder / "events.jsonl").unlink()
+        second = await shown(Session())
+        assert second.folder != first.folder
+        await other.delete(second)
+        third = await shown(other)
+        assert third.folder.exists()
+        write(seed=1)
+        assert (await shown(other)).folder != third.folder
+
+    monkeypatch.setattr(Run, "start", lambda run: None)
+    asyncio.run(story())
 
 
 def test_another_unit_converts_what_had_one_and_names_what_had_none():

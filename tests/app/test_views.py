@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
 from copy import deepcopy
@@ -19,6 +20,8 @@ from anndata import AnnData
 from bokeh.models import ImageRGBA, Segment
 from sklearn.decomposition import PCA
 
+from cellstream import events
+from cellstream.events import Event, Preview
 from cellstream.fixes import NONFINITE
 from cellstream.presets import preset
 from cellstream.runs import Run
@@ -32,9 +35,11 @@ from cellstream_app.overlays import stream_columns
 from cellstream_app.pages.compare import ComparePage
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
+from cellstream_app.pages.genes import GenesPage
 from cellstream_app.pages.train import TrainPage
 from cellstream_app.parts import watching
 from cellstream_app.parts.dynamics import Dynamics
+from cellstream_app.parts.saving import write_result
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
 from cellstream_app.picking import LASSO
@@ -66,6 +71,21 @@ async def settled(seconds: float = 1.0) -> None:
     await asyncio.sleep(seconds)
 
 
+def say(run: Run, *said: Event) -> None:
+    """Events of a run, in its folder."""
+    with open(run.folder / "events.jsonl", "a") as file:
+        file.writelines(f"{events.to_line(event)}\n" for event in said)
+
+
+def under_way(run: Run, *said: Event) -> Run:
+    """The run as if it had come no further than this: it has a latest picture, and no result."""
+    (run.folder / "model.safetensors").rename(run.folder / "preview.safetensors")
+    for name in ("events.jsonl", "metrics.json"):
+        (run.folder / name).unlink(missing_ok=True)
+    say(run, *said)
+    return Run(run.folder)
+
+
 def dots(view: Watching) -> int:
     """Cells in the live picture; none where there is no figure."""
     figure = view.picture.object
@@ -85,6 +105,37 @@ def test_a_finished_run_keeps_its_picture_through_a_change_of_theme(runs: tuple[
         assert dots(view) == n
         assert view.picture.object is not light
         assert view.legend.object
+
+    asyncio.run(story())
+
+
+def test_a_result_from_a_file_is_shown_with_all_that_the_file_knows_and_no_more(tmp_path: Path):
+    async def story() -> None:
+        session = Session(page="data")
+        await session.restore()
+        known = session.run.metrics()
+        write_result(session.result, session.result_source, tmp_path / "result.h5ad")
+        await session.open(str(tmp_path / "result.h5ad"))
+        button = DataPage(session).found_result[1]
+        button.clicks += 1
+        await settled(0.02)
+        assert button.loading  # and no second run can be asked for
+        while button.loading:
+            await settled(0.1)
+        view = Watching(session)
+        session.page = "train"
+        await settled()
+        assert not view.too_early.visible
+        assert f">{known['vc']:.2f}<" in view.tiles.object
+        assert list(view.match.object.x_range.factors) == list(known["match"])
+        assert view.mass.object is not None
+        assert view.explore.visible
+        assert dots(view) == 2736
+        # of how it was trained, a file does not tell
+        assert "Read from result.h5ad" in view.said.object
+        assert "steps" not in view.said.object
+        assert view.losses.object is None
+        assert "Appear" not in view.no_losses.object
 
     asyncio.run(story())
 
@@ -188,6 +239,70 @@ def test_a_result_that_cannot_be_read_is_a_sentence_and_the_page_waits_no_longer
     assert "could not be loaded" in session.result_problem
     assert not session.loading
     assert pn.state.curdoc is None
+
+
+def test_a_picture_shows_a_flow_once_its_own_stage_has_learned_one(runs: tuple[Run, Run]):
+    """Also where the run itself has gone on meanwhile, and the page still shows an earlier picture."""
+    run = under_way(runs[0], events.Stage("embedding", "", 0, 90), Preview(50, "preview.npz"))
+    say(run, events.Stage("rounds", "", 60, 90), Preview(60, "preview.npz"))
+
+    async def story() -> None:
+        session = Session(page="explore")
+        page = ExplorePage(session)
+        genes, compare = GenesPage(session), ComparePage(session)
+        await session.select(run)
+        assert session.status.stage == "rounds"
+        page.when.value = "this moment"
+        assert page.streams.disabled
+        assert not page.stage.layers["streams"]
+        assert "have not been learned" in page.title.object
+        session.page = "genes"
+        await settled(0.3)
+        assert "have not been learned" in genes.note.alert.object
+        session.page = "compare"
+        while compare.pair.left.shown is None:
+            await settled(0.1)
+        assert not compare.pair.left.learned
+        assert not compare.time_bar.view.visible
+        say(run, Preview(61, "preview.npz"))
+        session.page = "explore"
+        while not session.result.learned:
+            await settled(0.1)
+        assert page.stage.layers["streams"]
+        assert not page.streams.disabled
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("name", "page"), [("genes", GenesPage), ("compare", ComparePage)])
+def test_a_run_under_way_shows_its_latest_picture_on_every_page(runs: tuple[Run, Run], name: str, page: type):
+    """Also of one that had none when it was chosen, and of which Explore was not asked."""
+    run = under_way(runs[0], events.Stage("rounds", "", 0, 90), Preview(50, "preview.npz"))
+
+    async def story() -> None:
+        session = Session(page="train")
+        view = page(session)
+        await session.select(run, new=True)
+        assert session.result is None
+        session.page = name
+        await settled(0.2)
+        while session.loading:
+            await settled(0.1)
+        await settled(0.2)
+        assert session.result is not None
+        assert not view.empty.visible
+        # and the next one, once the page is left and comes again
+        session.page = "train"
+        first = session.result
+        os.utime(run.folder / "preview.safetensors", (0, 0))
+        session.page = name
+        while session.result is first:
+            await settled(0.1)
+        shown = (lambda: view.genes.result) if name == "genes" else (lambda: view.pair.left.shown)
+        while shown() is not session.result:
+            await settled(0.1)
+
+    asyncio.run(story())
 
 
 def test_the_explore_page_offers_the_uncertainty_of_a_result_that_has_one(runs: tuple[Run, Run]):
@@ -379,7 +494,7 @@ def test_the_data_page_says_which_cells_and_gaps_are_counted_and_keeps_the_users
         assert "from 1 to 4 d; they count as equal" in page.uneven.object
         await session.prepare(replace(session.reading, real_times=True))
         await asyncio.sleep(0)
-        assert not page.uneven_row.visible
+        assert not page.uneven.visible
         session.own_data += 1
         assert page.opening.by_path.visible
         (tmp_path / "more").mkdir()
