@@ -108,10 +108,12 @@ def write_result(result: Result, source: Source, out: Path) -> None:
 
 
 def size_of(source: Source | None) -> int:
-    """Bytes of a data set's matrix in memory, about."""
-    if source is None or source.adata.X is None:
+    """Bytes of a data set's matrices in memory, about."""
+    if source is None:
         return 0
-    return by_parts.nbytes(source.adata.X)
+    adata = source.adata
+    raw = adata.raw.X if adata.raw is not None else None
+    return sum(map(by_parts.nbytes, [adata.X, raw, *adata.layers.values(), *adata.obsm.values()]))
 
 
 def stem(source: Source) -> str:

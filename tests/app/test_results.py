@@ -41,7 +41,7 @@ from cellstream_app.decoded import Decoded
 from cellstream_app.equation import equation
 from cellstream_app.fields import Grid, leading_axes
 from cellstream_app.live import Camera, curves, match_of
-from cellstream_app.parts.saving import target, write_result
+from cellstream_app.parts.saving import size_of, target, write_result
 from cellstream_app.parts.stage import spread_out
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
@@ -378,6 +378,20 @@ def test_an_example_that_stays_in_its_file_is_saved(coloured: tuple[Result, Sour
     monkeypatch.setattr(readers, "size_of", size_of)
     write_result(result, replace(source, key="branching"), tmp_path / "out.h5ad")
     assert asked == [datasets.fetch("branching")]
+
+
+def test_a_file_is_as_large_as_all_that_is_in_it(coloured: tuple[Result, Source]):
+    _, source = coloured
+    adata = source.adata
+    adata.raw = adata.copy()
+    adata.layers["counts"] = csr_matrix(adata.X)
+    adata.obsm["X_pca"] = np.zeros((adata.n_obs, 2), np.float32)
+    sparse = adata.layers["counts"]
+    parts = [adata.X, adata.raw.X, adata.obsm["X_pca"], sparse.data, sparse.indices, sparse.indptr]
+    assert size_of(source) == sum(part.nbytes for part in parts)
+    adata.X = None
+    assert size_of(source) == sum(part.nbytes for part in parts[1:])
+    assert size_of(None) == 0
 
 
 # live
