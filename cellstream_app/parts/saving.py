@@ -54,8 +54,8 @@ class Saving(pn.viewable.Viewer):
         ready = self.session.result is not None and self.session.result_source is not None
         self.save.disabled = not ready
         self.download.disabled = not ready or size_of(self.session.result_source) > LARGEST_DOWNLOAD
-        if ready:
-            name = f"{stem(self.session.result_source)}-cellstream.h5ad"
+        name = f"{stem(self.session.result_source)}-cellstream.h5ad" if ready else ""
+        if ready and name != self.download.filename:  # a path that was typed stays while it is for the same file
             self.path.value = f"~/{name}"
             self.download.filename = name
 

@@ -41,9 +41,10 @@ from cellstream_app.decoded import Decoded
 from cellstream_app.equation import equation
 from cellstream_app.fields import Grid, leading_axes
 from cellstream_app.live import Camera, curves, match_of
-from cellstream_app.parts.saving import size_of, target, write_result
+from cellstream_app.parts.saving import Saving, size_of, target, write_result
 from cellstream_app.parts.stage import spread_out
 from cellstream_app.results import Result
+from cellstream_app.session import Session
 from cellstream_app.sources import Source
 from cellstream_app.style import CATEGORY_PALETTE, MISSING
 from tests.conftest import TINY
@@ -392,6 +393,20 @@ def test_a_file_is_as_large_as_all_that_is_in_it(coloured: tuple[Result, Source]
     adata.X = None
     assert size_of(source) == sum(part.nbytes for part in parts[1:])
     assert size_of(None) == 0
+
+
+def test_a_path_that_was_typed_stays_until_the_result_is_of_another_file(coloured: tuple[Result, Source]):
+    result, source = coloured
+    session = Session(result=result, result_source=source)
+    card = Saving(session)
+    assert card.path.value == "~/file-cellstream.h5ad"
+    card.path.value = "/data/figure-3.h5ad"
+    session.param.trigger("result")  # loaded again
+    session.result = Result(result.run, result.stream, result.snapshots, True)  # a newer one of the same run
+    assert card.path.value == "/data/figure-3.h5ad"
+    session.result_source = replace(source, key="other.h5ad")
+    assert card.path.value == "~/other-cellstream.h5ad"
+    assert card.download.filename == "other-cellstream.h5ad"
 
 
 # live
