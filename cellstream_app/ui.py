@@ -140,6 +140,10 @@ class Download(pmui.FileDownload):
         self.data = None
         super()._handle_click(event)
 
+    def _sync_data(self, fileobj: Any) -> None:
+        if fileobj is not None:  # there is nothing where something went wrong, of which the callback has told
+            super()._sync_data(fileobj)
+
 
 def at_top(bar: Any) -> pn.Column:
     """A bar at the upper edge of a :func:`main_panel`, in sight wherever it is scrolled to; it takes no room, so that

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import panel as pn
 import panel_material_ui as pmui
@@ -24,6 +26,7 @@ from cellstream_app.ui import WIDE
 
 LARGEST_DOWNLOAD = 200_000_000
 """Bytes in memory; what is larger is saved to a path."""
+T = TypeVar("T")
 
 
 class Saving(pn.viewable.Viewer):
@@ -54,15 +57,15 @@ class Saving(pn.viewable.Viewer):
         ready = self.session.result is not None and self.session.result_source is not None
         self.save.disabled = not ready
         self.download.disabled = not ready or size_of(self.session.result_source) > LARGEST_DOWNLOAD
-        if ready:
-            name = f"{stem(self.session.result_source)}-cellstream.h5ad"
+        name = f"{stem(self.session.result_source)}-cellstream.h5ad" if ready else ""
+        if ready and name != self.download.filename:  # a path that was typed stays while it is for the same file
             self.path.value = f"~/{name}"
             self.download.filename = name
 
     async def _on_save(self, event: Any) -> None:
         async def save() -> None:
             out = target(self.path.value)
-            await asyncio.to_thread(write_result, self.session.result, self.session.result_source, out)
+            await self._work(write_result, out)
             self.message.say(f"Saved to {out}.", "success")
 
         self.save.loading = True
@@ -72,15 +75,35 @@ class Saving(pn.viewable.Viewer):
         finally:
             self.save.loading = False
 
-    def _file(self) -> str | None:
-        folder = tempfile.mkdtemp(prefix="cellstream-")
-        out = Path(folder) / self.download.filename
+    async def _file(self) -> io.BytesIO | None:
+        """What is to be downloaded; None where there is nothing, and why has been told."""
+        name = self.download.filename
+        self.download.loading = True
+        self.message.clear()
         try:
-            write_result(self.session.result, self.session.result_source, out)
+            file = await self._work(in_memory)
+            if name != self.download.filename:
+                raise UserError("Another result was chosen while the file was written: press Download again.")
         except UserError as error:
             self.message.say(str(error), "error")
             return None
-        return str(out)
+        finally:
+            self.download.loading = False
+        return file
+
+    async def _work(self, write: Callable[..., T], *where: Path) -> T:
+        """``write`` the result in a thread; raises :class:`UserError`."""
+        try:
+            return await asyncio.to_thread(write, self.session.result, self.session.result_source, *where)
+        except MemoryError:
+            raise UserError(
+                "There is not enough memory for a copy of the data set with the result in it: close other programs."
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"The result could not be written ({error}): see whether the data set can be reached and the disk has "
+                "room, or choose another place."
+            ) from error
 
 
 def target(path: str) -> Path:
@@ -107,11 +130,21 @@ def write_result(result: Result, source: Source, out: Path) -> None:
     write(adata, out, "choose another place")
 
 
+def in_memory(result: Result, source: Source) -> io.BytesIO:
+    """The bytes of what :func:`write_result` writes. Takes a while."""
+    with tempfile.TemporaryDirectory(prefix="cellstream-") as folder:
+        out = Path(folder) / "result.h5ad"
+        write_result(result, source, out)
+        return io.BytesIO(out.read_bytes())
+
+
 def size_of(source: Source | None) -> int:
-    """Bytes of a data set's matrix in memory, about."""
-    if source is None or source.adata.X is None:
+    """Bytes of a data set's matrices in memory, about."""
+    if source is None:
         return 0
-    return by_parts.nbytes(source.adata.X)
+    adata = source.adata
+    raw = adata.raw.X if adata.raw is not None else None
+    return sum(map(by_parts.nbytes, [adata.X, raw, *adata.layers.values(), *adata.obsm.values()]))
 
 
 def stem(source: Source) -> str:

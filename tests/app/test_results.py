@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,9 +45,11 @@ from cellstream_app.decoded import Decoded
 from cellstream_app.equation import equation
 from cellstream_app.fields import Grid, leading_axes
 from cellstream_app.live import Camera, curves, match_of
-from cellstream_app.parts.saving import target, write_result
+from cellstream_app.parts import saving
+from cellstream_app.parts.saving import Saving, size_of, target, write_result
 from cellstream_app.parts.stage import spread_out
 from cellstream_app.results import Result
+from cellstream_app.session import Session
 from cellstream_app.sources import Source
 from cellstream_app.style import CATEGORY_PALETTE, MISSING
 from tests.conftest import TINY
@@ -378,6 +384,99 @@ def test_an_example_that_stays_in_its_file_is_saved(coloured: tuple[Result, Sour
     monkeypatch.setattr(readers, "size_of", size_of)
     write_result(result, replace(source, key="branching"), tmp_path / "out.h5ad")
     assert asked == [datasets.fetch("branching")]
+
+
+def test_a_file_is_as_large_as_all_that_is_in_it(coloured: tuple[Result, Source]):
+    _, source = coloured
+    adata = source.adata
+    adata.raw = adata.copy()
+    adata.layers["counts"] = csr_matrix(adata.X)
+    adata.obsm["X_pca"] = np.zeros((adata.n_obs, 2), np.float32)
+    sparse = adata.layers["counts"]
+    parts = [adata.X, adata.raw.X, adata.obsm["X_pca"], sparse.data, sparse.indices, sparse.indptr]
+    assert size_of(source) == sum(part.nbytes for part in parts)
+    adata.X = None
+    assert size_of(source) == sum(part.nbytes for part in parts[1:])
+    assert size_of(None) == 0
+
+
+def test_a_path_that_was_typed_stays_until_the_result_is_of_another_file(coloured: tuple[Result, Source]):
+    result, source = coloured
+    session = Session(result=result, result_source=source)
+    card = Saving(session)
+    assert card.path.value == "~/file-cellstream.h5ad"
+    card.path.value = "/data/figure-3.h5ad"
+    session.param.trigger("result")  # loaded again
+    session.result = Result(result.run, result.stream, result.snapshots, True)  # a newer one of the same run
+    assert card.path.value == "/data/figure-3.h5ad"
+    session.result_source = replace(source, key="other.h5ad")
+    assert card.path.value == "~/other-cellstream.h5ad"
+    assert card.download.filename == "other-cellstream.h5ad"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(OSError("the drive is gone"), "drive is gone"), (MemoryError(), "not enough memory")]
+)
+def test_what_cannot_be_saved_or_downloaded_is_a_sentence(
+    coloured: tuple[Result, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+):
+    card = Saving(Session(result=coloured[0], result_source=coloured[1]))
+    card.path.value = str(tmp_path / "out.h5ad")
+
+    def fail(*given: object) -> None:
+        raise error
+
+    async def download() -> None:
+        card.download._handle_click()
+        await asyncio.sleep(0.1)
+
+    monkeypatch.setattr(saving, "write_result", fail)
+    for ask in (card._on_save(None), download()):
+        card.message.clear()
+        asyncio.run(ask)
+        assert told in card.message.alert.object
+        assert card.message.alert.severity == "error"
+        assert not card.save.loading
+        assert not card.download.loading
+    assert card.download.data is None
+
+
+def test_a_download_is_written_while_the_app_goes_on(
+    coloured: tuple[Result, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    session = Session(result=coloured[0], result_source=coloured[1])
+    card, write = Saving(session), saving.write_result
+    monkeypatch.setattr(saving, "write_result", lambda *given: time.sleep(0.3) or write(*given))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    async def press() -> float:
+        """The longest that anything else had to wait."""
+        begun = time.monotonic()
+        card.download._handle_click()
+        longest = time.monotonic() - begun
+        while not card.download.data:
+            begun = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - begun)
+        return longest
+
+    assert asyncio.run(asyncio.wait_for(press(), 10)) < 0.25
+    out = tmp_path / "out.h5ad"
+    out.write_bytes(base64.b64decode(card.download.data.partition(",")[2]))
+    assert "X_cellstream" in anndata.read_h5ad(out).obsm
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+    async def change_meanwhile() -> None:
+        card.download._handle_click()
+        await asyncio.sleep(0.1)
+        session.result_source = replace(coloured[1], key="other.h5ad")
+        while card.download.loading:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(change_meanwhile())
+    assert card.download.data is None  # it would have the other's name
+    assert "Download again" in card.message.alert.object
 
 
 # live
