@@ -23,7 +23,7 @@ from cellstream.snapshots import Snapshots
 from cellstream.stream import Clock, Flow
 from cellstream_app.fields import Grid
 from cellstream_app.imports import MARK
-from cellstream_app.results import Result
+from cellstream_app.results import Result, rows_of
 from cellstream_app.sources import Source
 
 KEPT = 8
@@ -167,11 +167,6 @@ def some_of(snapshots: Snapshots, chosen: np.ndarray) -> Snapshots:
     """The snapshots with these cells only, (k,) positions; they keep their rows in the file."""
     rows = tuple(rows_of(snapshots)[chosen].tolist())
     return replace(snapshots, x=snapshots.x[chosen], index=snapshots.index[chosen], rows=rows)
-
-
-def rows_of(snapshots: Snapshots) -> np.ndarray:
-    """Row of each cell in the file, (n,)."""
-    return np.arange(len(snapshots.index)) if snapshots.rows is None else np.asarray(snapshots.rows)
 
 
 def _hashed(*arrays: np.ndarray) -> str:

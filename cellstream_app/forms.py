@@ -127,18 +127,9 @@ class Form:
             if (value := getattr(getattr(mine, section), name)) != getattr(getattr(config, section), name)
         }
 
-    def section(self, section: str, advanced: bool | None = None) -> list[Widget]:
-        """The widgets of a section; only the advanced ones, or only the others, where ``advanced`` is given."""
-        return [
-            self.widgets[name]
-            for name, (of, item) in self.items.items()
-            if of == section and advanced in (None, item.metadata["advanced"])
-        ]
-
-    def disable(self, disabled: bool) -> None:
-        """Whether the widgets can be used."""
-        for widget in self.widgets.values():
-            widget.disabled = disabled
+    def section(self, section: str) -> list[Widget]:
+        """The widgets of a section."""
+        return [self.widgets[name] for name, (of, _) in self.items.items() if of == section]
 
     def _changed(self, name: str) -> None:
         if self._mark(name) and not self._showing and self.on_change:

@@ -138,8 +138,7 @@ class Result:
     @cached_property
     def rows(self) -> np.ndarray:
         """Row of each cell in the file, (n,)."""
-        rows = self.snapshots.rows
-        return np.arange(len(self.index)) if rows is None else np.asarray(rows)
+        return rows_of(self.snapshots)
 
     @cached_property
     def growth_limit(self) -> float:
@@ -218,6 +217,11 @@ class Result:
         grid, points = self.grid, self.points
         vx, vy = (grid.average(points, part) for part in self.vectors.T)
         return Field(grid.x, grid.y, vx, vy, grid.average(points, self.g), grid.cover(points))
+
+
+def rows_of(snapshots: Snapshots) -> np.ndarray:
+    """Row of each cell in the file, (n,)."""
+    return np.arange(len(snapshots.index)) if snapshots.rows is None else np.asarray(snapshots.rows)
 
 
 _loading = threading.Lock()

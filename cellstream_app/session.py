@@ -331,6 +331,12 @@ def named(runs: list[Run]) -> dict[str, str]:
     return found
 
 
+def offered(session: Session) -> dict[str, str]:
+    """Results to choose from, and the selected run also before it has one: shown name -> name in the address."""
+    runs = [run for run in session.runs() if run is session.run or (run.folder / "model.safetensors").exists()]
+    return {SAMPLE_NAME: SAMPLE} | named(runs)
+
+
 def with_source(result: Result) -> tuple[Result, Source | None, str]:
     """The result, warmed up for drawing, and the data set behind it where that is still what it was."""
     unsure = ("uncertainty",) if result.stream.members else ()

@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 
 from cellstream_app import ui
 from cellstream_app.ancestry import Ancestry
+from cellstream_app.parts.choosing import COURSE, MOMENT
 from cellstream_app.parts.colours import Colours
 from cellstream_app.parts.opening import go_to_training, open_my_data
 from cellstream_app.parts.pacer import Pacer
@@ -18,11 +19,10 @@ from cellstream_app.parts.selecting import Selecting
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.timebar import TimeBar
 from cellstream_app.picking import BOX, LASSO, MOVE, turn_with
-from cellstream_app.session import SAMPLE, SAMPLE_NAME, Session, folder_name, named
+from cellstream_app.session import SAMPLE, Session, folder_name, offered
 from cellstream_app.style import theme
 from cellstream_app.ui import BOTH, WIDE
 
-COURSE, MOMENT = "whole course", "this moment"
 AXES = {"Components 1 and 2": (0, 1), "Components 1 and 3": (0, 2), "Components 2 and 3": (1, 2)}
 ON_STAGE = {"bgcolor": "background.paper"}
 READ_OUT = [".MuiFormLabel-root { display: none }"]
@@ -206,8 +206,7 @@ class ExplorePage(pn.viewable.Viewer):
 
     def _on_runs(self, *events: Any) -> None:
         session = self.session
-        runs = [run for run in session.runs() if run is session.run or (run.folder / "model.safetensors").exists()]
-        options = {SAMPLE_NAME: SAMPLE} | named(runs)
+        options = offered(session)
         self._syncing = True
         value = session.run_id if session.run_id in options.values() else SAMPLE
         self.result.param.update(options=options, value=value)

@@ -14,7 +14,7 @@ from cellstream_app.colouring import Colouring
 from cellstream_app.parts.colourby import ColourBy, Names
 from cellstream_app.picking import BOX, LASSO, MOVE
 from cellstream_app.results import Result
-from cellstream_app.session import SAMPLE, SAMPLE_NAME, Session, named
+from cellstream_app.session import SAMPLE, Session, offered
 from cellstream_app.sources import Source
 from cellstream_app.ui import WIDE
 
@@ -88,8 +88,7 @@ class Choosing(pn.viewable.Viewer):
     def offer_sides(self) -> None:
         """Every result; for the right also embeddings of the left's cells."""
         session, result = self.session, self.session.result
-        runs = [run for run in session.runs() if run is session.run or (run.folder / "model.safetensors").exists()]
-        options = {SAMPLE_NAME: SAMPLE} | named(runs)
+        options = offered(session)
         one = session.run_id if session.run_id in options.values() else SAMPLE
         others = {name: f"{RUN}{folder}" for name, folder in options.items() if folder != one}
         made = embeddings.choices(result, session.result_source) if result is not None else {}

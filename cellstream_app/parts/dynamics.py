@@ -29,7 +29,10 @@ FITTED = "shows where cells lie, and nothing moves on it. TIGON's dynamics were 
 
 
 class Dynamics(pn.viewable.Viewer):
-    """For the embedding given by :meth:`show`; ``finished`` is called with the run whose result is there."""
+    """For the embedding given by :meth:`show`; ``finished`` is called with the run whose result is there.
+
+    Not where another result than that of these cells has been chosen meanwhile: then the fit is one more in the list.
+    """
 
     def __init__(self, session: Session, finished: Callable[[Run], Coroutine[Any, Any, None]]):
         super().__init__()
@@ -106,11 +109,17 @@ class Dynamics(pn.viewable.Viewer):
             self._tell()
             self.session.runs_changed += 1
             if status.state == "finished":
-                await self.finished(run)
+                if self._still_chosen:
+                    await self.finished(run)
             elif status.state != "cancelled":
                 self.message.say(status.reason)
         finally:
             self._looking = False
+
+    @property
+    def _still_chosen(self) -> bool:
+        now = self.session.result
+        return now is not None and self.of is not None and now.run.folder == self.of.run.folder
 
     def _tell(self) -> None:
         if self.plain is None:

@@ -52,6 +52,7 @@ class Watching(pn.viewable.Viewer):
         self._make_status()
         self._make_pictures()
         session.param.watch(self._on_run, ["run", "source", "dark"])
+        session.param.watch(lambda event: self.refusal.clear(), "run")
         session.param.watch(self._on_news, ["news", "page"])
         session.param.watch(self._show_picture, ["news", "page", "run", "source", "dark"])
         self._on_run()
@@ -81,6 +82,8 @@ class Watching(pn.viewable.Viewer):
         self.said = ui.text("", muted=True)
         self.bar = pmui.LinearProgress(value=0, variant="determinate", margin=0, sx={"borderRadius": "4px"}, **WIDE)
         self.message = ui.Message("warning")
+        self.refusal = ui.Message()
+        """Why Resume did not start it; where the run stands is another sentence, told anew with each news."""
         button = dict(size="small", variant="outlined", margin=0)
         self.pause = pmui.Button(label="Pause", icon="pause", on_click=self._on_pause, **button)
         self.resume = pmui.Button(label="Resume", icon="play_arrow", on_click=self._on_resume, **button)
@@ -99,12 +102,15 @@ class Watching(pn.viewable.Viewer):
         self._show_status()
 
     async def _on_resume(self, event: Any) -> None:
-        run = self.run
-        if self.session.status.state == "paused":
-            run.unpause()
-        else:
-            await asyncio.to_thread(run.start)
-        self.session.poll()
+        async def resume() -> None:
+            run = self.run
+            if self.session.status.state == "paused":
+                run.unpause()
+            else:
+                await asyncio.to_thread(run.start)
+            self.session.poll()
+
+        await ui.asks(self.refusal)(resume)()
 
     def _on_explore(self, event: Any) -> None:
         self.session.page = "explore"
@@ -163,7 +169,7 @@ class Watching(pn.viewable.Viewer):
         self.losses = pn.pane.Bokeh(None, margin=0, height=230, **WIDE)
         gap = {"gap": f"{ui.GAP}px"}
         top = ui.card(
-            ui.row(self.title, self.state, self.buttons, gap=12), self.bar, self.said, self.message
+            ui.row(self.title, self.state, self.buttons, gap=12), self.bar, self.said, self.message, self.refusal
         )  # fmt: skip
         picture = ui.card(ui.column(self.picture, height=400), self.legend, title="Embedding", hint=APART)
         self.too_early = ui.text("Velocity and growth are not learned yet; the embedding comes first.", muted=True)

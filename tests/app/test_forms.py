@@ -102,10 +102,10 @@ def test_what_is_wrong_is_said_at_the_widget_and_refused(name: str, typed: str, 
     assert heard == [1]
 
 
-def test_sections_split_into_simple_and_advanced():
+def test_sections_are_those_that_were_asked_for():
     form = Form(sections=["weights", "schedule"])
     assert {form.items[name][0] for name in form.widgets} == {"weights", "schedule"}
-    assert form.section("schedule", advanced=False) == [form.widgets["ensemble"]]
-    both = form.section("weights", advanced=True) + form.section("weights", advanced=False)
-    assert sorted(map(id, both)) == sorted(map(id, form.section("weights")))
+    both = form.section("weights") + form.section("schedule")
+    assert sorted(map(id, both)) == sorted(map(id, form.widgets.values()))
+    assert form.section("networks") == []
     assert all(isinstance(w, pmui.TextInput) for w in form.section("weights"))

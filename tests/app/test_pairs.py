@@ -20,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from cellstream import readers, rivals, scverse
 from cellstream.config import Config
 from cellstream.errors import UserError
-from cellstream.runs import Run
+from cellstream.runs import Run, Status
 from cellstream.snapshots import Snapshots, from_anndata
 from cellstream.state import State
 from cellstream.worker import work
@@ -29,6 +29,7 @@ from cellstream_app.colouring import TIME
 from cellstream_app.embeddings import Plain
 from cellstream_app.pages.compare import ComparePage, found_for
 from cellstream_app.parts.colourby import toggled
+from cellstream_app.parts.dynamics import LOOK_BEATS, Dynamics
 from cellstream_app.parts.pair import Pair
 from cellstream_app.parts.picked import NO_LABEL, brief_html
 from cellstream_app.parts.saving import write_result
@@ -314,6 +315,34 @@ def test_what_cannot_stand_on_the_right_is_a_sentence(moving_cloud: Snapshots, t
     assert "no longer there" in found_for("run:gone", of, None, [])[2]
     with pytest.raises(UserError, match="choose another one"):
         embeddings.embedded(of, None, "obsm:X_umap")
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_fit_that_ends_is_shown_beside_its_own_result_only(moving_cloud: Snapshots, tmp_path: Path, stays: bool):
+    of, other = (result_of(moving_cloud, tmp_path / name) for name in ("of", "other"))
+    fit = Run.create(tmp_path / "fit", moving_cloud, Config(), {"method": "TIGON + PCA"})
+    (fit.folder / "model.safetensors").touch()
+    shown = []
+
+    async def finished(run: Run) -> None:
+        shown.append(run)
+
+    async def story() -> None:
+        session = Session(page="compare")
+        session.result = of
+        dynamics = Dynamics(session, finished)
+        await dynamics.show(embeddings.embedded(of, None, embeddings.PCA), of)
+        fit.status = lambda: Status("running", step=1, total=10)
+        dynamics.run = fit
+        session.result = of if stays else other
+        fit.status = lambda: Status("finished", step=10, total=10)
+        session.beat = LOOK_BEATS
+        while dynamics.run is not None:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+
+    asyncio.run(story())
+    assert shown == ([fit] if stays else [])
 
 
 # the page

@@ -515,6 +515,17 @@ def test_a_result_in_a_file_is_one_run_however_often_it_is_shown(file: Path, tmp
     asyncio.run(story())
 
 
+def test_results_that_are_offered_have_a_model_or_are_selected(file: Path, home: Path):
+    session = opened(file)
+    made = [Run.create(home / "runs" / name, session.snapshots, preset("quick"), {"name": "one"}) for name in "abc"]
+    (made[0].folder / "model.safetensors").touch()
+    assert list(app.offered(session).values()) == [app.SAMPLE, "a"]
+    session.run = next(run for run in session.runs() if run.folder.name == "b")
+    offered = app.offered(session)
+    assert sorted(offered.values()) == ["a", "b", app.SAMPLE]
+    assert len(offered) == 3  # though both are called alike
+
+
 def test_another_unit_converts_what_had_one_and_names_what_had_none():
     obs = cells(["1 h", "3 h", "8 h"], [4, 4, 4]).obs
     reading = Reading(time_key="day")

@@ -21,6 +21,7 @@ from bokeh.models import ImageRGBA, Segment
 from sklearn.decomposition import PCA
 
 from cellstream import events
+from cellstream.errors import UserError
 from cellstream.events import Event, Preview
 from cellstream.fixes import NONFINITE
 from cellstream.presets import preset
@@ -161,6 +162,34 @@ def test_a_run_chosen_while_another_ones_picture_is_made_is_shown(
         await settled(2)
         assert of == list(runs)
         assert dots(view) == len(runs[1].preview()["index"])
+
+    asyncio.run(story())
+
+
+def test_what_keeps_a_run_from_going_on_is_said_until_it_does(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch):
+    run = under_way(runs[0], events.Failed(5, "It broke."))
+
+    def lost(run: Run) -> None:
+        raise UserError("The scheduler cannot be reached: start it.")
+
+    async def story() -> None:
+        session = Session(page="train")
+        view = Watching(session)
+        await session.select(run)
+        monkeypatch.setattr(Run, "start", lost)
+        await view._on_resume(None)
+        assert "cannot be reached" in view.refusal.alert.object
+        session.news += 1
+        assert view.refusal.alert.visible
+        assert view.message.alert.object.startswith("It broke")
+        await session.select(runs[1])
+        assert not view.refusal.alert.visible
+        await session.select(run)
+        await view._on_resume(None)
+        assert view.refusal.alert.visible
+        monkeypatch.setattr(Run, "start", lambda run: None)
+        await view._on_resume(None)
+        assert not view.refusal.alert.visible
 
     asyncio.run(story())
 
