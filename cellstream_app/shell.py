@@ -49,6 +49,9 @@ MAKERS: dict[str, Callable[[Session], pn.viewable.Viewer]] = {
 KEYED = ("explore", "compare")
 """Pages on which keys mean something; elsewhere they are the browser's, which scrolls and unfolds by them."""
 
+SEEN = ("explore", "genes", "compare")
+"""Pages that show a result, or the latest picture of a run under way."""
+
 STEPS = [
     {
         "title": "Cells in motion",
@@ -225,6 +228,8 @@ class Shell:
             if live and not session.status.live:
                 self._say_end()
                 await session.load()
+            elif live and session.page in SEEN and session.result is None and session.run.history.previews:
+                await session.load_latest()  # its first picture, for which somebody waits there
 
     def _dress(self, *events: Any) -> None:
         look = dataclasses.asdict(style.theme(self.session.dark)) | {"font": style.FONT}

@@ -55,6 +55,8 @@ class ComparePage(pn.viewable.Viewer):
         self._listen()
         self._on_runs()
         self._on_problem()
+        if session.page == "compare":  # made by the click that turned to it, of which it has not heard
+            pn.state.execute(self._on_result)
 
     def __panel__(self) -> pn.Row:
         return pn.Row(self.choosing, self.place, margin=0, **BOTH)

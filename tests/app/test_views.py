@@ -473,6 +473,24 @@ def test_a_name_painted_anew_has_its_colour_everywhere():
     asyncio.run(asyncio.wait_for(story(), 60))
 
 
+@pytest.mark.parametrize("make", [ExplorePage, GenesPage, ComparePage])
+def test_a_page_that_is_made_by_the_click_that_turns_to_it_shows_the_result(make: type):
+    async def story() -> None:
+        session = Session(page="train")
+        await session.restore()
+        session.page = make.__name__.removesuffix("Page").lower()
+        page = make(session)
+        shows = {
+            ExplorePage: lambda: page.stage.result,
+            GenesPage: lambda: page.genes and page.genes.result,
+            ComparePage: lambda: page.pair.right.shown and page.pair.left.shown,
+        }
+        while shows[make]() is not session.result:
+            await asyncio.sleep(0.05)
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
 def test_one_time_goes_on_from_page_to_page():
     async def story() -> None:
         session = Session(page="explore")
