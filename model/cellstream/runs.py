@@ -329,8 +329,8 @@ def require_devices_here(config: Config) -> None:
         require_devices(config)
 
 
-def picture(stream: CellStream, s: Snapshots, step: int) -> dict[str, np.ndarray]:
-    """The cells as a model sees them after so many steps, as preview.npz holds it; see :meth:`Run.preview`."""
+def picture(stream: CellStream, s: Snapshots, step: int) -> dict[str, Any]:
+    """The arrays of preview.npz: the cells as a model sees them after so many steps; see :meth:`Run.preview`."""
     cells = _spaced(len(s.index), PICTURED)
     index = s.index[cells].cpu().numpy()
     t = s.times.cpu().numpy()[index]
