@@ -29,7 +29,6 @@ class Preprocess:
         "Scale each cell to the same total and take log(1 + x). 'auto' does so only where raw counts are found.",
         label="Normalise and log",
         choices=("auto", "yes", "no"),
-        advanced=False,
     )
     n_top_genes: int = setting(
         3000,
@@ -52,7 +51,7 @@ class Networks:
     """Sizes and activations of the four networks, and the units in which they see their input."""
 
     latent_dim: int = setting(
-        2, "Dimension d of the embedding.", label="Embedding dimensions", symbol="d", bounds=(1, 100), advanced=False
+        2, "Dimension d of the embedding.", label="Embedding dimensions", symbol="d", bounds=(1, 100)
     )
     encoder_layers: int = setting(3, "Hidden layers of the encoder.", symbol="f_enc", bounds=(0, 12))
     encoder_width: int = setting(10, "Units in each hidden layer of the encoder.", symbol="f_enc", bounds=(1, 2048))
@@ -112,7 +111,6 @@ class Networks:
         label="Time separation",
         symbol="s_t",
         bounds=(0.0, 20.0),
-        advanced=False,
     )
 
 
@@ -138,17 +136,16 @@ class Weights:
     """The weights in L = λ_AE L_AE + λ_WFR L_WFR + λ_Match (λ_Mass L_Mass + λ_OT L_OT)."""
 
     lambda_ae: float = setting(
-        10.0, "Reconstruction: how well the decoder returns the cells.", symbol="λ_AE", bounds=(0, None), advanced=False
+        10.0, "Reconstruction: how well the decoder returns the cells.", symbol="λ_AE", bounds=(0, None)
     )
     lambda_wfr: float = setting(
         1.0,
         "Action: how short and even the paths and the growth are (Wasserstein–Fisher–Rao).",
         symbol="λ_WFR",
         bounds=(0, None),
-        advanced=False,
     )
     lambda_match: float = setting(
-        5.0, "Matching: how well particles meet the observed cells.", symbol="λ_Match", bounds=(0, None), advanced=False
+        5.0, "Matching: how well particles meet the observed cells.", symbol="λ_Match", bounds=(0, None)
     )
     lambda_ot: float = setting(
         1.0,
@@ -156,7 +153,6 @@ class Weights:
         label="Match positions",
         symbol="λ_OT",
         bounds=(0, None),
-        advanced=False,
     )
     lambda_mass: float = setting(
         1.0,
@@ -164,11 +160,8 @@ class Weights:
         label="Match population sizes",
         symbol="λ_Mass",
         bounds=(0, None),
-        advanced=False,
     )
-    alpha: float = setting(
-        1.0, "Price of growth against movement in the action.", symbol="α", bounds=(0, None), advanced=False
-    )
+    alpha: float = setting(1.0, "Price of growth against movement in the action.", symbol="α", bounds=(0, None))
     lambda_neighbours: float = setting(
         0.0,
         "Keep each cell's neighbours within its time point near it, so that the picture cannot buy order in time by "
@@ -176,7 +169,6 @@ class Weights:
         label="Keep neighbours",
         symbol="λ_Nbr",
         bounds=(0, None),
-        advanced=False,
     )
     lambda_between: float = setting(
         0.0,
@@ -195,7 +187,6 @@ class Weights:
         label="Keep lineages",
         symbol="λ_Lin",
         bounds=(0, None),
-        advanced=False,
     )
     lambda_steps: float = setting(
         0.1,
@@ -282,7 +273,6 @@ class Schedule:
         label="Models for uncertainty",
         unit="models",
         bounds=(1, 50),
-        advanced=False,
     )
 
 
@@ -290,7 +280,7 @@ class Schedule:
 class Compute:
     """Where and how exactly the numbers are computed."""
 
-    seed: int = setting(0, "Same seed, same machine, same result.", label="Seed", bounds=(0, 2**31 - 1), advanced=False)
+    seed: int = setting(0, "Same seed, same machine, same result.", label="Seed", bounds=(0, 2**31 - 1))
     device: str = setting("auto", "auto takes a CUDA device where there is one.", choices=("auto", "cpu", "cuda"))
     precision: str = setting("float32", "Floating-point precision.", choices=("float32", "float64"))
     threads: int = setting(

@@ -19,14 +19,12 @@ def setting(
     unit: str = "",
     bounds: tuple[float | None, float | None] | None = None,
     choices: tuple[Any, ...] = (),
-    advanced: bool = True,
 ) -> Any:
     """A dataclass field that explains itself.
 
     ``bounds`` are inclusive, ``None`` on a side that is open; ``choices`` lists the valid values of a string.
-    ``advanced`` settings are folded away in forms.
     """
-    metadata = dict(doc=doc, label=label, symbol=symbol, unit=unit, bounds=bounds, choices=choices, advanced=advanced)
+    metadata = dict(doc=doc, label=label, symbol=symbol, unit=unit, bounds=bounds, choices=choices)
     return field(default=default, metadata=metadata)
 
 
