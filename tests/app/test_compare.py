@@ -155,7 +155,7 @@ def test_the_table_is_a_file(page: Page, tmp_path: Path):
     x, index = s.x.numpy(), s.index.numpy()
     z = PCA(2, random_state=0).fit_transform(x)
     each = [trustworthiness(x[index == i], z[index == i], n_neighbors=15) for i in range(6)]
-    assert float(lines["Trust"]["PCA"]) == pytest.approx(np.mean(each), abs=2e-3)
+    assert float(lines["Trust"]["right: PCA"]) == pytest.approx(np.mean(each), abs=2e-3)
     assert float(lines["TC"]["Simulated blood"]) == pytest.approx(sample_run().metrics()["tc"], rel=1e-4)
     assert lines["Trust"]["better"] == "Simulated blood"
     assert (lines["VC"]["PCA"], lines["VC"]["better"]) == ("", "")
