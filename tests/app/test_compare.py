@@ -156,9 +156,9 @@ def test_the_table_is_a_file(page: Page, tmp_path: Path):
     z = PCA(2, random_state=0).fit_transform(x)
     each = [trustworthiness(x[index == i], z[index == i], n_neighbors=15) for i in range(6)]
     assert float(lines["Trust"]["right: PCA"]) == pytest.approx(np.mean(each), abs=2e-3)
-    assert float(lines["TC"]["Simulated blood"]) == pytest.approx(sample_run().metrics()["tc"], rel=1e-4)
-    assert lines["Trust"]["better"] == "Simulated blood"
-    assert (lines["VC"]["PCA"], lines["VC"]["better"]) == ("", "")
+    assert float(lines["TC"]["left: Simulated blood"]) == pytest.approx(sample_run().metrics()["tc"], rel=1e-4)
+    assert lines["Trust"]["better"] == "left: Simulated blood"
+    assert (lines["VC"]["right: PCA"], lines["VC"]["better"]) == ("", "")
 
 
 def test_dynamics_can_be_fitted_and_stopped(page: Page, home: Path):
