@@ -59,12 +59,13 @@ def _sizes(table: pd.DataFrame, reading: Reading) -> np.ndarray:
 def with_values(obs: pd.DataFrame, reading: Reading, table: pd.DataFrame) -> Reading:
     """The reading with the values of an edited table; labels without a value are left out of the data.
 
-    Relative sizes that the user gave stay with their labels.
+    Relative sizes that the user gave stay with their labels, and the values in the unit in which they were shown.
     """
     given = {row[LABEL]: _number(row[VALUE]) for _, row in table.iterrows()}
     sizes = table[table[VALUE].notna()].sort_values(VALUE, kind="stable")[SIZE]
     masses = tuple(sizes.astype(float)) if reading.masses is not None and sizes.notna().all() else None
-    return dataclasses.replace(reading, time_map=given | _variants(obs, reading.time_key, given), masses=masses)
+    time_map = given | _variants(obs, reading.time_key, given)
+    return dataclasses.replace(reading, time_map=time_map, masses=masses, unit=unit_of(obs, reading) or reading.unit)
 
 
 def unit_of(obs: pd.DataFrame, reading: Reading) -> str:

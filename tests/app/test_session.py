@@ -286,6 +286,7 @@ def test_labels_that_are_one_time_point_keep_together(tmp_path: Path):
     assert session.problem == ""
     assert session.snapshots.counts.tolist() == [22, 14]
     assert session.snapshots.times.tolist() == [2.0, 6.0]
+    assert session.snapshots.unit == "d"  # as it was shown beside the values
 
 
 def test_relative_sizes_are_those_of_the_user_or_a_sentence(file: Path):
