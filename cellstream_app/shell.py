@@ -110,7 +110,8 @@ BUTTONS = {
     "MuiButton": {"styleOverrides": {"root": {"textTransform": "none"}}},
     "MuiToggleButton": {"styleOverrides": {"root": {"textTransform": "none", "padding": "4px 10px"}}},
     "MuiFormControlLabel": {"styleOverrides": {"label": {"fontSize": "14px"}}},
-    "MuiFormLabel": {"styleOverrides": {"root": {"fontSize": "13px"}}},
+    # not of a field, whose label is drawn at three quarters, and the gap for it in the border is reckoned with 16 px
+    "MuiFormLabel": {"styleOverrides": {"root": {"&:not(.MuiInputLabel-root)": {"fontSize": "13px"}}}},
 }
 
 
