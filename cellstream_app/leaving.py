@@ -1,7 +1,8 @@
 """What a closed page would leave for ever in tables of the libraries that it is made with.
 
 HoloViews keeps every figure that tells its view or its size, and the options of every picture; Panel keeps whoever asks
-to hear when it is busy. From any of them a page is reached as a whole, with its result.
+to hear when it is busy, and the place of a page's notifications. From most of them a page is reached as a whole, with
+its result.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import panel as pn
 import param
 from bokeh.document import Document
 from holoviews.plotting.bokeh.callbacks import Callback
+from panel.io.notifications import NotificationAreaBase
 
 
 def weakly(method: Callable) -> Callable:
@@ -32,6 +34,14 @@ def forget_figures(document: Document) -> None:
     for callback in list(Callback._callbacks.values()):
         if getattr(callback.plot, "document", None) in (document, None):
             callback.cleanup()
+
+
+def forget_notifications(document: Document) -> None:
+    """Let Panel forget where the notifications of a closed page were shown, and with it the document."""
+    for ref, (view, root, of, _) in list(pn.state._views.items()):
+        if of is document and isinstance(view, NotificationAreaBase):
+            view._cleanup(root)
+            del pn.state._views[ref]
 
 
 def unlink_busy(page: param.Parameterized) -> None:

@@ -18,7 +18,7 @@ from cellstream_app import style, ui
 from cellstream_app.browser import Browser
 from cellstream_app.components.tour import Tour
 from cellstream_app.imports import holds_result
-from cellstream_app.leaving import forget_figures, unlink_busy
+from cellstream_app.leaving import forget_figures, forget_notifications, unlink_busy
 from cellstream_app.pages.compare import ComparePage
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
@@ -297,6 +297,7 @@ class Shell:
     def _leave(self, context: Any) -> None:
         """The browser is gone: of a file that was under way there will be no rest."""
         forget_figures(self.document)
+        forget_notifications(self.document)
         self.drop.discard()
         if "data" in self.views:
             self.views["data"].opening.dropper.discard()

@@ -10,10 +10,11 @@ import panel_material_ui as pmui
 from bokeh.document import Document
 from holoviews.plotting.bokeh.callbacks import Callback
 from panel.util import edit_readonly
+from panel_material_ui import NotificationArea
 
 from cellstream_app import style
 from cellstream_app.colouring import TIME, colouring
-from cellstream_app.leaving import forget_figures, unlink_busy, weakly
+from cellstream_app.leaving import forget_figures, forget_notifications, unlink_busy, weakly
 from cellstream_app.parts.stage import Stage
 from cellstream_app.results import load_result, sample_run
 from cellstream_app.session import Session
@@ -35,6 +36,16 @@ def test_the_figures_of_a_closed_page_are_forgotten_and_no_others():
     forget_figures(documents[0])
     assert kept(documents[0]) == 0
     assert kept(documents[1]) == before
+
+
+def test_the_place_of_a_closed_pages_notifications_is_forgotten_and_no_other():
+    documents = Document(), Document()
+    places = [NotificationArea() for _ in documents]
+    for place, document in zip(places, documents, strict=True):
+        place.get_root(document)
+    forget_notifications(documents[0])
+    kept = [view for view, _, document, _ in pn.state._views.values() if document in documents]
+    assert kept == [places[1]]
 
 
 def test_a_hook_does_not_keep_its_object():
