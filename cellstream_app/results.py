@@ -135,6 +135,10 @@ class Result:
         """The cells' velocities in the plane, (n, 2)."""
         return self.plane.vectors(self.v, self.stream.clock.rate)
 
+    def of_same_run(self, other: Result | None) -> bool:
+        """Whether the other one shows the same run, be it an earlier or a later picture of it."""
+        return other is not None and other.run.folder == self.run.folder
+
     @cached_property
     def rows(self) -> np.ndarray:
         """Row of each cell in the file, (n,)."""

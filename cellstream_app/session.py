@@ -251,7 +251,7 @@ class Session(param.Parameterized):
             problem = f"The result could not be loaded ({error or 'not enough memory'}): choose another one."
         if run is self._wanted:
             # the cells of the one before could be picked until now
-            same = self.result is not None and result is not None and self.result.run.folder == result.run.folder
+            same = result is not None and result.of_same_run(self.result)
             self.param.update(
                 result=result, result_source=source, result_problem=problem, loading=False,
                 selection=self.selection if same else None,

@@ -178,18 +178,24 @@ class Message(pn.viewable.Viewer):
         return self.alert
 
 
-def asks(message: Message) -> Callable:
-    """Decorates a handler, plain or async: a user's mistake becomes a sentence in ``message``."""
+def asks(message: Message, button: pmui.Button | None = None) -> Callable:
+    """Decorates a handler, plain or async: a user's mistake becomes a sentence in ``message``. The ``button`` that asks
+    cannot be pressed again before it is done, whatever goes wrong."""
 
     def decorate(handler: Callable[..., Coroutine | None]) -> Callable:
         async def safe(*events: Any) -> None:
             message.clear()
+            if button is not None:
+                button.loading = True
             try:
                 done = handler(*events)
                 if done is not None:
                     await done
             except UserError as error:
                 message.say(str(error))
+            finally:
+                if button is not None:
+                    button.loading = False
 
         return safe
 

@@ -204,11 +204,7 @@ class DataPage(pn.viewable.Viewer):
         await change()
 
     async def _show_result(self, event: Any) -> None:
-        event.obj.loading = True
-        try:
-            await ui.asks(self.problem)(self.session.show_result_in_file)()
-        finally:
-            event.obj.loading = False
+        await ui.asks(self.problem, event.obj)(self.session.show_result_in_file)()
 
     def _go_on(self, event: Any) -> None:
         self.session.page = "train"

@@ -151,7 +151,7 @@ class ExplorePage(pn.viewable.Viewer):
         self._undrawn = session.page != "explore"
         if result is None or self._undrawn:
             return
-        same = self._shown is not None and self._shown.run.folder == result.run.folder
+        same = result.of_same_run(self._shown)
         flowed = same and self.stage.layers["particles"]
         self._shown = result
         self.time_bar.show(result, start=not same)

@@ -128,11 +128,7 @@ class TrainPage(pn.viewable.Viewer):
             await self.session.start(self.form.config, self.preset.value, self.run_name.value)
             self.run_name.value = ""
 
-        self.start.loading = True
-        try:
-            await ui.asks(self.message)(start)()
-        finally:
-            self.start.loading = False
+        await ui.asks(self.message, self.start)(start)()
 
 
 FOLD = {

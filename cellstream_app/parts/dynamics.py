@@ -83,11 +83,7 @@ class Dynamics(pn.viewable.Viewer):
                 self.run, self._first = run, None
                 self._tell()
 
-        self.fit.loading = True
-        try:
-            await ui.asks(self.message)(fit)()
-        finally:
-            self.fit.loading = False
+        await ui.asks(self.message, self.fit)(fit)()
 
     def _on_stop(self, event: Any) -> None:
         if self.run is not None:
@@ -118,8 +114,7 @@ class Dynamics(pn.viewable.Viewer):
 
     @property
     def _still_chosen(self) -> bool:
-        now = self.session.result
-        return now is not None and self.of is not None and now.run.folder == self.of.run.folder
+        return self.of is not None and self.of.of_same_run(self.session.result)
 
     def _tell(self) -> None:
         if self.plain is None:

@@ -68,12 +68,8 @@ class Saving(pn.viewable.Viewer):
             await self._work(write_result, out)
             self.message.say(f"Saved to {out}.", "success")
 
-        self.save.loading = True
         self.message.alert.severity = "error"
-        try:
-            await ui.asks(self.message)(save)()
-        finally:
-            self.save.loading = False
+        await ui.asks(self.message, self.save)(save)()
 
     async def _file(self) -> io.BytesIO | None:
         """What is to be downloaded; None where there is nothing, and why has been told."""

@@ -54,6 +54,15 @@ async def ready(session: Session) -> None:
     await asyncio.sleep(0.02)
 
 
+async def opened(path: Path) -> tuple[Session, DataPage]:
+    """A session whose page shows the file, prepared and looked through."""
+    session = Session()
+    page = DataPage(session)
+    await session.open(str(path))
+    await ready(session)
+    return session, page
+
+
 def told(story: Callable[[], Coroutine]) -> None:
     """Run a story; what goes wrong in a task of its own is a failure too."""
 
@@ -72,10 +81,7 @@ def test_a_unit_chosen_while_the_last_one_is_prepared_converts_what_is_in_that_o
     cells(tmp_path / "cells.h5ad", ["day 0", "day 2", "day 5"])
 
     async def story() -> None:
-        session = Session()
-        page = DataPage(session)
-        await session.open(str(tmp_path / "cells.h5ad"))
-        await ready(session)
+        session, page = await opened(tmp_path / "cells.h5ad")
         monkeypatch.setattr(app, "read_snapshots", slowed(app.read_snapshots, 0.2))
         page.unit.value = "h"
         await asyncio.sleep(0.05)
@@ -95,10 +101,7 @@ def test_a_unit_chosen_before_a_problem_is_mended_converts_the_days_of_the_label
     adata.write_h5ad(tmp_path / "cells.h5ad")
 
     async def story() -> None:
-        session = Session()
-        page = DataPage(session)
-        await session.open(str(tmp_path / "hours.h5ad"))
-        await ready(session)
+        session, page = await opened(tmp_path / "hours.h5ad")
         assert page.unit.value == "h"
         await session.open(str(tmp_path / "cells.h5ad"))
         await ready(session)
@@ -135,10 +138,7 @@ def test_a_unit_can_be_chosen_before_the_time_column(tmp_path: Path):
     cells(tmp_path / "cells.h5ad", ["a", "b"], column="kind")
 
     async def story() -> None:
-        session = Session()
-        page = DataPage(session)
-        await session.open(str(tmp_path / "cells.h5ad"))
-        await ready(session)
+        session, page = await opened(tmp_path / "cells.h5ad")
         assert session.reading.time_key == ""
         page.unit.value = "h"
         await ready(session)
@@ -153,10 +153,7 @@ def test_two_widgets_that_are_set_at_once_both_count(tmp_path: Path):
     cells(tmp_path / "cells.h5ad", ["day 0", "day 2"])
 
     async def story() -> None:
-        session = Session()
-        page = DataPage(session)
-        await session.open(str(tmp_path / "cells.h5ad"))
-        await ready(session)
+        session, page = await opened(tmp_path / "cells.h5ad")
         page.input.value, page.gaps.value, page.unit.value = "obsm:X_pca", REAL, "h"
         page.form.widgets["n_pcs"].value = "7"
         await ready(session)
@@ -172,10 +169,7 @@ def test_a_setting_that_is_wrong_is_told_where_another_one_is_changed(tmp_path: 
     cells(tmp_path / "cells.h5ad", ["day 0", "day 2"])
 
     async def story() -> None:
-        session = Session()
-        page = DataPage(session)
-        await session.open(str(tmp_path / "cells.h5ad"))
-        await ready(session)
+        session, page = await opened(tmp_path / "cells.h5ad")
         page.form.widgets["n_pcs"].value = "many"
         page.form.widgets["n_top_genes"].value = "2000"
         await ready(session)
