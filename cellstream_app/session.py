@@ -258,11 +258,8 @@ class Session(param.Parameterized):
             )  # fmt: skip
 
     async def load_latest(self) -> bool:
-        """For a page that comes into sight: load again what is not final; whether there was anything to load.
-
-        Not beside a loading that is under way: two pictures drawn within moments leave the browser behind.
-        """
-        wanted = self.run is not None and not self.loading and (self.result is None or not self.result.final)
+        """For a page that comes into sight: load again what is not final; whether there was anything to load."""
+        wanted = self.run is not None and (self.result is None or not self.result.final)
         if wanted:
             await self.load()
         return wanted

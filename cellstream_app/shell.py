@@ -229,8 +229,12 @@ class Shell:
             if live and not session.status.live:
                 self._say_end()
                 await session.load()
-            elif live and session.page in SEEN and session.result is None and session.run.history.previews:
-                await session.load_latest()  # its first picture, for which somebody waits there
+            elif live and session.page in SEEN and not session.loading and self._first_is_there():
+                await session.load_latest()
+
+    def _first_is_there(self) -> bool:
+        """Whether the selected run has its first picture, for which somebody waits."""
+        return self.session.result is None and bool(self.session.run.history.previews)
 
     def _dress(self, *events: Any) -> None:
         look = dataclasses.asdict(style.theme(self.session.dark)) | {"font": style.FONT}
