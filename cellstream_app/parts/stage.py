@@ -155,7 +155,7 @@ class Stage(pn.viewable.Viewer):
         todo = {name: state for name in LAYERS if self._drawn.get(name) != (state := self._state(name))}
         if result is None or figure is None or not todo:
             return
-        found = await asyncio.to_thread(self._columns, result, dict(self.layers), t, list(todo), self._limit)
+        found = await asyncio.to_thread(self._columns, result, dict(self.layers), t, list(todo), self.growth_limit)
         if figure is self._figure:
             self._drawn |= todo
             ui.in_turn(partial(self._show_layers, figure, found))
@@ -166,13 +166,9 @@ class Stage(pn.viewable.Viewer):
         if self.result is not None:
             self.pane.param.trigger("object")
 
-    @property
-    def _limit(self) -> float:
-        return self.growth_limit or self.result.growth_limit
-
     def growth_legend(self, place: str = "") -> str:
         """The colour bar of the growth map; ``place`` says which of two it is."""
-        limit, unit = self._limit, self.result.stream.clock.rate_unit
+        limit, unit = self.growth_limit or self.result.growth_limit, self.result.stream.clock.rate_unit
         title = f"{place}growth, doublings per {unit}"
         return colour_bar_html(growth_palette(), (-limit, limit), title, "0")
 
@@ -201,7 +197,7 @@ class Stage(pn.viewable.Viewer):
             self._figure, self._drawn = figure, {}
             self._growth, self._arrows = Image(figure), Lines(figure, look, head_size=6)
             self._streams, self._ribbons = Lines(figure, look, head_size=8), Ribbons(figure)
-            self._show_layers(figure, self._columns(self.result, self.layers, self._t, LAYERS, self._limit))
+            self._show_layers(figure, self._columns(self.result, self.layers, self._t, LAYERS, self.growth_limit))
             self._drawn = {name: self._state(name) for name in LAYERS}
             self._show_ribbons()
             if self.picked is not None:
@@ -230,7 +226,7 @@ class Stage(pn.viewable.Viewer):
 
     @staticmethod
     def _columns(
-        result: Result, layers: dict[str, bool], t: float, names: Sequence[str], limit: float
+        result: Result, layers: dict[str, bool], t: float, names: Sequence[str], limit: float | None
     ) -> dict[str, dict[str, Columns] | None]:
         """What the layers of these names show at time ``t``; None for nothing."""
         found: dict[str, dict[str, Columns] | None] = dict.fromkeys(names)
@@ -241,7 +237,7 @@ class Stage(pn.viewable.Viewer):
             if name == "streams":
                 found[name] = stream_columns(f.x, f.y, f.vx, f.vy, f.weight)
             elif name == "growth":
-                found[name] = growth_columns(f.x, f.y, f.growth, f.weight, limit)
+                found[name] = growth_columns(f.x, f.y, f.growth, f.weight, limit or result.growth_limit)
             else:
                 chosen = spread_out(result.points, ARROWS)
                 longest = 0.06 * float(np.ptp(result.points, axis=0).max())

@@ -94,12 +94,15 @@ def whole_app(log: Path, *options: str, **environment: str) -> Iterator[str]:
         server.wait(60)
 
 
-def without_closed_connections(log: bytes) -> bytes:
-    """The log without what Tornado and Bokeh say of a page that was closed while something was being sent to it, or
-    while something that it had sent was still waiting."""
-    records = re.split(rb"(?m)^(?=\d{4}-\d\d-\d\d )", log)
-    closed = b"tornado.websocket.WebSocketClosedError", b"assert self._session is not None"
-    return b"".join(r for r in records if b"Traceback" not in r or not any(words in r for words in closed))
+def complaints(log: bytes) -> str:
+    """What a server's log says went wrong: tracebacks, and hooks of a figure that could not be applied. Not what
+    Tornado and Bokeh say of a page that was closed while something was being sent to it, or while something that it
+    had sent was still waiting."""
+    records = re.split(r"(?m)^(?=\d{4}-\d\d-\d\d )", log.decode(errors="replace"))
+    wrong = "Traceback", "could not be applied"
+    closed = "tornado.websocket.WebSocketClosedError", "assert self._session is not None"
+    found = [r for r in records if any(words in r for words in wrong) and not any(words in r for words in closed)]
+    return "".join(found)
 
 
 @contextmanager

@@ -26,12 +26,12 @@ from tests.app.browser import (
     PATIENCE,
     ROOT,
     chromium,
+    complaints,
     picture,
     served,
     wait_for,
     watched,
     whole_app,
-    without_closed_connections,
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -45,7 +45,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with whole_app(place / "server.txt", **homes) as address:
         yield address
     log = (place / "server.txt").read_bytes()
-    assert b"Traceback" not in without_closed_connections(log), log.decode()
+    assert not (said := complaints(log)), said
 
 
 @pytest.fixture(scope="module")

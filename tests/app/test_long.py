@@ -26,13 +26,13 @@ from tests.app.browser import (
     button,
     choose,
     chromium,
+    complaints,
     drag_around,
     open_path,
     start_training,
     turn_to,
     visit,
     whole_app,
-    without_closed_connections,
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
@@ -61,7 +61,7 @@ def address(place: Path) -> Iterator[str]:
     for run in all_runs(place / "home" / "runs"):  # of a test that failed
         if run.status().live:
             run.kill()
-    assert b"Traceback" not in without_closed_connections(log.read_bytes()), log.read_text()
+    assert not (said := complaints(log.read_bytes())), said
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import panel as pn
 import pytest
 import torch
 from anndata import AnnData
-from bokeh.models import ImageRGBA, Segment
+from bokeh.models import BoxSelectTool, ImageRGBA, Segment
 from sklearn.decomposition import PCA
 
 from cellstream import events
@@ -29,8 +29,8 @@ from cellstream.runs import Run
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream, Member
 from cellstream.worker import work
+from cellstream_app import embeddings, style, ui
 from cellstream_app import session as app
-from cellstream_app import style, ui
 from cellstream_app.colouring import DIRECTION_SPREAD, GENE, GROWTH, TIME, colouring
 from cellstream_app.overlays import stream_columns
 from cellstream_app.pages.compare import ComparePage
@@ -43,7 +43,7 @@ from cellstream_app.parts.dynamics import Dynamics
 from cellstream_app.parts.saving import write_result
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
-from cellstream_app.picking import LASSO
+from cellstream_app.picking import LASSO, MOVE
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.session import Session
 from cellstream_app.sources import Source
@@ -239,6 +239,16 @@ def test_other_colours_leave_the_tool_that_a_drag_is_under_way_with(stage: Stage
     stage.recolour(colouring(stage.result, None, GROWTH))
     assert toolbar.active_drag is stage._tools[LASSO]
     assert seen == []
+
+
+def test_an_embedding_without_dynamics_can_be_drawn_around_too(stage: Stage):
+    plain = embeddings.embedded(stage.result, None, embeddings.PCA)
+    stage.picked = lambda cells: None
+    stage.layers |= dict(streams=False, particles=False)
+    stage.show(plain, colouring(stage.result, None, TIME), 0.0)
+    plot = hv.renderer("bokeh").get_plot(stage.pane.object)
+    assert plot.state.select(BoxSelectTool)
+    assert plot.state.toolbar.active_drag is stage._tools[MOVE]
 
 
 def test_columns_of_an_old_figure_are_not_shown_on_a_new_one(stage: Stage, monkeypatch: pytest.MonkeyPatch):
