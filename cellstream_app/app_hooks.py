@@ -49,12 +49,12 @@ def on_server_loaded(server_context: Any) -> None:
 
     from cellstream_app.plots import warm_up
     from cellstream_app.results import load_result, sample_run
-    from cellstream_app.sending import compress_websockets, send_what_waits
+    from cellstream_app.sending import compress_websockets, send_in_order
     from cellstream_app.session import with_source
     from cellstream_app.sources import sweep
 
     compress_websockets()
-    send_what_waits()
+    send_in_order()
     sweep()
     run = sample_run()
     try:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Coroutine, Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
 from bokeh.document import Document
+from bokeh.document.events import DocumentPatchedEvent
+from bokeh.protocol.message import Message
+from bokeh.server.connection import ServerConnection
 from bokeh.server.views.ws import WSHandler
 from panel.io import document as wire
 
@@ -16,21 +24,46 @@ def compress_websockets() -> None:
     WSHandler.get_compression_options = lambda handler: {"compression_level": 1}
 
 
-def send_what_waits() -> None:
-    """Let no message lie until the next one comes.
+def send_in_order() -> None:
+    """Let messages travel in the order in which they were made, and each as soon as it can.
 
-    Panel (1.9.4, ``_dispatch_msgs``) lifts a page's block when one message is written, and what was queued for a task
-    of its own in just that moment finds no block and leaves. So a sentence could appear late, or with the next click.
+    Panel (1.9.4) keeps its messages while another one is being written, and asks every 10 ms whether they can go; Bokeh
+    sends its own meanwhile. So the new data of a figure could come before the figure, as an error on the page. And what
+    was queued in the moment in which another message was written lay until the next one came.
     """
-    dispatch = wire._dispatch_msgs
-    if getattr(dispatch, "sends_what_waits", False):
-        return
+    wire.schedule_write_events = _schedule
+    ServerConnection.send_patch_document = _send
 
-    async def dispatch_all(document: Document) -> None:
-        await dispatch(document)
-        while wire._WRITE_MSGS.get(document) and document not in wire._WRITE_BLOCK:
-            wire._WRITE_BLOCK[document] = True
-            await dispatch(document)
 
-    dispatch_all.sends_what_waits = True
-    wire._dispatch_msgs = dispatch_all
+_waiting: WeakKeyDictionary[ServerConnection, deque[Message]] = WeakKeyDictionary()
+"""What has been made and not yet begun to be written."""
+
+
+def _schedule(document: Document, connections: Iterable[ServerConnection], events: list[DocumentPatchedEvent]) -> None:
+    """In place of Panel's: messages of changes without Bokeh's lock, where not all before them has been written."""
+    for connection in connections:
+        _queue(document, connection, events)
+        wire._dispatch_write_task(document, _write_waiting, document, connection)
+
+
+def _send(connection: ServerConnection, event: DocumentPatchedEvent) -> Coroutine[Any, Any, None]:
+    """In place of Bokeh's: a message of a change under its lock, written when what has changed it has ended."""
+    document = connection.session.document
+    _queue(document, connection, [event])
+    return _write_waiting(document, connection)
+
+
+def _queue(document: Document, connection: ServerConnection, events: list[DocumentPatchedEvent]) -> None:
+    message = connection.protocol.create("PATCH-DOC", events)
+    _waiting.setdefault(connection, deque()).append(message)
+    wire._WRITE_BLOCK[document] = True  # where Panel would write at once, it queues as well
+
+
+async def _write_waiting(document: Document, connection: ServerConnection) -> None:
+    """Write what waits; several may do so at once, as the socket takes messages in the order in which it is asked."""
+    waiting = _waiting.get(connection, ())
+    while waiting:
+        message = waiting.popleft()
+        if not waiting:
+            wire._WRITE_BLOCK.pop(document, None)
+        await connection._socket.send_message(message)
