@@ -259,13 +259,14 @@ class Flow {
 const CLOCK_STYLE = `
   .flow { position: absolute; inset: 0; overflow: hidden; pointer-events: none; }
   .flow canvas { position: absolute; }
-  .clock { position: absolute; box-sizing: border-box; width: 176px; padding: 8px 12px 9px; border-radius: 8px;
-    color: var(--ink); background: color-mix(in srgb, var(--background) 78%, transparent);
+  .clock { position: absolute; box-sizing: border-box; width: 176px; padding: 8px 12px 9px;
+    color: var(--ink); text-shadow: 0 0 2px var(--background), 0 0 4px var(--background), 0 0 8px var(--background);
     font: 11px/1.3 var(--font); font-variant-numeric: tabular-nums; }
   .clock .time { font-size: 19px; font-weight: 600; letter-spacing: -0.01em; transition: color 0.25s; }
   .clock .between { color: var(--muted); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; transition: color 0.25s; }
   .clock.measured .time, .clock.measured .between { color: var(--accent); }
-  .clock .line { position: relative; height: 2px; margin: 9px 4px 3px; border-radius: 1px; background: var(--grid); }
+  .clock .line { position: relative; height: 2px; margin: 9px 4px 3px; border-radius: 1px; background: var(--grid);
+    box-shadow: 0 0 0 1px color-mix(in srgb, var(--background) 60%, transparent); }
   .clock .done { position: absolute; inset: 0 auto 0 0; border-radius: 1px; background: var(--accent); }
   .clock .tick { position: absolute; top: -2px; width: 6px; height: 6px; margin-left: -3px; border-radius: 50%;
     box-sizing: border-box; border: 1.5px solid var(--muted); background: var(--background); }
