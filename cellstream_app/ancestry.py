@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cellstream.colours import MISSING, Categories
 from cellstream.kin import Kin, kin, kinds, shares
-from cellstream_app.plots import Categories
 from cellstream_app.results import Result
-from cellstream_app.style import MISSING
 
 NONE = "no label"
 """The kin of cells that have none."""

@@ -13,7 +13,8 @@ from bokeh.core.properties import value as constant
 from bokeh.models import ColumnDataSource, FactorRange, HoverTool, Legend, LegendItem, NumeralTickFormatter, Range1d
 from bokeh.plotting import figure as Figure
 
-from cellstream_app.style import CATEGORY_PALETTE, FONT, SMALL_SIZE, SPACE, Theme, quiet, time_colours
+from cellstream.colours import CATEGORY_PALETTE, time_colours
+from cellstream_app.style import FONT, SMALL_SIZE, SPACE, Theme, quiet
 
 HEIGHT = 220  # pixels
 LOG_FROM = 20.0  # ratio of largest to smallest value above which an axis is logarithmic

@@ -16,6 +16,7 @@ from scipy.sparse import issparse
 from cellstream import evaluation, genes, scverse, signatures
 from cellstream.errors import UserError
 from cellstream.genes import Trend
+from cellstream.painting import holds_counts
 from cellstream.preprocess import TARGET_SUM, cells_of, every_gene, matrix_of
 from cellstream.signatures import Signature
 from cellstream.stream import Flow
@@ -123,7 +124,7 @@ class Decoded:
             return "as in the file"
         if asked == "auto" and self.source is not None:
             with suppress(UserError):  # the file may have lost the layer, and its cells are still the same
-                asked = "yes" if colouring.holds_counts(matrix_of(self.source.adata, matrix)[0]) else "no"
+                asked = "yes" if holds_counts(matrix_of(self.source.adata, matrix)[0]) else "no"
         if asked == "yes":
             return f"log(1 + counts per {TARGET_SUM:,})"
         return "as in the file"

@@ -18,12 +18,13 @@ import numpy as np
 from cellstream import metrics, rivals, runs
 from cellstream.baselines.embeddings import EMBEDDINGS, checked
 from cellstream.errors import UserError
+from cellstream.fields import Grid
 from cellstream.runs import Run
+from cellstream.scene import rows_of
 from cellstream.snapshots import Snapshots
 from cellstream.stream import Clock, Flow
-from cellstream_app.fields import Grid
 from cellstream_app.imports import MARK
-from cellstream_app.results import Result, rows_of
+from cellstream_app.results import Result
 from cellstream_app.sources import Source
 
 KEPT = 8

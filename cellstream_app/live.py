@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from cellstream.fields import Field, Grid, leading_axes
 from cellstream.history import History
-from cellstream_app.fields import Field, Grid, leading_axes
 
 BOX = np.array([1.0, 0.9])
 """Half of the width and of the height that the live picture fills, whatever the size of the embedding."""

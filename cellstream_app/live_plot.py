@@ -12,6 +12,7 @@ from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure as Figure
 from bokeh.transform import linear_cmap
 
+from cellstream.colours import Categories
 from cellstream_app import plots
 from cellstream_app.live import Picture
 from cellstream_app.overlays import Columns, Image, Lines, image_columns, stream_columns
@@ -55,7 +56,7 @@ class LivePlot:
         x, y = picture.points[order].T
         found["dots"] = dict(x=x, y=y, colour=picture.index[order].astype(np.float32))
         if n > DOTS:
-            colour = plots.Categories(picture.index, [str(i) for i in range(len(self.colours))], self.colours)
+            colour = Categories(picture.index, [str(i) for i in range(len(self.colours))], self.colours)
             cells = plots.Cells(picture.points, colour, alpha=ALPHA)
             found |= image_columns(plots.shaded(cells, self.home, self.size, spread=1)[::-1], self.home)
         return found

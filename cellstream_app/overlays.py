@@ -15,8 +15,9 @@ from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure as Figure
 from scipy.ndimage import gaussian_filter1d, zoom
 
-from cellstream_app.streamlines import streamlines as trace_streamlines
-from cellstream_app.style import Theme, colour_array, growth_palette
+from cellstream.colours import colour_array, growth_palette
+from cellstream.streamlines import streamlines as trace_streamlines
+from cellstream_app.style import Theme
 
 HEAD_AT = 0.72  # where on a streamline its arrow head sits
 GROWTH_PIXELS = 280  # of the smoothed growth map, on its longer side
@@ -125,7 +126,7 @@ def growth_columns(
     """Growth on the grid, smooth, diverging about zero, transparent where there are no cells; for :class:`Image`.
 
     ``growth`` and ``weight`` (0..1) have the shape ``(len(grid_y), len(grid_x))``; colours end at ``±limit``. The
-    colour bar is the page's: ``style.colour_bar_html(style.growth_palette(), (-limit, limit), label)``.
+    colour bar is the page's: ``style.colour_bar_html(growth_palette(), (-limit, limit), label)``.
     """
     finite = np.isfinite(growth)
     factor = max(1.0, GROWTH_PIXELS / max(growth.shape))

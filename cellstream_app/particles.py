@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from cellstream.colours import MISSING, Categories, colour_array
 from cellstream.errors import UserError
 from cellstream.kin import around
 from cellstream_app.colouring import colouring, label_keys
-from cellstream_app.plots import Categories
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
-from cellstream_app.style import MISSING, colour_array, legend_html
+from cellstream_app.style import legend_html
 
 ONE, START, END, GENE = "one", "start", "end", "gene"
 

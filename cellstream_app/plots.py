@@ -8,7 +8,7 @@ pixels, never a million points; up to ``SHADE_ABOVE`` cells are real dots, sharp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property, reduce
 from typing import Any
 
@@ -22,7 +22,8 @@ from bokeh.plotting import figure as Figure
 from datashader.colors import rgb as channels
 from xarray import DataArray
 
-from cellstream_app.style import MISSING, VALUE_PALETTE, quiet
+from cellstream.colours import MISSING, Categories, Values
+from cellstream_app.style import quiet
 
 SHADE_ABOVE = 20_000  # cells; up to here dots are drawn by the browser
 SINGLE_PIXELS_ABOVE = 250_000  # cells; up to here a shaded cell is three pixels wide
@@ -31,45 +32,6 @@ MARGIN = 0.06  # empty share around the cells
 UNLIT = 0.13  # opacity of cells beside those that are lit, as a share of theirs
 
 View = tuple[float, float, float, float]  # x0, x1, y0, y1
-
-
-@dataclass(frozen=True)
-class Categories:
-    """Colour by category: ``codes (n,)`` index ``names``; -1 where a cell has none. ``colours`` as ``#rrggbb``."""
-
-    codes: np.ndarray
-    names: Sequence[str]
-    colours: Sequence[str]
-    below: tuple[int, ...] = ()
-    """Codes that are drawn first, below the others, as cells without a category are."""
-
-    @property
-    def first(self) -> np.ndarray:
-        """Which cells are drawn first, (n,)."""
-        return (np.asarray(self.codes) < 0) | np.isin(self.codes, self.below)
-
-    def only(self, chosen: np.ndarray) -> Categories:
-        """Those of some cells."""
-        return replace(self, codes=np.asarray(self.codes)[chosen])
-
-
-@dataclass(frozen=True)
-class Values:
-    """Colour by number: ``values (n,)``, not-a-number where a cell has none. ``limits`` default to the data's."""
-
-    values: np.ndarray
-    palette: Sequence[str] = VALUE_PALETTE
-    limits: tuple[float, float] | None = None
-
-    def span(self) -> tuple[float, float]:
-        """The limits in use; never empty, since a palette needs a width."""
-        finite = self.values[np.isfinite(self.values)]
-        low, high = self.limits or ((float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0))
-        return (low, high) if high > low else (low - 0.5, low + 0.5)
-
-    def only(self, chosen: np.ndarray) -> Values:
-        """Those of some cells, in the same colours."""
-        return replace(self, values=self.values[chosen], limits=self.span())
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ import panel_material_ui as pmui
 from bokeh.models import NumberFormatter
 
 from cellstream import doctor, metrics, times
+from cellstream.colours import Categories, time_colours
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.preprocess import inputs
@@ -28,7 +29,7 @@ from cellstream_app.parts.doctor import FileCheck
 from cellstream_app.parts.opening import Opening
 from cellstream_app.reading import Reading
 from cellstream_app.session import Session
-from cellstream_app.style import theme, time_colours
+from cellstream_app.style import theme
 from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, unit_of, with_sizes, with_unit, with_values
 from cellstream_app.ui import BOTH, WIDE
 
@@ -325,7 +326,7 @@ class DataPage(pn.viewable.Viewer):
         if snapshots is not session.snapshots:
             return
         names = [str(label) for label in snapshots.labels]
-        colour = plots.Categories(snapshots.index.numpy(), names, time_colours(len(names)))
+        colour = Categories(snapshots.index.numpy(), names, time_colours(len(names)))
         cells = plots.Cells(np.asarray(points, np.float32), colour)
         picture = await asyncio.to_thread(plots.embedding, cells, size=PICTURE_SIZE)
         if snapshots is not session.snapshots:

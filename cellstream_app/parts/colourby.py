@@ -9,10 +9,10 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
+from cellstream.colours import Categories, Values
 from cellstream_app import colouring, ui
 from cellstream_app.colouring import GENE, TIME, Colouring
 from cellstream_app.components.legend import Legend
-from cellstream_app.plots import Categories, Values
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
 from cellstream_app.ui import WIDE

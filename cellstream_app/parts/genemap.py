@@ -7,11 +7,12 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
+from cellstream.colours import VALUE_PALETTE, Values
+from cellstream.painting import gene_limits
 from cellstream_app import plots, ui
-from cellstream_app.colouring import gene_limits
 from cellstream_app.results import Result
 from cellstream_app.session import Session
-from cellstream_app.style import VALUE_PALETTE, colour_bar_html
+from cellstream_app.style import colour_bar_html
 from cellstream_app.ui import WIDE
 
 SIZE = (420, 330)
@@ -54,4 +55,4 @@ class GeneMap(pn.viewable.Viewer):
         self.legend.object = colour_bar_html(VALUE_PALETTE, cells.colour.span(), unit)
 
     def _cells(self, values: np.ndarray) -> plots.Cells:
-        return plots.Cells(self.result.points, plots.Values(values, VALUE_PALETTE, gene_limits(values)))
+        return plots.Cells(self.result.points, Values(values, VALUE_PALETTE, gene_limits(values)))

@@ -9,11 +9,10 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
+from cellstream.colours import MISSING, Categories
 from cellstream_app import ui
 from cellstream_app.colouring import Colouring
 from cellstream_app.pairing import spread
-from cellstream_app.plots import Categories
-from cellstream_app.style import MISSING
 
 NO_LABEL = "without a label"
 LINES = 4

@@ -9,10 +9,11 @@ import panel as pn
 import panel_material_ui as pmui
 
 from cellstream import signatures
+from cellstream.colours import time_colours
 from cellstream_app import gene_charts, ui
 from cellstream_app.decoded import Scores
 from cellstream_app.results import Result
-from cellstream_app.style import Theme, time_colours
+from cellstream_app.style import Theme
 from cellstream_app.ui import WIDE
 
 HINT = (

@@ -10,11 +10,11 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from cellstream.colours import Categories
 from cellstream.times import counted
 from cellstream_app import ui
 from cellstream_app.ancestry import Ancestry, ancestry
 from cellstream_app.colouring import colouring, label_keys
-from cellstream_app.plots import Categories
 from cellstream_app.results import Result
 from cellstream_app.session import Session
 from cellstream_app.style import SMALL_SIZE

@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 import panel as pn
 
+from cellstream.colours import Categories, Values, growth_colours
 from cellstream.errors import UserError
 from cellstream.stream import METHOD
 from cellstream_app import ui
 from cellstream_app.colouring import GROWTH, TIME, Colouring, colouring
 from cellstream_app.embeddings import Plain
 from cellstream_app.parts.stage import Stage
-from cellstream_app.plots import Categories, Values
 from cellstream_app.results import Result
 from cellstream_app.session import Session
 from cellstream_app.sources import Source
-from cellstream_app.style import colour_bar_html, growth_colours
+from cellstream_app.style import colour_bar_html
 from cellstream_app.ui import WIDE
 
 HEIGHT = 420

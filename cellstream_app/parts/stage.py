@@ -13,11 +13,12 @@ import numpy as np
 import panel as pn
 from bokeh.models import Tool
 
+from cellstream.colours import colour_array, growth_palette
+from cellstream.fields import Field
 from cellstream_app import plots, ui
 from cellstream_app.ancestry import Ancestry
 from cellstream_app.colouring import Colouring
 from cellstream_app.components import flow
-from cellstream_app.fields import Field
 from cellstream_app.leaving import weakly
 from cellstream_app.overlays import (
     Columns,
@@ -32,7 +33,7 @@ from cellstream_app.overlays import (
 from cellstream_app.picking import MOVE, add_tools, inside
 from cellstream_app.results import Result
 from cellstream_app.session import Session
-from cellstream_app.style import Theme, colour_array, colour_bar_html, growth_palette, theme
+from cellstream_app.style import Theme, colour_bar_html, theme
 from cellstream_app.ui import BOTH
 
 SIZE = (960, 540)
@@ -166,9 +167,14 @@ class Stage(pn.viewable.Viewer):
         if self.result is not None:
             self.pane.param.trigger("object")
 
+    @property
+    def shown_limit(self) -> float:
+        """Where the colours of growth end on the figure that is shown."""
+        return self.growth_limit or self.result.growth_limit
+
     def growth_legend(self, place: str = "") -> str:
         """The colour bar of the growth map; ``place`` says which of two it is."""
-        limit, unit = self.growth_limit or self.result.growth_limit, self.result.stream.clock.rate_unit
+        limit, unit = self.shown_limit, self.result.stream.clock.rate_unit
         title = f"{place}growth, doublings per {unit}"
         return colour_bar_html(growth_palette(), (-limit, limit), title, "0")
 

@@ -11,6 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.io.document import hold
 
+from cellstream.colours import time_colours
 from cellstream.runs import Run, Status
 from cellstream.snapshots import labels_of
 from cellstream_app import charts, plots, ui
@@ -19,7 +20,7 @@ from cellstream_app.live_plot import LivePlot
 from cellstream_app.overlays import Columns
 from cellstream_app.parts.tiles import legend_row, tiles_html
 from cellstream_app.session import SAMPLE, Session
-from cellstream_app.style import Theme, theme, time_colours
+from cellstream_app.style import Theme, theme
 from cellstream_app.ui import WIDE
 
 SIZE = (460, 400)

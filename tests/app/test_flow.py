@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 from scipy.ndimage import label
 
+from cellstream.colours import Values
 from cellstream_app import plots, style
 from cellstream_app.components import flow
 from tests.app.browser import chromium, picture, served, spots, wait_for, watched
@@ -42,7 +43,7 @@ class Stage:
         self.canvas.param.watch(lambda e: self.times_reported.append((time.monotonic(), e.new)), "time")
         self.load(self.canvas)
         self.canvas.param.update(**self.settings)
-        cells = plots.Cells(np.array([[-1.0, -1.0], [1.0, 1.0]]), plots.Values(np.zeros(2)), alpha=0.0)
+        cells = plots.Cells(np.array([[-1.0, -1.0], [1.0, 1.0]]), Values(np.zeros(2)), alpha=0.0)
         squares = hv.Points(MARKS, ["x", "y"]).opts(marker="square", size=22, color=GREEN)
         picture = plots.embedding(cells) * squares
         picture = picture.opts(hooks=[flow.attach(self.canvas.frame_id)])

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 from scipy.ndimage import binary_closing
 
+from cellstream.colours import Categories
 from cellstream_app import plots, style
 from tests.app.browser import chromium, picture, served, spots, wait_for, watched
 
@@ -32,7 +33,7 @@ def two_groups(n: int, colours: list[str], shift: float = 0.0) -> plots.Cells:
     code = np.arange(2 * n) % 2
     z = PLACES[code] + [shift, 0.0] + rng.uniform(-0.03, 0.03, (2 * n, 2))
     codes = np.where(code == 0, 0, len(colours) - 1)
-    return plots.Cells(z, plots.Categories(codes, [f"type {i}" for i in range(len(colours))], colours), alpha=1.0)
+    return plots.Cells(z, Categories(codes, [f"type {i}" for i in range(len(colours))], colours), alpha=1.0)
 
 
 class Live:

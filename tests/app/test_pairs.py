@@ -18,6 +18,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
 from cellstream import readers, rivals, scverse
+from cellstream.colours import Categories
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.runs import Run, Status
@@ -34,7 +35,6 @@ from cellstream_app.parts.pair import Pair
 from cellstream_app.parts.picked import NO_LABEL, brief_html
 from cellstream_app.parts.saving import write_result
 from cellstream_app.parts.scorecard import Scorecard, measure, table_html
-from cellstream_app.plots import Categories
 from cellstream_app.results import Result, load_result
 from cellstream_app.scores import ALIKE, LEFT, OPEN, RIGHT, ROWS, verdict
 from cellstream_app.session import Session
@@ -42,6 +42,11 @@ from cellstream_app.sources import Source
 
 ROW = {row.key: row for row in ROWS}
 rng = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def defaults() -> None:
+    style.use_defaults()
 
 
 def result_of(snapshots: Snapshots, folder: Path, **recipe) -> Result:
@@ -278,7 +283,7 @@ def test_growth_has_one_scale_on_both_sides_or_two_bars_that_are_named(moving_cl
         pair.match(slow, right)
         pair.put(slow, None, right, None)
         pair.draw(*pair.colours(TIME, "")[:2], layers, 0.0, learned=True)
-        assert (pair.left.stage._limit, pair.right.stage._limit) == limits
+        assert (pair.left.stage.shown_limit, pair.right.stage.shown_limit) == limits
         told = pair.growth_legend()
         assert told.count("growth, doublings") == (2 if named else 1)
         assert ("left: growth" in told) == ("right: growth" in told) == named

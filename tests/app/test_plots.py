@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
+from cellstream.colours import GAIN, LOSS, MISSING, Categories, Values, colour_array
+from cellstream.streamlines import streamlines
 from cellstream_app import charts, overlays, plots, style
-from cellstream_app.streamlines import streamlines
 
 LEVELS = np.linspace(-1, 1, 41)
 X, Y = np.meshgrid(LEVELS, LEVELS)
@@ -61,7 +62,7 @@ def test_few_cells_are_dots_that_know_their_name_and_colour() -> None:
     codes[7] = -1
     labels = [f"cell {i}" for i in range(50)]
     palette = ["#ff0000", "#00ff00", "#0000ff"]
-    cells = plots.Cells(z, plots.Categories(codes, list("abc"), palette), labels)
+    cells = plots.Cells(z, Categories(codes, list("abc"), palette), labels)
     (dots,) = drawn(plots.embedding(cells))
     order = [labels.index(name) for name in dots["label"]]
     assert sorted(order) == list(range(50))
@@ -73,7 +74,7 @@ def test_few_cells_are_dots_that_know_their_name_and_colour() -> None:
     for i, cell in zip(place, order, strict=True):
         if cell == 7:
             assert np.isnan(i)
-            assert mapper.nan_color == style.MISSING
+            assert mapper.nan_color == MISSING
         else:
             assert int(i) == codes[cell]
     assert list(dots["read"])[order.index(7)] == "–"
@@ -81,14 +82,14 @@ def test_few_cells_are_dots_that_know_their_name_and_colour() -> None:
 
 def test_high_values_lie_on_top_and_missing_ones_below() -> None:
     values = np.array([0.3, np.nan, 5.0, -1.0])
-    (dots,) = drawn(plots.embedding(plots.Cells(np.zeros((4, 2)), plots.Values(values))))
+    (dots,) = drawn(plots.embedding(plots.Cells(np.zeros((4, 2)), Values(values))))
     np.testing.assert_array_equal(dots["cell"], [1, 3, 0, 2])
     assert (dots["glyph"].fill_color.transform.low, dots["glyph"].fill_color.transform.high) == (-1.0, 5.0)
 
 
 def test_cells_of_no_known_kind_lie_below() -> None:
     codes = np.tile([0, 1, -1, 2], 25)
-    colour = plots.Categories(codes, ["a", "unknown", "b"], ["#ff0000", style.MISSING, "#00ff00"], below=(1,))
+    colour = Categories(codes, ["a", "unknown", "b"], ["#ff0000", MISSING, "#00ff00"], below=(1,))
     (dots,) = drawn(plots.embedding(plots.Cells(np.zeros((100, 2)), colour)))
     assert set(codes[dots["cell"][:50]]) == {-1, 1}
     assert set(codes[dots["cell"][50:]]) == {0, 2}
@@ -111,7 +112,7 @@ def pixel(image: hv.RGB, x: float, y: float) -> np.ndarray:
 
 def test_many_cells_are_shaded_in_their_colours_at_their_places() -> None:
     group = np.arange(plots.SHADE_ABOVE + 1) % 2
-    cells = plots.Cells(many(group), plots.Categories(group, ["a", "b"], ["#ff0000", "#0000ff"]))
+    cells = plots.Cells(many(group), Categories(group, ["a", "b"], ["#ff0000", "#0000ff"]))
     image, dots = plots.embedding(cells, view=(-1, 1, -1, 1), size=(200, 200))
     assert len(dots) == 0
     np.testing.assert_array_equal(pixel(image, -0.5, -0.5)[:3], [255, 0, 0])
@@ -131,9 +132,9 @@ def test_mixed_colours_are_those_of_datashader() -> None:
         names = ["0", "1", "2", "missing"]
         table = pd.DataFrame(points, columns=["x", "y"]).assign(c=pd.Categorical.from_codes(codes % 4, names))
         counts = ds.Canvas(120, 80, x_range=(-2, 2), y_range=(-2, 2)).points(table, "x", "y", ds.by("c", ds.count()))
-        key = dict(zip(names, [*colours, plots.MISSING], strict=True))
+        key = dict(zip(names, [*colours, MISSING], strict=True))
         theirs = tf.shade(counts, color_key=key, how="eq_hist", min_alpha=140).values.view(np.uint8).reshape(-1, 4)
-        shown = plots._mixed(points, plots.Categories(codes, list("abc"), colours), (-2, 2, -2, 2), (120, 80))
+        shown = plots._mixed(points, Categories(codes, list("abc"), colours), (-2, 2, -2, 2), (120, 80))
         ours = shown.values.view(np.uint8).reshape(-1, 4)
         seen = theirs[:, 3] > 0
         np.testing.assert_array_equal(ours[:, 3] > 0, seen)
@@ -143,7 +144,7 @@ def test_mixed_colours_are_those_of_datashader() -> None:
 def test_many_values_are_shaded_by_the_palette_between_the_limits() -> None:
     group = np.arange(plots.SHADE_ABOVE + 1) % 2
     values = np.where(group == 0, 2.0, 9.0)
-    cells = plots.Cells(many(group), plots.Values(values, ["#000000", "#ffffff"], limits=(2.0, 16.0)), alpha=1.0)
+    cells = plots.Cells(many(group), Values(values, ["#000000", "#ffffff"], limits=(2.0, 16.0)), alpha=1.0)
     image, _ = plots.embedding(cells, view=(-1, 1, -1, 1), size=(200, 200))
     np.testing.assert_array_equal(pixel(image, -0.5, -0.5), [0, 0, 0, 255])
     np.testing.assert_allclose(pixel(image, 0.5, 0.5), [127, 127, 127, 255], atol=2)
@@ -151,14 +152,14 @@ def test_many_values_are_shaded_by_the_palette_between_the_limits() -> None:
 
 def test_moving_the_view_shades_anew_only_where_there_is_a_shade() -> None:
     group = np.arange(plots.SHADE_ABOVE + 1) % 2
-    colour = plots.Categories(group, ["a", "b"], ["#ff0000", "#0000ff"])
+    colour = Categories(group, ["a", "b"], ["#ff0000", "#0000ff"])
     pipe = hv.streams.Pipe(data=plots.Cells(many(group), colour))
     shown = plots.embedding_map(pipe, (-1, 1, -1, 1))
     moved = next(s for s in shown.streams if isinstance(s, hv.streams.RangeXY))
     assert shown[()].get(0).bounds.lbrt() == (-1, -1, 1, 1)
     moved.event(x_range=(0, 1), y_range=(0.0, 0.7))
     assert shown[()].get(0).bounds.lbrt() == (0, 0, 1, 0.7)
-    pipe.send(plots.Cells(many(group[:10]), plots.Values(np.arange(10.0))))
+    pipe.send(plots.Cells(many(group[:10]), Values(np.arange(10.0))))
     first = shown[()]
     moved.event(x_range=(0, 0.5), y_range=(0.0, 0.5))
     assert shown[()] is first
@@ -267,7 +268,7 @@ def test_growth_is_red_where_mass_grows_blue_where_it_shrinks_and_clear_where_no
         )
         return rows[row, column]
 
-    red, blue = style.colour_array([style.GAIN, style.LOSS])[:, :3]
+    red, blue = colour_array([GAIN, LOSS])[:, :3]
     np.testing.assert_array_equal(pixel(0.9, 0.5)[:3], red)
     np.testing.assert_array_equal(pixel(-0.9, 0.5)[:3], blue)
     strong, weak = pixel(0.9, 0.5)[3], pixel(0.0, 0.5)[3]

@@ -18,9 +18,11 @@ from scipy.sparse import csr_matrix
 from scipy.stats import circstd
 
 from cellstream import by_parts, datasets, readers
+from cellstream.colours import CATEGORY_PALETTE, MISSING
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.events import Finished, Preview, Resumed, Round, Stage, Step
+from cellstream.fields import Grid, leading_axes
 from cellstream.fixes import FILL, NONFINITE
 from cellstream.history import History
 from cellstream.presets import preset
@@ -43,7 +45,6 @@ from cellstream_app.colouring import (
 )
 from cellstream_app.decoded import Decoded
 from cellstream_app.equation import equation
-from cellstream_app.fields import Grid, leading_axes
 from cellstream_app.live import Camera, curves, match_of
 from cellstream_app.parts import saving
 from cellstream_app.parts.saving import Saving, size_of, target, write_result
@@ -51,7 +52,6 @@ from cellstream_app.parts.stage import spread_out
 from cellstream_app.results import Result
 from cellstream_app.session import Session
 from cellstream_app.sources import Source
-from cellstream_app.style import CATEGORY_PALETTE, MISSING
 from tests.conftest import TINY
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
+from cellstream.colours import VALUE_PALETTE, Categories, Values, colour_array
 from cellstream.errors import UserError
 from cellstream_app import palette, picking, plots, style
 from cellstream_app.ancestry import NONE, ancestry
@@ -20,7 +21,7 @@ from cellstream_app.overlays import TRACE, ribbon_columns
 from cellstream_app.particles import ONE, particle_choices, particle_colours
 from cellstream_app.parts.selecting import shares_html
 from cellstream_app.picking import inside
-from cellstream_app.plots import Categories, Cells, Values
+from cellstream_app.plots import Cells
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.sources import Source, open_source
 
@@ -190,14 +191,14 @@ def test_particles_take_the_colours_of_what_they_start_as_or_become(sample):
     np.testing.assert_array_equal(np.unique(one, axis=0), [[0x12, 0x34, 0x56, 255]])
     choices = particle_choices(source)
     start = particle_colours(result, source, choices["lineage at the start"], "")
-    np.testing.assert_array_equal(start, style.colour_array([colours[name] for name in labels[result.starts]]))
+    np.testing.assert_array_equal(start, colour_array([colours[name] for name in labels[result.starts]]))
     end = particle_colours(result, source, choices["lineage at the end"], "")
-    kinds = style.colour_array([colours[name] for name in ("erythroid", "monocyte", "neutrophil")])
+    kinds = colour_array([colours[name] for name in ("erythroid", "monocyte", "neutrophil")])
     assert {tuple(c) for c in end.tolist()} == {tuple(c) for c in kinds.tolist()}  # all have a fate by the last day
     gene = source.adata.var_names[3]
     by_gene = particle_colours(result, source, particle_choices(source, gene)[f"{gene} at the start"], "")
     values = colouring(result, source, "gene", gene).colour.values[result.starts]
-    assert (by_gene[values == values.min()] == style.colour_array([style.VALUE_PALETTE[0]])).all()
+    assert (by_gene[values == values.min()] == colour_array([VALUE_PALETTE[0]])).all()
 
 
 @pytest.fixture

@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cellstream.colours import (
+    CATEGORY_PALETTE,
+    TIME_PALETTE,
+    VALUE_PALETTE,
+    category_colours,
+    colour_array,
+    time_colours,
+)
 from cellstream_app import style
 
 
 def linear_light(colours: list[str]) -> np.ndarray:
-    c = style.colour_array(colours)[:, :3] / 255
+    c = colour_array(colours)[:, :3] / 255
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
 
 
@@ -39,14 +47,14 @@ TO_OKLAB = np.array([[0.21045, 0.79362, -0.00407], [1.978, -2.42859, 0.45059], [
 
 @pytest.mark.parametrize("kind", BLINDNESS)
 def test_ten_categories_stay_apart_for_the_colour_blind(kind: str) -> None:
-    seen = np.clip(linear_light(list(style.CATEGORY_PALETTE)) @ BLINDNESS[kind].T, 0, 1)
+    seen = np.clip(linear_light(list(CATEGORY_PALETTE)) @ BLINDNESS[kind].T, 0, 1)
     # Oklab: B. Ottosson, "A perceptual color space for image processing" (2020)
     lab = np.cbrt(seen @ TO_LMS.T) @ TO_OKLAB.T
     apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)[np.triu_indices(10, 1)]
     assert apart.min() > 0.04  # twice the just noticeable difference of Oklab, 0.02
 
 
-@pytest.mark.parametrize("palette", [style.TIME_PALETTE, style.VALUE_PALETTE])
+@pytest.mark.parametrize("palette", [TIME_PALETTE, VALUE_PALETTE])
 def test_sequential_palettes_rise_evenly_in_lightness_and_show_on_both_themes(palette: tuple[str, ...]) -> None:
     light = np.cbrt(luminance(list(palette)))
     assert (np.diff(light[::8]) > 0).all()
@@ -66,26 +74,24 @@ def test_text_has_the_contrast_that_wcag_asks(theme: style.Theme, role: str) -> 
 
 
 def test_a_files_own_colours_are_kept_and_what_is_no_colour_is_replaced() -> None:
-    colours = style.category_colours(
-        ["a", "b", "c", "d"], ["#FF0000", "steelblue", (0.0, 1.0, 0.0), "url(javascript:1)"]
-    )
-    assert colours == {"a": "#ff0000", "b": "#4682b4", "c": "#00ff00", "d": style.CATEGORY_PALETTE[3]}
-    assert list(style.category_colours(["a", "b"], ["#ff0000"]).values()) == list(style.CATEGORY_PALETTE[:2])
-    assert style.category_colours(["a", "b"], {"b": "#ff0000"})["b"] == "#ff0000"
+    colours = category_colours(["a", "b", "c", "d"], ["#FF0000", "steelblue", (0.0, 1.0, 0.0), "url(javascript:1)"])
+    assert colours == {"a": "#ff0000", "b": "#4682b4", "c": "#00ff00", "d": CATEGORY_PALETTE[3]}
+    assert list(category_colours(["a", "b"], ["#ff0000"]).values()) == list(CATEGORY_PALETTE[:2])
+    assert category_colours(["a", "b"], {"b": "#ff0000"})["b"] == "#ff0000"
 
 
 @pytest.mark.parametrize("n", [0, 1, 10, 40, 100])
 def test_every_category_has_its_own_colour(n: int) -> None:
-    colours = style.category_colours([f"type {i}" for i in range(n)])
+    colours = category_colours([f"type {i}" for i in range(n)])
     assert len(colours) == n
     assert len(set(colours.values())) == n
 
 
 def test_time_colours_run_through_the_whole_palette() -> None:
-    assert style.time_colours(2) == [style.TIME_PALETTE[0], style.TIME_PALETTE[-1]]
-    assert style.time_colours(5)[1:4] == style.time_colours(9)[2:8:2]
-    assert len(style.time_colours(1)) == 1
-    assert style.time_colours(0) == []
+    assert time_colours(2) == [TIME_PALETTE[0], TIME_PALETTE[-1]]
+    assert time_colours(5)[1:4] == time_colours(9)[2:8:2]
+    assert len(time_colours(1)) == 1
+    assert time_colours(0) == []
 
 
 def test_legends_escape_what_strangers_wrote() -> None:
@@ -95,4 +101,4 @@ def test_legends_escape_what_strangers_wrote() -> None:
     assert "<img" not in html
     assert "evil" not in html
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
-    assert "<script" not in style.colour_bar_html(style.VALUE_PALETTE, (0, 1), "<script>")
+    assert "<script" not in style.colour_bar_html(VALUE_PALETTE, (0, 1), "<script>")

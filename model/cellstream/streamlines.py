@@ -116,7 +116,7 @@ def _bilinear(field: np.ndarray, at: np.ndarray) -> np.ndarray:
     ny, nx = field.shape[:2]
     column, row = np.clip(np.floor(at).astype(int), 0, [nx - 2, ny - 2]).T
     u, v = at[:, 0] - column, at[:, 1] - row
-    inside = (at >= 0).all(axis=1) & (at <= [nx - 1, ny - 1]).all(axis=1)
+    inside = np.logical_and((at >= 0).all(axis=1), (at <= [nx - 1, ny - 1]).all(axis=1))
     u, v = u[:, None], v[:, None]
     below = field[row, column] * (1 - u) + field[row, column + 1] * u
     above = field[row + 1, column] * (1 - u) + field[row + 1, column + 1] * u
@@ -135,7 +135,7 @@ class _Space:
 
     def _disk(self, radius: float) -> np.ndarray:
         reach = int(radius / self.pixel)
-        offsets = np.stack(np.mgrid[-reach : reach + 1, -reach : reach + 1], axis=-1).reshape(-1, 2)
+        offsets = np.moveaxis(np.mgrid[-reach : reach + 1, -reach : reach + 1], 0, -1).reshape(-1, 2)
         return offsets[np.hypot(*offsets.T) * self.pixel <= radius]
 
     def _index(self, points: np.ndarray) -> np.ndarray:
