@@ -13,9 +13,10 @@ from bokeh.plotting import figure as Figure
 from bokeh.transform import linear_cmap
 
 from cellstream.colours import Categories
+from cellstream.traces import Columns, image_columns, stream_columns
 from cellstream_app import plots
 from cellstream_app.live import Picture
-from cellstream_app.overlays import Columns, Image, Lines, image_columns, stream_columns
+from cellstream_app.overlays import Image, Lines
 from cellstream_app.style import Theme
 
 DOTS = 5000

@@ -15,21 +15,13 @@ from bokeh.models import Tool
 
 from cellstream.colours import colour_array, growth_palette
 from cellstream.fields import Field
+from cellstream.traces import Columns, arrow_columns, growth_columns, ribbon_columns, stream_columns
 from cellstream_app import plots, ui
 from cellstream_app.ancestry import Ancestry
 from cellstream_app.colouring import Colouring
 from cellstream_app.components import flow
 from cellstream_app.leaving import weakly
-from cellstream_app.overlays import (
-    Columns,
-    Image,
-    Lines,
-    Ribbons,
-    arrow_columns,
-    growth_columns,
-    ribbon_columns,
-    stream_columns,
-)
+from cellstream_app.overlays import Image, Lines, Ribbons
 from cellstream_app.picking import MOVE, add_tools, inside
 from cellstream_app.results import Result
 from cellstream_app.session import Session

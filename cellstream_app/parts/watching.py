@@ -14,10 +14,10 @@ from panel.io.document import hold
 from cellstream.colours import time_colours
 from cellstream.runs import Run, Status
 from cellstream.snapshots import labels_of
+from cellstream.traces import Columns
 from cellstream_app import charts, plots, ui
 from cellstream_app.live import BOX, MOVING, STAGES, Camera, Match, curves, latest_metrics, match_of
 from cellstream_app.live_plot import LivePlot
-from cellstream_app.overlays import Columns
 from cellstream_app.parts.tiles import legend_row, tiles_html
 from cellstream_app.session import SAMPLE, Session
 from cellstream_app.style import Theme, theme

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
+from cellstream import traces
 from cellstream.colours import GAIN, LOSS, MISSING, Categories, Values, colour_array
 from cellstream.streamlines import streamlines
 from cellstream_app import charts, overlays, plots, style
@@ -211,7 +212,7 @@ def test_no_cells_no_velocity_or_no_numbers_give_no_streamlines() -> None:
     assert streamlines(LEVELS, LEVELS, X, Y, np.zeros_like(X)) == []
     assert streamlines(LEVELS, LEVELS, 0 * X, 0 * Y, EVERYWHERE) == []
     assert streamlines(LEVELS, LEVELS, X * np.nan, Y, EVERYWHERE) == []
-    nothing = overlays.stream_columns(LEVELS, LEVELS, 0 * X, 0 * Y, EVERYWHERE)
+    nothing = traces.stream_columns(LEVELS, LEVELS, 0 * X, 0 * Y, EVERYWHERE)
     assert {len(column) for columns in nothing.values() for column in columns.values()} == {0}
 
 
@@ -219,8 +220,8 @@ def test_no_cells_no_velocity_or_no_numbers_give_no_streamlines() -> None:
 def test_arrow_heads_point_along_the_velocity(degrees: float) -> None:
     a = np.deg2rad(degrees)
     v = np.cos(a) * EVERYWHERE, np.sin(a) * EVERYWHERE
-    streams = overlays.stream_columns(LEVELS, LEVELS, *v, EVERYWHERE)
-    arrows = overlays.arrow_columns(np.zeros((1, 2)), np.array([[np.cos(a), np.sin(a)]]), 0.5)
+    streams = traces.stream_columns(LEVELS, LEVELS, *v, EVERYWHERE)
+    arrows = traces.arrow_columns(np.zeros((1, 2)), np.array([[np.cos(a), np.sin(a)]]), 0.5)
     for found in (streams, arrows):
         angle = found["heads"]["angle"]  # of a triangle that points upwards
         assert len(angle)
@@ -230,7 +231,7 @@ def test_arrow_heads_point_along_the_velocity(degrees: float) -> None:
 
 def test_the_longest_arrow_has_the_length_asked_for() -> None:
     vectors = np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0], [np.nan, 1.0]])
-    shafts = overlays.arrow_columns(np.ones((4, 2)), vectors, 0.2)["lines"]
+    shafts = traces.arrow_columns(np.ones((4, 2)), vectors, 0.2)["lines"]
     length = np.hypot(shafts["x1"] - shafts["x0"], shafts["y1"] - shafts["y0"])
     np.testing.assert_allclose(length, [0.2, 0.02], rtol=1e-4)
 
@@ -238,8 +239,8 @@ def test_the_longest_arrow_has_the_length_asked_for() -> None:
 def test_layers_show_what_they_are_told_and_nothing_when_cleared() -> None:
     figure = Figure()
     lines, image = overlays.Lines(figure, style.LIGHT, head_size=6), overlays.Image(figure)
-    lines.show(overlays.arrow_columns(np.zeros((3, 2)), np.ones((3, 2)), 1.0))
-    image.show(overlays.growth_columns(LEVELS, LEVELS, X, EVERYWHERE, 1.0))
+    lines.show(traces.arrow_columns(np.zeros((3, 2)), np.ones((3, 2)), 1.0))
+    image.show(traces.growth_columns(LEVELS, LEVELS, X, EVERYWHERE, 1.0))
     drawn = {type(r.glyph).__name__: len(next(iter(r.data_source.data.values()))) for r in figure.renderers}
     assert drawn == {"Segment": 3, "Scatter": 3, "ImageRGBA": 1}
     for renderer in figure.renderers:  # a column that a glyph asks for is there
@@ -256,7 +257,7 @@ def _is_field(value: object) -> bool:
 
 def test_growth_is_red_where_mass_grows_blue_where_it_shrinks_and_clear_where_no_cells_are() -> None:
     cells = np.where(Y > -0.5, 1.0, 0.0)
-    found = overlays.growth_columns(LEVELS, LEVELS, X, cells, 1.0)["image"]
+    found = traces.growth_columns(LEVELS, LEVELS, X, cells, 1.0)["image"]
 
     def pixel(x: float, y: float) -> np.ndarray:
         rows = found["image"][0].view(np.uint8).reshape(*found["image"][0].shape, 4)
@@ -276,7 +277,7 @@ def test_growth_is_red_where_mass_grows_blue_where_it_shrinks_and_clear_where_no
     assert weak < 25
     assert pixel(0.9, -0.8)[3] == 0
     assert [found[side][0] for side in ("x", "y", "dw", "dh")] == pytest.approx([-1.025, -1.025, 2.05, 2.05])
-    unknown = overlays.growth_columns(LEVELS, LEVELS, X * np.nan, cells, 1.0)["image"]["image"][0]
+    unknown = traces.growth_columns(LEVELS, LEVELS, X * np.nan, cells, 1.0)["image"]["image"][0]
     assert unknown.view(np.uint8)[:, 3::4].max() == 0
 
 

@@ -28,11 +28,11 @@ from cellstream.presets import preset
 from cellstream.runs import Run
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream, Member
+from cellstream.traces import stream_columns
 from cellstream.worker import work
 from cellstream_app import embeddings, style, ui
 from cellstream_app import session as app
 from cellstream_app.colouring import DIRECTION_SPREAD, GENE, GROWTH, TIME, colouring
-from cellstream_app.overlays import stream_columns
 from cellstream_app.pages.compare import ComparePage
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
