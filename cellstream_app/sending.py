@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Coroutine, Iterable
-from typing import Any
+from collections.abc import Awaitable, Iterable
 from weakref import WeakKeyDictionary
 
 from bokeh.document import Document
@@ -35,35 +35,39 @@ def send_in_order() -> None:
     ServerConnection.send_patch_document = _send
 
 
-_waiting: WeakKeyDictionary[ServerConnection, deque[Message]] = WeakKeyDictionary()
+_waiting: WeakKeyDictionary[Document, deque[tuple[ServerConnection, Message]]] = WeakKeyDictionary()
 """What has been made and not yet begun to be written."""
 
 
 def _schedule(document: Document, connections: Iterable[ServerConnection], events: list[DocumentPatchedEvent]) -> None:
     """In place of Panel's: messages of changes without Bokeh's lock, where not all before them has been written."""
-    for connection in connections:
-        _queue(document, connection, events)
-        wire._dispatch_write_task(document, _write_waiting, document, connection)
+    _queue(document, connections, events)
+    wire._dispatch_write_task(document, _write_waiting, document)
 
 
-def _send(connection: ServerConnection, event: DocumentPatchedEvent) -> Coroutine[Any, Any, None]:
-    """In place of Bokeh's: a message of a change under its lock, written when what has changed it has ended."""
+def _send(connection: ServerConnection, event: DocumentPatchedEvent) -> Awaitable[None]:
+    """In place of Bokeh's: a message of a change under its lock. Bokeh waits for it when what has changed the document
+    has ended, but not if that has failed: so it is on its way already."""
     document = connection.session.document
-    _queue(document, connection, [event])
-    return _write_waiting(document, connection)
+    _queue(document, [connection], [event])
+    return asyncio.ensure_future(_write_waiting(document))
 
 
-def _queue(document: Document, connection: ServerConnection, events: list[DocumentPatchedEvent]) -> None:
-    message = connection.protocol.create("PATCH-DOC", events)
-    _waiting.setdefault(connection, deque()).append(message)
-    wire._WRITE_BLOCK[document] = True  # where Panel would write at once, it queues as well
+def _queue(document: Document, connections: Iterable[ServerConnection], events: list[DocumentPatchedEvent]) -> None:
+    waiting, message = _waiting.setdefault(document, deque()), None
+    for connection in connections:
+        # one for all: what is in a message counts as known from then on, and the next one would only name it
+        message = message or connection.protocol.create("PATCH-DOC", events)
+        waiting.append((connection, message))
+    if waiting:
+        wire._WRITE_BLOCK[document] = True  # where Panel would write at once, it queues as well
 
 
-async def _write_waiting(document: Document, connection: ServerConnection) -> None:
-    """Write what waits; several may do so at once, as the socket takes messages in the order in which it is asked."""
-    waiting = _waiting.get(connection, ())
+async def _write_waiting(document: Document) -> None:
+    """Write what waits; several may do so at once, as a socket takes messages in the order in which it is asked."""
+    waiting = _waiting.get(document, ())
     while waiting:
-        message = waiting.popleft()
+        connection, message = waiting.popleft()
         if not waiting:
             wire._WRITE_BLOCK.pop(document, None)
         await connection._socket.send_message(message)

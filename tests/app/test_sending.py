@@ -10,9 +10,13 @@ from typing import Any
 import panel as pn
 import pytest
 from bokeh.document import Document
+from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
+from bokeh.protocol import Protocol
 from bokeh.server.connection import ServerConnection
+from bokeh.server.session import ServerSession
 from panel.io import document as wire
+from tornado.locks import Lock
 
 from cellstream_app import ui
 from cellstream_app.sending import send_in_order
@@ -46,6 +50,16 @@ class Socket:
         await self.write(SimpleNamespace(), msg=msg)[0]
 
 
+class Written:
+    """A browser's socket that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+
+    async def send_message(self, message: Any) -> None:
+        self.messages.append(message)
+
+
 class Connection(SimpleNamespace):
     """Of a browser; messages are kept by it."""
 
@@ -73,6 +87,60 @@ def test_what_is_queued_in_the_moment_in_which_a_message_is_written_is_sent(
     asyncio.run(story())
     assert socket.written == (["first", "second"] if mended else ["first"])
     assert not mended or document not in wire._WRITE_BLOCK
+
+
+def test_a_change_is_sent_though_its_handler_fails_and_to_every_browser(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(wire, "schedule_write_events", wire.schedule_write_events)
+    monkeypatch.setattr(ServerConnection, "send_patch_document", ServerConnection.send_patch_document)
+    send_in_order()
+    document, sockets = Document(), [Written(), Written()]
+    source = ColumnDataSource(dict(x=[0]))
+    document.add_root(source)
+
+    async def story() -> None:
+        session = ServerSession("a", document)
+        for socket in sockets:
+            socket.write_lock = Lock()
+            session.subscribe(ServerConnection(Protocol(), socket, None, session))
+
+        def change() -> None:
+            source.data = {"x": [1]}
+            raise ValueError("and fails")
+
+        with pytest.raises(ValueError, match="and fails"):
+            await session.with_document_locked(change)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(story())
+    assert [len(socket.messages) for socket in sockets] == [1, 1]
+    assert document not in wire._WRITE_BLOCK
+
+
+def test_no_message_passes_another_where_a_page_has_several_browsers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(wire, "schedule_write_events", wire.schedule_write_events)
+    monkeypatch.setattr(ServerConnection, "send_patch_document", ServerConnection.send_patch_document)
+    send_in_order()
+    document, made = Document(), []
+    create = lambda kind, events: made.append(events) or events  # noqa: E731
+    slow, quick = Socket(), Socket()
+    connections = [Connection(_socket=socket, protocol=SimpleNamespace(create=create)) for socket in (slow, quick)]
+
+    async def story() -> None:
+        wire.schedule_write_events(document, connections, "first")
+        assert document in wire._WRITE_BLOCK
+        await asyncio.sleep(0)
+        assert slow.written == ["first"]
+        assert document in wire._WRITE_BLOCK  # the quick one has not had it yet
+        wire.schedule_write_events(document, connections, "second")
+        for _ in range(20):
+            for future in [f for socket in (slow, quick) for f in socket.done if not f.done()]:
+                future.set_result(None)
+            await asyncio.sleep(0)
+
+    asyncio.run(story())
+    assert slow.written == quick.written == ["first", "second"]
+    assert made == ["first", "second"]  # each for both
+    assert document not in wire._WRITE_BLOCK
 
 
 @pytest.mark.browser
