@@ -7,6 +7,7 @@ allowed, for the page and for the websocket alike. And from other machines nobod
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import ipaddress
 import logging
@@ -15,6 +16,7 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
+import panel as pn
 from tornado.web import HTTPError
 
 from cellstream.errors import UserError
@@ -67,6 +69,11 @@ def on_server_loaded(server_context: Any) -> None:
     later = threading.Timer(WARM_UP_AFTER, warm_up)
     later.daemon = True
     later.start()
+
+
+def on_session_created(session_context: Any) -> None:
+    """Start Panel's own clock, which would keep the first visitor's page for ever, where no page is."""
+    contextvars.Context().run(pn.state._schedule_busy_cleanup)
 
 
 def process_request(request: Any) -> dict:

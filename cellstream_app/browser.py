@@ -33,6 +33,19 @@ export function render({model, view}) {
   // Bokeh takes a button that rests for 0.3 s for a press, and the drag that follows for nothing: so a lasso that is
   // begun with care is lost, and so is any in a browser that is busy. No figure here listens for a press.
   window.Bokeh.require("core/ui_gestures").UIGestures.press_threshold = 2 ** 31 - 1  // ms, the most a timer takes
+  // Once the connection is lost Bokeh would fetch the models anew, and cannot: their arrays do not come with them. The
+  // address names page and run, so the page comes back by being loaded again, once the server answers.
+  let leaving = false
+  window.addEventListener("pagehide", () => { leaving = true })
+  const come_back = async () => {
+    const something = document.querySelector("script[src]").src  // a page of the app itself would begin a session
+    while (!leaving) {
+      const answer = await fetch(something, {method: "HEAD", cache: "no-store"}).catch(() => null)
+      if (answer?.ok && !leaving) { location.reload(); return }
+      await new Promise(done => setTimeout(done, 1000))
+    }
+  }
+  view.model.document.on_event("connection_lost", come_back)
   const style = document.createElement("style")
   document.head.append(style)
   const dress = () => {

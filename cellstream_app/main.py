@@ -7,6 +7,6 @@ import panel as pn
 from cellstream_app import style
 from cellstream_app.shell import Shell
 
-pn.extension("tabulator", "filedropper", notifications=True, reconnect=True, respect_explicit_sizing=True)
+pn.extension("tabulator", "filedropper", notifications=True, respect_explicit_sizing=True)
 style.use_defaults()
 Shell().page.servable()

@@ -37,6 +37,7 @@ SAMPLE_NAME = "Sample: simulated blood"
 NO_TIME = "No column of this data set looks like time: choose the one that holds it."
 UNREADABLE = "The data set could not be read ({}): see whether its file can still be reached, and open it again."
 FAULT = "The data set could not be prepared by a fault of this app, of which its log tells more: read it otherwise."
+NOT_LOADED = "The result could not be loaded by a fault of this app, of which its log tells more: choose another one."
 STATUS_SECONDS = 1.0
 """How often a run is asked whether its process still lives, even when it says nothing."""
 
@@ -85,8 +86,9 @@ class Session(param.Parameterized):
         self._asked = 0.0
         self._opens = 0
         self._prepares = 0
+        self._selects = 0
+        self._loads = 0
         self._looking: asyncio.Future | None = None
-        self._wanted: Run | None = None
         self.clock: Clock | None = None
 
     # data
@@ -215,29 +217,52 @@ class Session(param.Parameterized):
         self.page = "explore"
 
     async def select(self, run: Run | None, new: bool = False) -> None:
-        """Make a run the selected one and load what it has to show; a ``new`` one has nothing yet."""
-        self._wanted = run
-        status = await asyncio.to_thread(run.status) if run else Status("new")
-        if run is not self._wanted:  # another one was chosen meanwhile
+        """Make a run the selected one and load what it has to show; a ``new`` one has nothing yet.
+
+        Of several calls in a row, the last one counts. Raises :class:`UserError` where the run's own files cannot be
+        read; the one before stays selected.
+        """
+        self._selects += 1
+        mine = self._selects
+        status, clock = await asyncio.to_thread(_standing, run)
+        if mine != self._selects:  # another one was chosen meanwhile
             return
-        name = folder_name(run)
-        self.clock = Clock(run.config) if run else None
+        name, self.clock = folder_name(run), clock
         self.param.update(run=run, run_id=name, status=status, news=self.news + 1, result_problem="", selection=None)
         if new:
+            self._loads += 1  # what is being loaded is of the one before
             self.param.update(result=None, result_source=None, loading=False)
         else:
             await self.load()
 
-    async def restore(self) -> None:
-        """Select the run that the address names; the sample where it names none or one that is gone."""
-        run, problem = find_run(self.run_id, self.runs())
-        await self.select(run)
-        if problem:
+    async def choose(self, name: str) -> None:
+        """Select the run of this name in the address; the sample where it is gone. Where it cannot be read, the one
+        before stays, and a sentence says so."""
+        run, problem = find_run(name, self.runs())
+        try:
+            await self.select(run)
+        except UserError as error:
+            problem = str(error)
+            if self.run is None:
+                await self.select(sample_run())
+            else:  # whoever offers a choice hears that it was not taken
+                self.param.trigger("run_id")
+            run = self.run
+        if problem and run is self.run:
             self.result_problem = problem
 
+    async def restore(self) -> None:
+        """Select the run that the address names."""
+        await self.choose(self.run_id)
+
     async def load(self) -> None:
-        """Load the selected run's result, or the latest picture of a run under way."""
-        run = self._wanted
+        """Load the selected run's result, or the latest picture of a run under way.
+
+        Of several calls in a row, the last one counts.
+        """
+        run = self.run
+        self._loads += 1
+        mine = self._loads
         self.loading = True
         result, source, problem = None, None, ""
         try:
@@ -249,12 +274,17 @@ class Session(param.Parameterized):
             problem = str(error)
         except (OSError, MemoryError) as error:
             problem = f"The result could not be loaded ({error or 'not enough memory'}): choose another one."
-        if run is self._wanted:
+        except BaseException:  # whatever it is, nobody waits for it
+            if mine == self._loads:
+                self.param.update(result=None, result_source=None, result_problem=NOT_LOADED, loading=False)
+            raise
+        if mine == self._loads:
             # the cells of the one before could be picked until now
             same = result is not None and result.of_same_run(self.result)
             self.param.update(
                 result=result, result_source=source, result_problem=problem, loading=False,
                 selection=self.selection if same else None,
+                time=self.time if same or result is None else float(result.times[0]),
             )  # fmt: skip
 
     async def load_latest(self) -> bool:
@@ -298,6 +328,11 @@ class Session(param.Parameterized):
         if self.run is run:
             await self.select(sample_run())
         self.runs_changed += 1
+
+
+def _standing(run: Run | None) -> tuple[Status, Clock | None]:
+    """Where a run stands, and the clock for the time that is left."""
+    return (Status("new"), None) if run is None else (run.status(), Clock(run.config))
 
 
 def folder_name(run: Run | None) -> str:

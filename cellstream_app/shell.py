@@ -127,6 +127,7 @@ class Shell:
 
     def __init__(self) -> None:
         self.session = Session()
+        self._begun = False
         self._from_address()  # before the menu: a click on the tab that it shows as chosen would be none
         self.views: dict[str, pn.viewable.Viewer] = {}
         self.holders: dict[str, pn.Column] = {}
@@ -193,14 +194,17 @@ class Shell:
 
     async def _begin(self, event: Any) -> None:
         """The first pictures are drawn once it is known in which theme."""
+        if self._begun:
+            return
+        self._begun = True
         session, browser = self.session, self.browser
         session.pixel_ratio = min(max(browser.pixel_ratio, 1.0), 3.0)
         if browser.prefers_dark:
             self.page.dark_theme = True
         self._show()
+        pn.state.add_periodic_callback(self._beat, BEAT_MS)
         if not await self._open_given():
             await session.restore()
-        pn.state.add_periodic_callback(self._beat, BEAT_MS)
 
     async def _open_given(self) -> bool:
         """Open the given file; whether a result that it holds is shown."""
@@ -228,9 +232,9 @@ class Shell:
                 session.poll()
             if live and not session.status.live:
                 self._say_end()
-                await session.load()
+                pn.state.execute(session.load)  # not awaited: until a beat has ended, no click is heard
             elif live and session.page in SEEN and not session.loading and self._first_is_there():
-                await session.load_latest()
+                pn.state.execute(session.load_latest)
 
     def _first_is_there(self) -> bool:
         """Whether the selected run has its first picture, for which somebody waits."""

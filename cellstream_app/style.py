@@ -68,6 +68,8 @@ def use_defaults() -> None:
     if "bokeh" not in hv.Store.loaded_backends():
         hv.extension("bokeh", logo=False)
     hv.Store.set_current_backend("bokeh")
+    # all figures of a page share one WebGL context, which a browser may take away; then dots are gone for good
+    hv.renderer("bokeh").webgl = False
     plain = dict(toolbar=None, fontsize={"labels": 12, "ticks": 11, "legend": 11}, show_title=False)
     for element in (hv.opts.Points, hv.opts.RGB, hv.opts.Path, hv.opts.Curve, hv.opts.Bars, hv.opts.Overlay):
         hv.opts.defaults(element(**plain))

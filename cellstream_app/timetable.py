@@ -24,7 +24,7 @@ def time_table(obs: pd.DataFrame, reading: Reading, rows: Sequence[int] | None =
 
     Values that cannot be read off the labels are empty, for the user to fill in; so are those of labels left out.
     """
-    key = reading.time_key
+    key, words = reading.time_key, False
     try:
         read = times.read_times(obs, key)
         labels, values = list(read.labels), read.values
@@ -36,11 +36,12 @@ def time_table(obs: pd.DataFrame, reading: Reading, rows: Sequence[int] | None =
         labels = sorted(known.dropna().unique())[: times.MAX_TIME_POINTS]
         there = names if rows is None else names.iloc[list(rows)]
         cells = there.value_counts().reindex(labels, fill_value=0).to_numpy()
-        values = np.full(len(labels), np.nan)
+        values, words = np.full(len(labels), np.nan), True
     if reading.time_map is not None:
         values = np.array([reading.time_map.get(label, np.nan) for label in labels], dtype=np.float64)
     table = pd.DataFrame({LABEL: labels, VALUE: np.asarray(values, np.float64), CELLS: cells})
-    table = table.sort_values(VALUE, kind="stable", ignore_index=True)
+    if not words or table[VALUE].notna().all():  # a row stays where it is while the user fills in one after the other
+        table = table.sort_values(VALUE, kind="stable", ignore_index=True)
     table[SIZE] = _sizes(table, reading)
     return table
 

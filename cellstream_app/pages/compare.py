@@ -6,6 +6,7 @@ Both share the colours, the time, the view (as a share of each one's own) and th
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -111,15 +112,16 @@ class ComparePage(pn.viewable.Viewer):
     def _on_runs(self, *events: Any) -> None:
         self.choosing.offer_sides()
 
-    async def _on_one(self, event: Any) -> None:
-        if not self.choosing.quiet and event.new != self.session.run_id:
-            self.session.run_id = event.new
-            await self.session.restore()
+    # these are no coroutines: when those began, it would be quiet no more
 
-    async def _on_other(self, event: Any) -> None:
+    def _on_one(self, event: Any) -> None:
+        if not self.choosing.quiet and event.new != self.session.run_id:
+            pn.state.execute(partial(self.session.choose, event.new))
+
+    def _on_other(self, event: Any) -> None:
         if not self.choosing.quiet:
             self.session.beside = event.new
-            await self._show_right()
+            pn.state.execute(self._show_right)
 
     async def _on_fitted(self, run: Run) -> None:
         """TIGON's dynamics are there: they take the place of the embedding without."""
@@ -153,7 +155,14 @@ class ComparePage(pn.viewable.Viewer):
         self._wait(said)
         await self.dynamics.show(None, None)
         self._making = True
-        right, right_source, problem = await asyncio.to_thread(found_for, key, result, source, session.runs())
+        try:
+            right, right_source, problem = await asyncio.to_thread(found_for, key, result, source, session.runs())
+        except BaseException:  # whatever it is, nobody waits for it
+            if mine == self._wished:
+                self._making = self.busy.visible = False
+                self.note.object = ""
+                self.choosing.message.say(NOT_MADE, "error")
+            raise
         if mine != self._wished or result is not session.result:
             return
         self._making = False
@@ -252,10 +261,10 @@ class ComparePage(pn.viewable.Viewer):
     def _on_picked(self) -> None:
         self.pair.tell(self.picked, self.choosing.labels.value)
 
-    async def _on_labels(self, event: Any) -> None:
+    def _on_labels(self, event: Any) -> None:
         if not self.choosing.quiet and self.pair.left.shown is not None:
             self._on_picked()
-            await self._measure()
+            pn.state.execute(self._measure)
 
     async def _measure(self) -> None:
         pair = self.pair
@@ -271,6 +280,9 @@ class ComparePage(pn.viewable.Viewer):
     async def _on_beat(self, event: Any) -> None:
         if self.session.page == "compare" and self.pair.left.shown is not None:
             await self.pacer.beat(self.canvas.playing)
+
+
+NOT_MADE = "It could not be made by a fault of this app, of which its log tells more: choose another one."
 
 
 def found_for(

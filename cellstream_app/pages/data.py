@@ -37,6 +37,7 @@ EVEN, REAL = "Even steps: 0, 1, 2, …", "Real gaps"
 PICTURE_SIZE = (460, 480)
 ROW_HEIGHT, MOST_ROWS = 36, 7
 NO_UNIT = "no unit"
+TYPE_OTHERS = "Type the values of the other time points too: one that has none is left out."
 TYPE_THEM = " Type the values into the table: double-click a cell of the column Value."
 SEE_CHECK = "Nothing can be trained on this yet: the file check, at the right, says why and mends it."
 TYPE_SIZES = "type the true sizes, or 1 everywhere, under Rel. size"
@@ -293,8 +294,11 @@ class DataPage(pn.viewable.Viewer):
 
     def _say_problem(self, *events: Any) -> None:
         problem, found = self.session.problem, self.session.diagnosis
-        if problem and self.table is not None and self.table.value[VALUE].isna().all():
+        given = None if self.table is None else self.table.value[VALUE].notna()
+        if problem and given is not None and not given.any():
             problem += TYPE_THEM
+        elif problem and given is not None and given.sum() == 1 and len(given) > 1:
+            problem = TYPE_OTHERS
         elif problem and found is not None and any(finding.remedy for finding in found.of(doctor.STOP)):
             problem = SEE_CHECK
         self.problem.say(problem)
@@ -309,6 +313,7 @@ class DataPage(pn.viewable.Viewer):
         self.picture_card.visible = self.bars_card.visible = snapshots is not None or not session.problem
         if snapshots is None:
             self.bars.object = self.picture.object = None
+            self.uneven.visible = False
             self.report.object = ui.styled(LATER if session.problem else PREPARING, muted=True)
             return
         uneven = uneven_gaps(snapshots)

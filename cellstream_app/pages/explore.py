@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -212,22 +213,23 @@ class ExplorePage(pn.viewable.Viewer):
         self.result.param.update(options=options, value=value)
         self._syncing = False
 
-    async def _on_choice(self, event: Any) -> None:
+    def _on_choice(self, event: Any) -> None:
+        # not a coroutine: when that began, nobody would be syncing any more
         if not self._syncing and event.new != self.session.run_id:
-            self.session.run_id = event.new
-            await self.session.restore()
+            pn.state.execute(partial(self.session.choose, event.new))
 
     async def _on_page(self, event: Any) -> None:
         if event.new != "explore":
             if event.old == "explore":
                 self.time_bar.leave()
             return
-        self.time_bar.come(self.session.time, self.session.playing)
+        time, playing = self.session.time, self.session.playing  # drawing a new result begins anew
         self._on_runs()  # of those that were not the selected one nobody told that they have ended
         if self._undrawn:
             self._on_result()
         elif self._faded:
             self._recolour()
+        self.time_bar.come(time, playing)
         self.selecting.come()
         await self.session.load_latest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import panel as pn
@@ -37,6 +38,7 @@ class RunList(pn.viewable.Viewer):
         super().__init__()
         self.session = session
         self.message = ui.Message()
+        self._items: list[dict[str, Any]] = []
         self.none = ui.text("No runs yet. What you train is kept here, also when the page is closed.", muted=True)
         self.list = pmui.MenuList(items=[], dense=True, margin=0, sx=LIST, **WIDE)
         self.list.on_click(self._show)
@@ -57,19 +59,22 @@ class RunList(pn.viewable.Viewer):
         runs = self.session.runs()[:MOST]
         items = [item_of(run, run.status()) for run in runs]
         self.none.visible, self.list.visible = not items, bool(items)
-        if items != self.list.items:
-            self.list.items = items
+        if items != self._items or any("folder" not in item for item in self.list.items):
+            self._items = self.list.items = items
         folders = [run.folder for run in runs]
         selected = self.session.run.folder if self.session.run else None
         self.list.active = (folders.index(selected),) if selected in folders else None
 
     def _run(self, item: dict[str, Any]) -> Run | None:
-        return next((run for run in self.session.runs() if run.folder.name == item["folder"]), None)
+        # the browser sends its items back without what it does not know, and may have done so just now
+        name = item.get("folder") or next((i["folder"] for i in self._items if _alike(i, item)), None)
+        return next((run for run in self.session.runs() if run.folder.name == name), None)
 
     async def _show(self, item: dict[str, Any]) -> None:
         run = self._run(item)
         if run is not None and run is not self.session.run:
-            await self.session.select(run)
+            await ui.asks(self.message)(partial(self.session.select, run))()
+            self.refresh()  # where it could not be, the list shows the one before
 
     # dialogs
 
@@ -102,7 +107,9 @@ class RunList(pn.viewable.Viewer):
             return
         self._concerned = run
         self.message.clear()
-        self.question.object = ui.styled(f"“{ui.escaped(run.name)}” and its model will be gone for good.")
+        self.question.object = ui.styled(
+            f"“{ui.escaped(run.name)}”, made {made(run)}, and its model will be gone for good."
+        )
         self.deleting.open = True
 
     def _close(self) -> None:
@@ -123,6 +130,10 @@ class RunList(pn.viewable.Viewer):
             await self.session.delete(self._concerned)
 
         await ui.asks(self.message)(delete)()
+
+
+def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(one[key] == other.get(key) for key in ("label", "secondary"))
 
 
 def item_of(run: Run, status: Status) -> dict[str, Any]:

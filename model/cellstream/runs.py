@@ -254,7 +254,8 @@ class Run:
                 return stands("finished", reason)
             case events.Cancelled():
                 kept = (self.folder / "model.safetensors").exists()
-                what = "the best model so far is kept" if kept else "nothing had been learned yet"
+                early = "velocity and growth had not been learned yet" if h.previews else "nothing had been learned yet"
+                what = "the best model so far is kept" if kept else early
                 return stands("cancelled", f"Stopped by you; {what}.")
             case events.Failed(reason=reason):
                 return stands("failed", reason)

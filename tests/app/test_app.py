@@ -33,6 +33,7 @@ from tests.app.browser import (
     shown_time,
     slider,
     start_training,
+    turn_to,
     visit,
     wait_for,
     watched,
@@ -342,7 +343,8 @@ def test_stop_keeps_a_result_and_resume_goes_on(browser: Browser, address: str, 
 
 
 @pytest.mark.slow
-def test_a_reload_comes_back_to_the_run_under_way(browser: Browser, address: str, place: Path):
+@pytest.mark.parametrize("shown", ["Train", "Explore", "Compare"])
+def test_a_reload_comes_back_to_the_run_under_way(browser: Browser, address: str, place: Path, shown: str):
     with visit(browser, address, "?page=data") as page:
         open_sample(page)
         button(page, "Continue to training").click()
@@ -350,9 +352,16 @@ def test_a_reload_comes_back_to_the_run_under_way(browser: Browser, address: str
         run = run_called(place, "goes on")
         try:
             wait_for(lambda: run.status().step > 5, 60)
-            asked = parse_qs(urlparse(page.url).query)
-            assert asked == {"page": ["train"], "run": [run.folder.name]}
+            asked = {"page": ["train"], "run": [run.folder.name]}
+            assert parse_qs(urlparse(page.url).query) == asked
+            if shown != "Train":
+                turn_to(page, shown)
+                expect(page).to_have_url(re.compile(f"page={shown.lower()}"))
             page.reload()
+            expect(button(page, "Stop").or_(page.get_by_text("goes on: ")).first).to_be_visible()
+            page.wait_for_timeout(3000)  # whatever else would be selected by now
+            assert parse_qs(urlparse(page.url).query)["run"] == asked["run"]
+            turn_to(page, "Train")
             expect(page.get_by_text("goes on").first).to_be_visible()
             expect(page.get_by_text(re.compile(r"· step \d"))).to_be_visible()
             before = run.status().step
@@ -362,6 +371,25 @@ def test_a_reload_comes_back_to_the_run_under_way(browser: Browser, address: str
         finally:
             run.cancel()
             wait_for(lambda: not run.status().live, 30)
+
+
+KEEP_SOCKETS = """
+window.sockets = []
+const Socket = window.WebSocket
+window.WebSocket = class extends Socket { constructor(...of) { super(...of); window.sockets.push(this) } }
+"""
+
+
+def test_a_page_whose_connection_is_lost_comes_back_by_itself(browser: Browser, address: str):
+    with visit(browser, address, "?page=genes") as page:
+        page.add_init_script(KEEP_SOCKETS)
+        page.reload()
+        expect(page.get_by_text("Course along the flow")).to_be_visible()
+        page.evaluate("window.before = true; for (const socket of window.sockets) socket.close()")
+        page.wait_for_function("!window.before")
+        turn_to(page, "Explore")
+        button(page, "Pause").click()  # the server hears
+        expect(button(page, "Play")).to_be_visible()
 
 
 def test_a_bad_path_is_a_sentence_and_what_was_open_stays(browser: Browser, address: str, tmp_path: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from cellstream import doctor, events, fixes, runs, scverse
-from cellstream.config import Preprocess
+from cellstream.config import Config, Preprocess
 from cellstream.errors import UserError
 from cellstream.fixes import ordered
 from cellstream.preprocess import prepare
@@ -28,7 +29,8 @@ from cellstream_app import session as app
 from cellstream_app.colouring import expression
 from cellstream_app.parts.saving import write_result
 from cellstream_app.reading import Reading, examined
-from cellstream_app.session import Session
+from cellstream_app.results import Result, load_result
+from cellstream_app.session import NOT_LOADED, SAMPLE, Session
 from cellstream_app.timetable import CELLS, LABEL, SIZE, VALUE, time_table, with_sizes, with_unit, with_values
 from tests.conftest import TINY
 
@@ -460,6 +462,84 @@ def test_a_run_is_made_watched_found_again_and_deleted(file: Path):
     asyncio.run(later.delete(later.run))
     assert not run.folder.exists()
     assert later.runs() == []
+
+
+def of_the_future(run: Run) -> Run:
+    """The run with a setting that only a later version knows."""
+    path = run.folder / "config.json"
+    config = json.loads(path.read_text())
+    config["networks"]["of_the_future"] = 1
+    path.write_text(json.dumps(config))
+    return run
+
+
+def test_a_run_that_cannot_be_read_is_a_sentence_and_the_one_before_stays(file: Path):
+    session = opened(file)
+    run = of_the_future(Run.create(runs.new_folder("later"), session.snapshots, Config(), {"name": "later"}))
+    later = Session(run_id=run.folder.name)
+    asyncio.run(later.restore())  # there is none before
+    assert later.run_id == SAMPLE
+    assert later.result is not None
+    assert "of_the_future" in later.result_problem
+    told, result = [], later.result
+    later.param.watch(lambda event: told.append(event.new), "run_id", onlychanged=False)
+    asyncio.run(later.choose(run.folder.name))
+    assert (later.run_id, later.result, later.loading) == (SAMPLE, result, False)
+    assert told  # for whoever shows a choice
+    asyncio.run(later.load())
+    assert later.result is result
+
+
+@pytest.mark.parametrize("slow", [0, 1])
+def test_of_several_loadings_the_last_one_counts(slow: int, monkeypatch: pytest.MonkeyPatch):
+    session = Session()
+    asyncio.run(session.restore())
+    found = load_result(session.run)
+    results = [Result(found.run, found.stream, found.snapshots, final) for final in (False, True)]
+    free, calls = [threading.Event(), threading.Event()], []
+
+    def load(run: Run) -> Result:
+        calls.append(run)
+        mine = len(calls) - 1
+        assert free[mine].wait(30)
+        return results[mine]
+
+    monkeypatch.setattr(app, "load_result", load)
+
+    async def story() -> None:
+        loadings = []
+        for n in range(2):
+            loadings.append(asyncio.create_task(session.load()))
+            while len(calls) == n:
+                await asyncio.sleep(0.01)
+        for k in (1 - slow, slow):
+            free[k].set()
+            await loadings[k]
+
+    asyncio.run(story())
+    assert session.result is results[1]
+    assert not session.loading
+
+
+def test_nobody_waits_for_a_result_that_fails_by_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch):
+    session = Session()
+    asyncio.run(session.restore())
+    monkeypatch.setattr(app, "load_result", failing(RuntimeError("a fault")))
+    with pytest.raises(RuntimeError, match="a fault"):
+        asyncio.run(session.load())
+    assert (session.loading, session.result, session.result_problem) == (False, None, NOT_LOADED)
+
+
+def test_another_run_begins_at_its_first_time(file: Path):
+    session = opened(file)
+    tiny(session)
+    assert watch(session)[-1] == "finished"
+    asyncio.run(session.load())
+    session.time = 2.5
+    asyncio.run(session.load())  # the same run
+    assert session.time == 2.5
+    asyncio.run(session.choose(SAMPLE))
+    assert session.time == session.result.times[0]
 
 
 def test_a_result_whose_file_is_gone_is_shown_without_it(file: Path):
