@@ -267,6 +267,21 @@ def test_values_that_the_user_types_come_back_in_order_of_time(tmp_path: Path):
     assert again.set_index(LABEL)[VALUE].to_dict() == pytest.approx(typed, nan_ok=True)
 
 
+def test_a_row_stays_where_it_is_until_all_words_have_a_time(tmp_path: Path):
+    path = tmp_path / "words.h5ad"
+    cells(["late", "early", "mid"], [40, 30, 20]).write_h5ad(path)
+    session = opened(path)
+    obs, seen = session.source.adata.obs, []
+    for label, value in (("mid", 2.0), ("late", 3.0), ("early", 1.0)):
+        table = time_table(obs, session.reading)
+        seen.append(table[LABEL].tolist())
+        table.loc[table[LABEL] == label, VALUE] = value
+        asyncio.run(session.prepare(with_values(obs, session.reading, table)))
+    assert seen == 3 * [["early", "late", "mid"]]
+    assert time_table(obs, session.reading)[LABEL].tolist() == ["early", "mid", "late"]
+    assert session.snapshots.labels == ("early", "mid", "late")
+
+
 def test_numbers_can_be_given_other_values(tmp_path: Path):
     path = tmp_path / "numbers.h5ad"
     cells([0.5, 1.0, 3.25], [10, 10, 10]).write_h5ad(path)

@@ -33,6 +33,7 @@ from cellstream.worker import work
 from cellstream_app import embeddings, style, ui
 from cellstream_app import session as app
 from cellstream_app.colouring import DIRECTION_SPREAD, GENE, GROWTH, TIME, colouring
+from cellstream_app.pages import data
 from cellstream_app.pages.compare import ComparePage
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
@@ -40,6 +41,7 @@ from cellstream_app.pages.genes import GenesPage
 from cellstream_app.pages.train import TrainPage
 from cellstream_app.parts import watching
 from cellstream_app.parts.dynamics import Dynamics
+from cellstream_app.parts.runlist import RunList
 from cellstream_app.parts.saving import write_result
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
@@ -563,6 +565,40 @@ def test_the_data_page_says_which_cells_and_gaps_are_counted_and_keeps_the_users
         assert not any(button.visible for button in page.opening.suggested)
 
     asyncio.run(story())
+
+
+def test_what_is_said_of_one_file_is_not_said_of_the_next(tmp_path: Path):
+    for name, labels in (("gaps", [0.0, 1.0, 5.0]), ("words", ["late", "early", "mid"])):
+        obs = pd.DataFrame({"day": np.repeat(labels, 20)}, index=[f"c{i}" for i in range(60)])
+        AnnData(np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32), obs).write_h5ad(tmp_path / name)
+    session = Session(page="data")
+    page = DataPage(session)
+
+    async def story() -> None:
+        await session.open(str(tmp_path / "gaps"))
+        while page.picture.object is None:
+            await asyncio.sleep(0.01)
+        assert page.uneven.visible
+        await session.open(str(tmp_path / "words"))
+        await session.prepare(replace(session.reading, time_key="day"))
+        assert not page.uneven.visible
+        assert page.problem.alert.object.endswith(ui.plain(data.TYPE_THEM))
+        await session.prepare(replace(session.reading, time_map={"late": 3.0, "early": np.nan, "mid": np.nan}))
+        assert page.problem.alert.object == ui.plain(data.TYPE_OTHERS)
+
+    asyncio.run(story())
+
+
+def test_a_click_on_a_run_is_heard_also_where_the_browser_has_sent_its_items_back(runs: tuple[Run, Run]):
+    session = Session(page="train")
+    runs_shown = RunList(session)
+    sent_back = [{key: item[key] for key in ("label", "secondary")} for item in runs_shown.list.items]
+    runs_shown.list.items = sent_back
+    for item in sent_back:
+        asyncio.run(runs_shown._show(item))
+        assert session.run.name == item["label"]
+    runs_shown.refresh()
+    assert all("folder" in item for item in runs_shown.list.items)
 
 
 def test_no_training_is_started_on_data_that_are_being_prepared(moving_cloud: Snapshots):
