@@ -39,8 +39,8 @@ REFERENCES: dict[str, Reference] = {
         "Chizat et al., 2018",
         "article",
         dict(
-            author="Chizat, L{\\'e}na{\\\"i}c and Peyr{\\'e}, Gabriel and Schmitzer, Bernhard and Vialard, "
-            "Fran{\\c c}ois-Xavier",
+            author="Chizat, L{\\'e}na{\\\"i}c and Peyr{\\'e}, Gabriel and Schmitzer, Bernhard and Vialard, Fran{\\c "
+            "c}ois-Xavier",
             title="An Interpolating Distance Between Optimal Transport and {Fisher--Rao} Metrics",
             journal="Foundations of Computational Mathematics",
             volume="18",
@@ -106,9 +106,9 @@ REFERENCES: dict[str, Reference] = {
         "article",
         dict(
             author="Schiebinger, Geoffrey and Shu, Jian and Tabaka, Marcin and Cleary, Brian and Subramanian, Vidya "
-            "and Solomon, Aryeh and Gould, Joshua and Liu, Siyan and Lin, Stacie and Berube, Peter and Lee, Lia and Chen, "
-            "Jenny and Brumbaugh, Justin and Rigollet, Philippe and Hochedlinger, Konrad and Jaenisch, Rudolf and "
-            "Regev, Aviv and Lander, Eric S.",
+            "and Solomon, Aryeh and Gould, Joshua and Liu, Siyan and Lin, Stacie and Berube, Peter and Lee, Lia and "
+            "Chen, Jenny and Brumbaugh, Justin and Rigollet, Philippe and Hochedlinger, Konrad and Jaenisch, Rudolf "
+            "and Regev, Aviv and Lander, Eric S.",
             title="Optimal-Transport Analysis of Single-Cell Gene Expression Identifies Developmental Trajectories in "
             "Reprogramming",
             journal="Cell",
@@ -166,10 +166,10 @@ REFERENCES: dict[str, Reference] = {
         "article",
         dict(
             author="Flamary, R{\\'e}mi and Courty, Nicolas and Gramfort, Alexandre and Alaya, Mokhtar Z. and "
-            "Boisbunon, Aur{\\'e}lie and Chambon, Stanislas and Chapel, Laetitia and Corenflos, Adrien and Fatras, Kilian and "
-            "Fournier, Nemo and Gautheron, L{\\'e}o and Gayraud, Nathalie T. H. and Janati, Hicham and Rakotomamonjy, "
-            "Alain and Redko, Ievgen and Rolet, Antoine and Schutz, Antony and Seguy, Vivien and Sutherland, Danica J. "
-            "and Tavenard, Romain and Tong, Alexander and Vayer, Titouan",
+            "Boisbunon, Aur{\\'e}lie and Chambon, Stanislas and Chapel, Laetitia and Corenflos, Adrien and Fatras, "
+            "Kilian and Fournier, Nemo and Gautheron, L{\\'e}o and Gayraud, Nathalie T. H. and Janati, Hicham and "
+            "Rakotomamonjy, Alain and Redko, Ievgen and Rolet, Antoine and Schutz, Antony and Seguy, Vivien and "
+            "Sutherland, Danica J. and Tavenard, Romain and Tong, Alexander and Vayer, Titouan",
             title="{POT}: {Python} Optimal Transport",
             journal="Journal of Machine Learning Research",
             volume="22",

@@ -82,7 +82,7 @@ def main() -> int:
     if source is None:
         raise UserError("Expected the file with the cells as the first argument.")
     out = new_file(sys.argv[2] if len(sys.argv) > 2 else OUT, overwrite=False)
-    path, _ = located(source)
+    path, dataset = located(source)
     adata = open_file(path).adata
     if CELLS not in ("", fingerprint(adata.obs_names)):
         raise UserError(f"The cells in {path}, or their order, are not those of the run: name the file that it read.")
@@ -93,7 +93,7 @@ def main() -> int:
     require_devices_here(config)
     require_writable(adata, out, READING["fixes"])
     recipe = {**READING, "preprocess": dataclasses.asdict(READING["preprocess"])}
-    recipe |= dict(name=NAME, source=source, preset=PRESET, out=str(out))
+    recipe |= dict(name=NAME, source=dataset or str(path), preset=PRESET, out=str(out))
     folder = Path(tempfile.mkdtemp(prefix="cellstream-"))
     run = @CREATE@
     return report(train(run, out, adata, snapshots, temporary=True), asked_json=False)
@@ -144,14 +144,10 @@ def _head(account: Account, first: str, asks: str) -> str:
 
 def _from_file(account: Account, out: str) -> str:
     recipe, source = account.recipe, account.recipe.get("source")
-    first = (
-        "This script trains a CellStream run again: it reads the file, prepares the cells, trains, and writes a file."
-    )
+    first = "This script makes a run of CellStream again: it reads the file, prepares the cells, trains, and writes."
     asks = "[FILE] [RESULT.h5ad]"
     if not source:
-        first = (
-            "The run does not say from which file its cells came, so this script takes the file as its first argument."
-        )
+        first = "The run does not say from which file its cells came: this script takes the file as its first argument."
         asks = "FILE [RESULT.h5ad]"
     rival = account.method != METHOD
     quick = bool(recipe.get("quick"))
@@ -360,9 +356,8 @@ def _script_in_shell(account: Account, out: str | None, why: str) -> str:
     file = account.recipe.get("source") or _unreadable(account)
     argument = "" if file else ' "${1:?name the file with the cells}"'
     text = python_script(account, out)
-    return f"# The command fit has no option for {why}: this runs a Python script.\n" + _here(
-        f"python -{argument}", text
-    )
+    said = f"# The command fit has no option for {why}: this runs a Python script.\n"
+    return said + _here(f"python -{argument}", text)
 
 
 def _written(text: str, place: str) -> str:

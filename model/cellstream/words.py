@@ -112,7 +112,8 @@ def _data(w: _Writer, account: Account) -> None:
         sizes = "; ".join(f"{_plain(label)}: {counted(n, 'cell')}" for label, n in zip(s.labels, counts, strict=True))
     else:
         low, high = min(counts), max(counts)
-        sizes = f"{_plain(s.labels[0])} to {_plain(s.labels[-1])}, with {low:,} to {counted(high, 'cell')} each"
+        each = counted(high, "cell") if low == high else f"{low:,} to {counted(high, 'cell')}"
+        sizes = f"{_plain(s.labels[0])} to {_plain(s.labels[-1])}, with {each} each"
     key = recipe.get("time_key")
     by_column = f", taken from the column {_name(str(key))} of the cells' metadata" if key else ""
     w.say(f"They comprised {counted(len(s.index), 'cell')} from {points} time points ({sizes}){by_column}.")
@@ -240,7 +241,7 @@ def _networks(w: _Writer, config: Config) -> None:
         w.say(f"In the autoencoder, {' and '.join(units)}.")
     also = f" and the growth rate ({_layers(n.growth_layers, n.growth_width)})" if n.growth else ""
     w.say(
-        f"In the embedding, {'neural networks' if n.growth else 'a neural network'} of time and place gave the velocity "
+        f"In the embedding, {'networks' if n.growth else 'a network'} of time and place gave the velocity "
         f"({_layers(n.velocity_layers, n.velocity_width)}){also} of cells, with the activation "
         f"{ACTIVATIONS[n.dynamics_activation]}."
     )
@@ -313,7 +314,8 @@ def _losses(w: _Writer, account: Account) -> None:
             f"the deviation of {what} from an {kind or 'optimal '}coupling of the cells in the input{also} (weight "
             f"{weights.lambda_lineages:g})"
         )
-    w.say(f"The loss was the weighted sum of {_listed(terms)}.")
+    if terms:
+        w.say(f"The loss was the weighted sum of {_listed(terms)}.")
     if config.networks.latent_scale == "unit":
         w.say("Distances in the embedding were measured in units of its spread.")
     shaped = [
@@ -345,11 +347,12 @@ def _training(w: _Writer, account: Account) -> None:
         w.say(f"Training by {adam} began with {_listed(begun)} (learning rate {s.start_rate:g}).")
     if s.rounds:
         most = f"at most {counted(s.rounds, 'round')}"
-        made = f"{most}, of which {account.rounds:,} {'was' if account.rounds == 1 else 'were'} made"
+        if account.rounds:
+            most += f", of which {account.rounds:,} {'was' if account.rounds == 1 else 'were'} made"
         by = "" if begun else f" by {adam}"
         decay = ", falling to a tenth along a cosine" if s.decay else ""
         w.say(
-            f"Block coordinate descent{by} followed, in {made if account.rounds else most}, each of "
+            f"Block coordinate descent{by} followed, in {most}, each of "
             f"{counted(s.autoencoder_steps, 'step')} on the autoencoder with the dynamics fixed (learning rate "
             f"{s.autoencoder_rate:g}) and {counted(s.dynamics_steps, 'step')} on the dynamics with the embedding fixed "
             f"({s.dynamics_rate:g}){decay}; the model of the round of lowest loss was kept."
@@ -530,13 +533,13 @@ def _matched(w: _Writer, match: Mapping[str, Mapping[str, float]]) -> None:
     if len(match) <= MOST_POINTS:
         each = "; ".join(f"{_plain(label)}: {at['w2']:.4f}, {at['floor']:.4f}" for label, at in match.items())
         w.say(
-            "In units of that box, the 2-Wasserstein distances between predicted and observed cells, each followed by that of "
-            f"{floor}, were ({each})."
+            "In units of that box, the 2-Wasserstein distances between predicted and observed cells, each followed by "
+            f"that of {floor}, were ({each})."
         )
         return
     ratios = [at["w2"] / at["floor"] for at in match.values() if at["floor"] > 0]
     w.say(
-        f"In that box, the 2-Wasserstein distances between predicted and observed cells were {min(ratios):.2f} to "
+        f"In units of that box, the 2-Wasserstein distances of predicted from observed cells were {min(ratios):.2f} to "
         f"{max(ratios):.2f} times those of {floor}."
     )
 
