@@ -74,6 +74,7 @@ def of_result(adata: AnnData) -> Account:
     """What a result in an AnnData tells. Raises :class:`UserError` where there is none, or the cells have changed."""
     stream, snapshots, recipe = scverse.read_result(adata)
     kept = adata.uns[scverse.KEY]
+    metrics, rounds = json.loads(kept.get("metrics", "{}")) or None, _rounds(kept.get("losses", {}), stream)
     return Account(
         stream.config,
         recipe,
@@ -81,8 +82,10 @@ def of_result(adata: AnnData) -> Account:
         stream.method,
         True,
         len(stream.members),
-        json.loads(kept.get("metrics", "{}")) or None,
-        _rounds(kept.get("losses", {}), stream),
+        metrics,
+        rounds,
+        # of a run that was stopped nothing is measured
+        stopped=metrics is None and (rounds or 0) < stream.config.schedule.rounds and bool(kept.get("losses")),
         version=str(kept.get("version", "")),
     )
 

@@ -32,6 +32,7 @@ PRESET = "best"
 """The command line's own, where none is named."""
 OPTIONS = ("seed", "device", "devices", "ensemble")
 """Settings that have an option of their own."""
+STOPPED = "The run was stopped before its end, and this is not: it trains to the end, and comes out otherwise."
 OWN = ("made", "versions", "takes_turns", "out", "unit", "title")
 """What a recipe says of a run and not of how it is made."""
 
@@ -129,12 +130,13 @@ if __name__ == "__main__":
 
 def _head(account: Account, first: str, asks: str) -> str:
     """The comment above: what it is first, in words that no file has a say in."""
-    made = account.recipe.get("made")
+    made, stopped = account.recipe.get("made"), account.trained and account.stopped
     kept = account.recipe.get("versions")
     by = f", with {', '.join(f'{name} {v}' for name, v in kept.items())}" if isinstance(kept, Mapping) else ""
     lines = [
         "# -*- coding: utf-8 -*-",
         f"# {first}",
+        *([f"# {STOPPED}"] if stopped else []),
         f"# python SCRIPT {asks}. On the machine of the run the weights come out the same, bit for bit.",
         f"# The run: {_literal(str(account.recipe.get('name', '')))}{f', made {_literal(made)}' if made else ''}.",
         *([f"# Made{_printable(by)}."] if by else []),
@@ -268,7 +270,7 @@ def command_line(account: Account, out: str | None = None) -> str:
         return _script_in_shell(account, out, why)
     recipe, out = account.recipe, out or f"{_stem(account)}-reproduced.h5ad"
     words = ["cellstream", "fit"]
-    lines: list[str] = []
+    lines = [f"# {STOPPED}"] if account.trained and account.stopped else []
     source = recipe.get("source")
     if not source:
         lines.append("# The run does not say from which file its cells came: name the file as the first argument.")

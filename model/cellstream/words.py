@@ -268,13 +268,14 @@ def _matching(w: _Writer, config: Config, many: str) -> list[str]:
     """The losses of the dynamics, each with its weight."""
     terms, weights, grows = [], config.weights, config.networks.growth
     if weights.lambda_wfr:
-        action = "the kinetic action of the paths"
         if grows:
-            action = (
+            terms.append(
                 "the Wasserstein–Fisher–Rao action of the paths, with growth weighted by α = "
-                f"{weights.alpha:g} against movement"
+                f"{weights.alpha:g} against movement ({w.cite('chizat2018interpolating')}; weight "
+                f"{weights.lambda_wfr:g})"
             )
-        terms.append(f"{action} ({w.cite('chizat2018interpolating')}; weight {weights.lambda_wfr:g})")
+        else:
+            terms.append(f"the kinetic action of the paths (weight {weights.lambda_wfr:g})")
     if weights.lambda_match and weights.lambda_ot:
         weight = weights.lambda_match * weights.lambda_ot
         terms.append(

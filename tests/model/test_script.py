@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 import torch
 
-from cellstream import account, rivals, script
+from cellstream import account, rivals, script, words
 from cellstream.errors import UserError
+from cellstream.events import Cancelled, Round, to_line
+from cellstream.history import History
 from cellstream.presets import preset
 from cellstream.runs import Run
 from cellstream.scverse import annotate, read_result
 from cellstream.snapshots import from_anndata
 from cellstream.time_labels import read_time_map
+from cellstream.training import train
 from cellstream.worker import work
 from tests.conftest import TINY
 
@@ -29,7 +32,7 @@ SHORT = {**TINY, "rounds": 1, "embedding_steps": 3, "warm_steps": 3, "held_out":
 PATIENT = 300
 HOSTILE = "a 'b' \"c\" $(touch pwned) `touch pwned`; é <b>&amp; \\n"
 """A name of which a shell, a Python script or a page that reads it makes something else."""
-COLUMN = "day 'x' \"y\" $(touch pwned) <i>ü</i>"
+COLUMN = "day 'x' \"y\" $(touch pwned) <i>ü"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -256,11 +259,12 @@ def test_a_result_in_a_file_tells_the_same_script(cells, tmp_path):
     recipe = dict(source=path, time_key="day", real_times=True, preset="paper", name="blood")
     run = made(tmp_path / "run", cells, config, **recipe)
     adata = cells.copy()
-    annotate(run.result(), adata, run.snapshots(), run.recipe, history=run.history)
+    annotate(run.result(), adata, run.snapshots(), run.recipe, metrics=run.metrics(), history=run.history)
     adata.write_h5ad(tmp_path / "result.h5ad")
     told = account.of(tmp_path / "result.h5ad")
     assert script.python_script(told) == script.python_script(account.of(tmp_path / "run"))
     assert script.command_line(told) == script.command_line(account.of(tmp_path / "run"))
+    assert words.methods_paragraph(told) == words.methods_paragraph(account.of(tmp_path / "run"))
 
 
 def test_what_a_file_alone_cannot_tell_is_refused_in_a_sentence(cells, tmp_path):
@@ -270,3 +274,24 @@ def test_what_a_file_alone_cannot_tell_is_refused_in_a_sentence(cells, tmp_path)
     assert str(run.folder) in text
     with pytest.raises(UserError, match="name the run's folder"):
         script.python_script(replace(account.of_run(run), folder=None))
+
+
+def test_a_run_that_was_stopped_is_said_to_come_out_otherwise(cells, tmp_path):
+    run = made(tmp_path / "run", cells, preset("paper", **SHORT), False, time_key="day", source="x.h5ad")
+    for event in train(state := run.state()):
+        if isinstance(event, Round):
+            break
+    with open(run.folder / "events.jsonl", "w") as file:
+        file.write(to_line(Cancelled(state.step, 0.0)) + "\n")
+    state.result().save(run.folder / "model.safetensors")
+    told = account.of_run(run)
+    assert script.STOPPED in script.python_script(told).splitlines()[2]
+    assert script.STOPPED in script.command_line(told)
+    assert "stopped before its end" in words.methods_paragraph(told)
+    # and so it is where the result was written to a file
+    adata = cells.copy()
+    losses = History(steps={1: dict(stage="start", total=1.0)})
+    annotate(run.result(), adata, run.snapshots(), run.recipe, history=losses)
+    assert account.of_result(adata).stopped
+    annotate(run.result(), adata, run.snapshots(), run.recipe, metrics=dict(vc=1.0), history=losses)
+    assert not account.of_result(adata).stopped
