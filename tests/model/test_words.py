@@ -195,6 +195,7 @@ def test_terms_of_weight_zero_are_not_told(moving_cloud):
     assert "Growth was not learned" in still
     assert "α" not in still
     assert "growth rate" not in still
+    assert "Fisher" not in still
 
 
 def test_masses_times_and_stops_are_told(moving_cloud):
