@@ -192,7 +192,7 @@ def start_dynamics(plain: Plain, of: Result) -> Run:
     begins again. Takes a while; raises :class:`UserError`."""
     run = dynamics_of(plain, runs.all_runs())
     if run is None:
-        about = {key: value for key, value in of.run.recipe.items() if key not in ("made", MARK)}
+        about = {key: value for key, value in of.run.recipe.items() if key not in ("made", "versions", MARK)}
         about["some_cells"] = bool(about.get("some_cells")) or len(plain.index) < len(of.index)
         name = f"{plain.method} of {about.get('title') or of.run.name}"
         recipe = {**about, "name": name, "takes_turns": True, "embedding": plain.mark, "preset": plain.method}

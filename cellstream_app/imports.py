@@ -41,7 +41,8 @@ def import_result(source: Source) -> Run:
 def _made(source: Source, stream: CellStream, snapshots: Snapshots, recipe: dict[str, Any]) -> Run:
     metrics = _metrics(source)
     name = f"{recipe.get('name', source.title)}, from {source.title}"
-    said = {**recipe, "name": name, "source": source.key, "title": source.title}
+    # what the file does not tell of the software is not known: that of today is not it
+    said = {"versions": None, **recipe, "name": name, "source": source.key, "title": source.title}
     run = Run.create(runs.new_folder(source.title.split(".")[0]), snapshots, stream.config, said)
     with whole(run.folder / "model.safetensors") as path:
         stream.save(path)

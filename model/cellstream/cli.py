@@ -1,4 +1,4 @@
-"""The command line: ``cellstream fit | evaluate | genes | benchmark | run | resume | simulate | …``.
+"""The command line: ``cellstream fit | evaluate | genes | describe | benchmark | run | resume | simulate | …``.
 
 A user's mistake is one sentence on stderr and exit code 2. Everything heavy is imported where it is used, so that
 help comes at once.
@@ -169,6 +169,25 @@ def genes(arguments: argparse.Namespace) -> int:
         first = ", ".join(f"{name} {score:+.2f}" for name, score in table["score"].head(STRONGEST).items())
         rows.append((f"{number_label(t)} {stream.clock.unit}".strip(), first))
     write(columns(rows) + f"{out}  {len(space.names):,} genes at {counted(len(times), 'time')}\n")
+    return 0
+
+
+def describe(arguments: argparse.Namespace) -> int:
+    from cellstream import account, script, words
+
+    parts = dict(
+        methods=("Methods", lambda told: words.methods_paragraph(told) + "\n"),
+        bibtex=("References (BibTeX)", words.bibtex),
+        script=("Python script", script.python_script),
+        command=("Command", script.command_line),
+    )
+    asked = [name for name in parts if getattr(arguments, "command_" if name == "command" else name)]
+    told = account.of(arguments.result)
+    if len(asked) == 1:
+        write(parts[asked[0]][1](told))
+        return 0
+    made = [(title, make(told)) for title, make in (parts[name] for name in asked or parts)]
+    write("\n".join(f"{title}\n{'-' * len(title)}\n{text}" for title, text in made))
     return 0
 
 
@@ -410,6 +429,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", required=True, metavar="FILE.csv", help="where the table goes")
     one.add_argument("--time", type=float, metavar="T", help="when, in the data's unit (default: at each time point)")
     one.add_argument("--overwrite", action="store_true", help="replace FILE.csv where it exists")
+
+    one = command("describe", describe, "Write about a result what a paper says, and the code that makes it again.")
+    one.add_argument("result", metavar="RESULT.h5ad|RUN_FOLDER")
+    one.add_argument("--methods", action="store_true", help="the Methods section, in sentences with the run's numbers")
+    one.add_argument("--bibtex", action="store_true", help="the papers that it cites")
+    one.add_argument("--script", action="store_true", help="a Python script that makes the result again")
+    one.add_argument("--command", action="store_true", dest="command_", help="a command for the shell that does so")
 
     one = command("benchmark", benchmark, "Make one of the paper's tables anew, beside the paper's numbers.")
     one.add_argument("name", metavar="NAME", help=f"one of {', '.join(TABLE_NAMES)}")

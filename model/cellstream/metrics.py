@@ -15,6 +15,10 @@ from cellstream.cores import side_by_side
 
 CHUNK = 1024
 """Rows of a distance matrix that are held at once."""
+RADIUS = 0.05
+"""Of the balls in which cells are consistent, in units of the longer side of the embedding's box (the paper's)."""
+NEAREST = 15
+"""Neighbours of a cell of which trustworthiness asks."""
 PAIRS = 5_000_000
 """Neighbours that are looked at for consistency: seconds, and far more than the third digit needs."""
 
@@ -42,7 +46,7 @@ def consistency(
     z: Float[np.ndarray, "n d"],
     velocity: Float[np.ndarray, "n d"],
     index: Int[np.ndarray, " n"],
-    radius: float = 0.05,
+    radius: float = RADIUS,
     most: int = 20_000,
     seed: int = 0,
 ) -> Consistency:
@@ -131,7 +135,7 @@ def _neighbours(z: np.ndarray, k: int) -> np.ndarray:
     return found[others].reshape(len(z), k)
 
 
-def trust_within(x: np.ndarray, z: np.ndarray, index: np.ndarray, k: int = 15) -> float:
+def trust_within(x: np.ndarray, z: np.ndarray, index: np.ndarray, k: int = NEAREST) -> float:
     """Trustworthiness within each time point, averaged over time points."""
     values = side_by_side(lambda i: trustworthiness(x[index == i], z[index == i], k), np.unique(index))
     return float(np.nanmean(values))

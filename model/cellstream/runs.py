@@ -46,6 +46,7 @@ from cellstream.snapshots import Snapshots
 from cellstream.state import State, require_devices
 from cellstream.stream import CellStream
 from cellstream.ticket import Ticket
+from cellstream.versions import versions
 
 LIVE = ("starting", "queued", "running", "paused")
 OVER = ("finished", "cancelled", "failed", "dead")
@@ -90,7 +91,8 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path | str, snapshots: Snapshots, config: Config, recipe: Mapping[str, Any]) -> Run:
-        """A new run folder. ``recipe`` says where the data came from, so that the result finds its way back to it."""
+        """A new run folder. ``recipe`` says where the data came from, so that the result finds its way back to it; with
+        it are kept the name, the time and the versions of the software, unless it brings its own."""
         folder = require_vacant(folder)
         folder.mkdir(parents=True, exist_ok=True)
         require_disk(folder, snapshots.x.nbytes * 1.2 + BESIDE_DATA, "The folder of the run")
@@ -98,7 +100,7 @@ class Run:
             snapshots.save(path)
         made = datetime.now().astimezone().isoformat(timespec="seconds")
         with whole(folder / "recipe.json") as path:
-            path.write_text(json.dumps({"name": folder.name, "made": made, **recipe}, indent=2))
+            path.write_text(json.dumps({"name": folder.name, "made": made, "versions": versions(), **recipe}, indent=2))
         with whole(folder / "config.json") as path:
             path.write_text(config.to_json())
         return cls(folder)

@@ -581,9 +581,11 @@ def test_what_is_said_of_one_file_is_not_said_of_the_next(tmp_path: Path):
         assert page.uneven.visible
         await session.open(str(tmp_path / "words"))
         await session.prepare(replace(session.reading, time_key="day"))
+        await settled(0.1)
         assert not page.uneven.visible
         assert page.problem.alert.object.endswith(ui.plain(data.TYPE_THEM))
         await session.prepare(replace(session.reading, time_map={"late": 3.0, "early": np.nan, "mid": np.nan}))
+        await settled(0.1)
         assert page.problem.alert.object == ui.plain(data.TYPE_OTHERS)
 
     asyncio.run(story())
