@@ -27,7 +27,7 @@ one cell from another. Cells of the last time point, and those that did not take
 
 **Transport maps.** Between the n carried cells with masses m_i and the l observed ones
 
-    min_π ⟨π, C⟩ + ε KL(π ‖ a ⊗ b) + τ KL(πᵀ1 ‖ b)   where π1 = a,   a_i = m_i / Σ m,   b_j = 1/l,   C_ij = |y_i − z_j|²,
+    min_π ⟨π, C⟩ + ε KL(π ‖ a ⊗ b) + τ KL(πᵀ1 ‖ b)  where π1 = a,  a_i = m_i / Σ m,  b_j = 1/l,  C_ij = |y_i − z_j|²,
 
 times Σ m: rows sum to m_i, which is what growth is in WOT, and columns are even as far as that asks no cell to change
 its lineage. ε = 2r² with r the median of r_j, τ = 10 ε. Where growth is a little off, columns that must be even force
@@ -195,12 +195,14 @@ def transport_maps(landed: list[Landing], names: pd.Index) -> Iterator[AnnData]:
 
 
 def write_transport_maps(landed: list[Landing], names: pd.Index, folder: Path) -> list[str]:
-    """:func:`transport_maps` as ``tmap_{t0}_{t1}.h5ad`` in ``folder``, all or none; their names."""
+    """:func:`transport_maps` as ``tmap_{t0}_{t1}.h5ad`` in ``folder``, all or none; their names.
+
+    The times are written without exponents, which WOT does not read; those below zero only CellRank reads."""
     written = []
     with whole_folder(folder) as inside:
         inside.mkdir()
         for part, found in zip(landed, transport_maps(landed, names), strict=True):
-            written.append("tmap_{}_{}.h5ad".format(*part.times))
+            written.append("tmap_{}_{}.h5ad".format(*(np.format_float_positional(t, trim="-") for t in part.times)))
             found.write_h5ad(inside / written[-1])
     return written
 
