@@ -187,16 +187,18 @@ def export(arguments: argparse.Namespace) -> int:
     path = path_of(arguments.result)
     adata = readers.open_file(path).adata
     stream, snapshots, _ = scverse.read_result(adata)
+    landed, written = handover.landings(stream, snapshots), {}
     if out:
-        require_disk(out.parent, readers.size_of(path, adata), "The file with the result")
-    landed = handover.landings(stream, snapshots)
+        layers = 2 * 4 * adata.n_obs * adata.n_vars if arguments.velocity_layer else 0
+        require_disk(out.parent, readers.size_of(path, adata) + layers, "The file with the result")
+        wanted = dict(velocity_layer=arguments.velocity_layer, transitions=arguments.transitions)
+        written = handover.hand_over(adata, stream, snapshots, **wanted, landed=landed)
+    # a name that is taken is told before anything is written
     if maps:
         names = adata.obs_names[scverse.rows_of(adata, snapshots)]
         for name in handover.write_transport_maps(landed, names, maps):
             write(f"{maps / name}\n")
     if out:
-        wanted = dict(velocity_layer=arguments.velocity_layer, transitions=arguments.transitions)
-        written = handover.hand_over(adata, stream, snapshots, **wanted, landed=landed)
         fit.write(adata, out)
         write(columns([("key", "what"), *written.items()]) + f"{out}\n")
     return 0

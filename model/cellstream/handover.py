@@ -58,7 +58,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from cellstream import genes, memory
 from cellstream.errors import UserError
-from cellstream.files import whole_folder
+from cellstream.files import require_disk, whole_folder
 from cellstream.scverse import HANDOVER, KEY, handed_over, is_ours, rows_of
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
@@ -198,6 +198,8 @@ def write_transport_maps(landed: list[Landing], names: pd.Index, folder: Path) -
     """:func:`transport_maps` as ``tmap_{t0}_{t1}.h5ad`` in ``folder``, all or none; their names.
 
     The times are written without exponents, which WOT does not read; those below zero only CellRank reads."""
+    needed = 4 * sum(len(part.before) * len(part.after) for part in landed)
+    require_disk(folder.parent, needed, "The transport maps")
     written = []
     with whole_folder(folder) as inside:
         inside.mkdir()
