@@ -85,11 +85,14 @@ def test_fates_in_cellrank_by_transport_maps_are_those_of_the_simulation(read):
 
 
 def test_scvelo_draws_our_velocity_and_finds_it_again_from_those_of_the_genes(read):
-    """What scVelo makes of 300 genes' velocities points where ours does, though it has neither map nor decoder: a mean
-    cosine of .96 was measured. Shuffled, cells that all move with time still agree in part."""
+    """What scVelo makes of 300 genes' velocities, with neither map nor decoder, points where ours does.
+
+    Directions agree by a mean cosine of .96, but on this map so do those of other cells of the time point (.94). So
+    they are compared without each time point's mean: a correlation of .60 was measured, and .03 where cells of a time
+    point change places, with a standard error of .014.
+    """
     found = read["velocity"]
     assert found["streams"] > 0
     assert found["streams_of_genes"] > 0
     assert found["kept"]
-    assert found["cosine"] > 0.9
-    assert found["cosine"] > found["cosine_shuffled"] + 0.2
+    assert found["correlation"] > 0.45
