@@ -1,4 +1,4 @@
-"""The command line: ``cellstream fit | evaluate | genes | describe | benchmark | run | resume | simulate | …``.
+"""The command line: ``cellstream fit | evaluate | genes | export | describe | benchmark | run | resume | …``.
 
 A user's mistake is one sentence on stderr and exit code 2. Everything heavy is imported where it is used, so that
 help comes at once.
@@ -16,13 +16,15 @@ from cellstream import __version__
 from cellstream.benchmark import NAMES as TABLE_NAMES
 from cellstream.config import Config, find, settings
 from cellstream.errors import UserError, is_memory
-from cellstream.files import new_file, path_of, resuming, whole
+from cellstream.files import new_file, new_folder, path_of, resuming, whole
 from cellstream.fixes import FIXES
 from cellstream.presets import PRESETS, preset
 from cellstream.setting import described
 from cellstream.terminal import as_json, columns, growth_of, hush, ready, say, table_of, write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cellstream.fit import Outcome
 
 CODES = {"finished": 0, "cancelled": 130, "failed": 1, "dead": 1}
@@ -191,6 +193,36 @@ def describe(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def export(arguments: argparse.Namespace) -> int:
+    if not (arguments.out or arguments.tmaps):
+        raise UserError("Expected --out FILE.h5ad or FILE.zarr, or --tmaps DIR: say where the result is to go.")
+    if not arguments.out and (arguments.velocity_layer or arguments.transitions):
+        raise UserError("--velocity-layer and --transitions are written into a file: name it with --out.")
+    out = exported(arguments.out, arguments.overwrite) if arguments.out else None
+    maps = tmaps_in(arguments.tmaps, arguments.overwrite) if arguments.tmaps else None
+    from cellstream import fit, handover, readers, scverse
+    from cellstream.files import require_disk
+
+    path = path_of(arguments.result)
+    adata = readers.open_file(path).adata
+    stream, snapshots, _ = scverse.read_result(adata)
+    landed, written = handover.landings(stream, snapshots), {}
+    if out:
+        layers = 2 * 4 * adata.n_obs * adata.n_vars if arguments.velocity_layer else 0
+        require_disk(out.parent, readers.size_of(path, adata) + layers, "The file with the result")
+        wanted = dict(velocity_layer=arguments.velocity_layer, transitions=arguments.transitions)
+        written = handover.hand_over(adata, stream, snapshots, **wanted, landed=landed)
+    # a name that is taken is told before anything is written
+    if maps:
+        names = adata.obs_names[scverse.rows_of(adata, snapshots)]
+        for name in handover.write_transport_maps(landed, names, maps):
+            write(f"{maps / name}\n")
+    if out:
+        fit.write(adata, out)
+        write(columns([("key", "what"), *written.items()]) + f"{out}\n")
+    return 0
+
+
 def benchmark(arguments: argparse.Namespace) -> int:
     from cellstream.benchmark.command import Options, benchmark
 
@@ -327,6 +359,24 @@ def configured(arguments: argparse.Namespace) -> Config:
     return preset(arguments.preset, **changes)
 
 
+def exported(out: str, overwrite: bool) -> Path:
+    """A place for an h5ad or a zarr folder."""
+    if not out.endswith((".h5ad", ".zarr")):
+        raise UserError(f"Expected a name that ends in .h5ad or .zarr to write to, but got {out!r}.")
+    if out.endswith(".h5ad"):
+        return new_file(out, overwrite)
+    return new_folder(out, overwrite, lambda path: any((path / at).exists() for at in (".zgroup", "zarr.json")), "zarr")
+
+
+def tmaps_in(folder: str, overwrite: bool) -> Path:
+    """A place for transport maps, which are read by their folder: no others may lie beside them."""
+
+    def only_maps(path: Path) -> bool:
+        return all(file.is_file() and re.fullmatch(r"tmap_.*_.*\.h5ad", file.name) for file in path.iterdir())
+
+    return new_folder(folder, overwrite, only_maps, "transport maps")
+
+
 def numbers(words: str) -> list[float]:
     try:
         return [float(word) for word in words.split(",")]
@@ -436,6 +486,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--bibtex", action="store_true", help="the papers that it cites")
     one.add_argument("--script", action="store_true", help="a Python script that makes the result again")
     one.add_argument("--command", action="store_true", dest="command_", help="a command for the shell that does so")
+    one = command("export", export, "Write a result for scVelo, CellRank, moscot and WOT, with what they read of it.")
+    one.add_argument("result", metavar="RESULT.h5ad")
+    one.add_argument("--out", metavar="FILE", help="an .h5ad, or a folder .zarr: growth and time under their names")
+    one.add_argument("--velocity-layer", action="store_true", help="and velocities of genes, for scVelo")
+    one.add_argument("--transitions", action="store_true", help="and obsp['T_fwd'], for CellRank")
+    one.add_argument("--tmaps", metavar="DIR", help="transport maps as WOT writes them, a file for each interval")
+    one.add_argument("--overwrite", action="store_true", help="replace FILE and DIR where they exist")
 
     one = command("benchmark", benchmark, "Make one of the paper's tables anew, beside the paper's numbers.")
     one.add_argument("name", metavar="NAME", help=f"one of {', '.join(TABLE_NAMES)}")

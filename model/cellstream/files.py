@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,6 +38,30 @@ def new_file(out: str, overwrite: bool, suffix: str = ".h5ad") -> Path:
         # asked by doing: rights say nothing of a medium that is read-only, or of a name that is too long
         with beside(path) as temporary:
             temporary.touch()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
+    return path
+
+
+def new_folder(out: str, overwrite: bool, holds: Callable[[Path], bool], what: str) -> Path:
+    """A place for a folder that is written whole, looked at before the work.
+
+    A folder that is there must be empty, or hold ``what`` (``holds`` says so) and ``overwrite`` be asked for: of
+    anything else nothing is removed.
+    """
+    path = path_of(out)
+    if not path.parent.is_dir() or (path.exists() and not path.is_dir()):
+        raise UserError(f"Expected the name of a folder, in one that exists, to write to, but got {out!r}.")
+    if path.exists() and any(path.iterdir()):
+        if not holds(path):
+            raise UserError(
+                f"{out} holds files that are not {what}, and nothing of them is removed: name another folder."
+            )
+        if not overwrite:
+            raise UserError(f"{out} exists already: choose another name, or add --overwrite to replace it.")
+    try:
+        with beside_folder(path) as temporary:
+            temporary.mkdir()
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
     return path
@@ -107,3 +131,30 @@ def whole(path: Path | str) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+@contextmanager
+def beside_folder(path: Path) -> Iterator[Path]:
+    """Like :func:`beside`, of a folder."""
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Like :func:`whole`, of a folder that the block makes; one that is there is put aside first, and then removed."""
+    with beside_folder(path) as temporary:
+        yield temporary
+        aside = path.with_name(f".{path.stem}-{os.getpid()}-before{path.suffix}")
+        if path.exists():
+            os.replace(path, aside)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if aside.exists():
+                os.replace(aside, path)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)

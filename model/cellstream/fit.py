@@ -17,7 +17,7 @@ from anndata import AnnData
 from cellstream import cluster, datasets, doctor, fixes, metadata, readers, scverse, terminal
 from cellstream.config import Config
 from cellstream.errors import UserError
-from cellstream.files import beside, path_of, require_disk, require_vacant, resuming, whole
+from cellstream.files import beside, path_of, require_disk, require_vacant, resuming, whole, whole_folder
 from cellstream.progress import follow, interrupts
 from cellstream.runs import Run, Status, require_devices_here
 from cellstream.snapshots import Snapshots, cautions, from_anndata
@@ -244,10 +244,14 @@ def _unwritable(frame: pd.DataFrame, out: Path) -> list[str]:
 
 
 def write(adata: AnnData, out: Path, instead: str = "choose another place with --out") -> None:
-    """``adata`` as a whole ``.h5ad`` or none; :class:`UserError` says what to do ``instead``."""
+    """``adata`` as a whole ``.h5ad`` or ``.zarr``, or none; :class:`UserError` says what to do ``instead``."""
     try:
-        with whole(out) as path:
-            adata.write_h5ad(path)
+        if out.suffix == ".zarr":
+            with whole_folder(out) as path:
+                adata.write_zarr(path)
+        else:
+            with whole(out) as path:
+                adata.write_h5ad(path)
     except Exception as error:  # anndata raises anything, and what was learned must not go with it
         raise UserError(f"{out} could not be written ({_reason(error)}): {instead}.") from error
 

@@ -9,7 +9,8 @@ and, where an ensemble was trained, how far its models disagree (:class:`cellstr
     obs["cellstream_velocity_uncertainty"]   of the directions, 0 to 1
     obs["cellstream_growth_uncertainty"]     standard deviation of the growth rates
 
-One ``.h5ad`` is thus all that a result needs. What the file carried before is left as it was.
+One ``.h5ad`` is thus all that a result needs. What the file carried before is left as it was. What other tools read of
+it, :mod:`cellstream.handover` adds.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from cellstream.history import History
 
 KEY = "cellstream"
+HANDOVER = "handover"
+"""In ``uns["cellstream"]``: what :mod:`cellstream.handover` has written beside the result."""
 EMBEDDING = "X_cellstream"
 VELOCITY = "velocity_cellstream"
 GROWTH = "cellstream_growth_rate"
@@ -72,7 +75,7 @@ def annotate(
     """
     require_free(adata)
     require_same_cells(adata, snapshots, recipe)
-    rows = _rows(adata, snapshots)
+    rows = rows_of(adata, snapshots)
     index = snapshots.index.cpu().numpy()
     t = snapshots.times.cpu().numpy().astype(np.float64)[index]
     z = stream.encode(snapshots.x.cpu().numpy(), t)
@@ -99,6 +102,7 @@ def annotate(
         columns |= {VELOCITY_UNCERTAINTY: spread.direction, GROWTH_UNCERTAINTY: spread.growth}
         kept["units"] |= {VELOCITY_UNCERTAINTY: "circular variance, 0 to 1", GROWTH_UNCERTAINTY: kept["units"][GROWTH]}
     columns = {name: _spread_out(part, rows, adata.n_obs) for name, part in columns.items()}
+    earlier = handed_over(adata)
     embedded = [_spread_out(part, rows, adata.n_obs) for part in (z, stream.velocity(z, t))]
     adata.obsm[EMBEDDING], adata.obsm[VELOCITY] = embedded
     for name in (GROWTH, VELOCITY_UNCERTAINTY, GROWTH_UNCERTAINTY):
@@ -106,6 +110,9 @@ def annotate(
             adata.obs[name] = columns[name]
         elif name in adata.obs:  # an earlier result's, which had an ensemble
             del adata.obs[name]
+    for slot, name in earlier:  # true of the earlier result alone
+        if name in getattr(adata, slot):
+            del getattr(adata, slot)[name]
     adata.uns[KEY] = kept
     _announce(adata)
     if recipe and TEXT in recipe.get("fixes", ()):
@@ -123,7 +130,7 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
         UserError: there is no result, or the cells or their values were changed since.
     """
     kept = adata.uns.get(KEY)
-    if not _ours(kept):
+    if not is_ours(kept):
         raise UserError(
             "Expected a result of CellStream, but the file has no uns['cellstream'] with a model: "
             "choose a file that 'cellstream fit' or the app has written."
@@ -172,7 +179,7 @@ def require_same_cells(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str
     Raises:
         UserError: there are other cells, they are in another order, or at other times.
     """
-    rows = _rows(adata, snapshots)
+    rows = rows_of(adata, snapshots)
     again = "give the data as they were then, or train again"
     if snapshots.fingerprint not in ("", fingerprint(adata.obs_names)):
         raise UserError(f"The cells of the data, or their order, are not those that the result was made from: {again}.")
@@ -194,7 +201,7 @@ def expression(adata: AnnData, stream: CellStream, snapshots: Snapshots, recipe:
 
     Normalised and logged as for training, but before any principal components.
     """
-    cells = cells_of(adata, _rows(adata, snapshots))
+    cells = cells_of(adata, rows_of(adata, snapshots))
     return expressed(cells, recipe.get("input", "X"), _preprocess(recipe, stream), recipe.get("fixes", ()))
 
 
@@ -214,7 +221,7 @@ def simulated_velocity(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str
         return None
     layer = adata.layers["velocity_true"]
     layer = layer.toarray() if hasattr(layer, "toarray") else np.asarray(layer)
-    return layer[np.ix_(_rows(adata, snapshots), at)]
+    return layer[np.ix_(rows_of(adata, snapshots), at)]
 
 
 def column(adata: AnnData, snapshots: Snapshots, key: str) -> np.ndarray:
@@ -222,7 +229,7 @@ def column(adata: AnnData, snapshots: Snapshots, key: str) -> np.ndarray:
     if key not in adata.obs:
         there = ", ".join(f"'{name}'" for name in adata.obs.columns[:12]) or "none"
         raise UserError(f"There is no column '{key}' in obs; there are: {there}.")
-    return adata.obs[key].to_numpy(dtype=object)[_rows(adata, snapshots)]
+    return adata.obs[key].to_numpy(dtype=object)[rows_of(adata, snapshots)]
 
 
 def lineages(adata: AnnData, snapshots: Snapshots, key: str) -> np.ndarray:
@@ -254,13 +261,22 @@ def lineages(adata: AnnData, snapshots: Snapshots, key: str) -> np.ndarray:
     return values
 
 
-def _ours(kept: Any) -> bool:
+def is_ours(kept: Any) -> bool:
+    """Whether what stands in ``uns["cellstream"]`` is a result of ours."""
     return isinstance(kept, Mapping) and isinstance(kept.get("model"), Mapping) and "header" in kept["model"]
+
+
+def handed_over(adata: AnnData) -> list[tuple[str, str]]:
+    """Slot and name of what :mod:`cellstream.handover` has written beside the result."""
+    kept = adata.uns.get(KEY)
+    if not is_ours(kept) or HANDOVER not in kept:
+        return []
+    return [(str(slot), str(name)) for slot, name in json.loads(kept[HANDOVER])]
 
 
 def require_free(adata: AnnData) -> None:
     """Names may be taken by an earlier result of ours, not by anything of the user's; else a :class:`UserError`."""
-    if _ours(adata.uns.get(KEY)):
+    if is_ours(adata.uns.get(KEY)):
         return
     ours = dict(obsm=(EMBEDDING, VELOCITY), obs=(GROWTH, VELOCITY_UNCERTAINTY, GROWTH_UNCERTAINTY), uns=(KEY,))
     names = [(slot, name) for slot, of in ours.items() for name in of]
@@ -272,7 +288,7 @@ def require_free(adata: AnnData) -> None:
         )
 
 
-def _rows(adata: AnnData, snapshots: Snapshots) -> np.ndarray:
+def rows_of(adata: AnnData, snapshots: Snapshots) -> np.ndarray:
     """Row in ``adata`` of each cell of the snapshots."""
     n = len(snapshots.index)
     rows = np.arange(n) if snapshots.rows is None else np.asarray(snapshots.rows)
@@ -342,7 +358,7 @@ def _require_same(stream: CellStream, adata: AnnData, snapshots: Snapshots) -> N
         )
     if snapshots.x.shape[1] != stream.autoencoder.shift.shape[0] - 1 or EMBEDDING not in adata.obsm:
         raise UserError(f"The features of the cells are not those that the result was made from: {again}.")
-    rows = _rows(adata, snapshots)
+    rows = rows_of(adata, snapshots)
     index = snapshots.index.cpu().numpy()
     z = stream.encode(snapshots.x.cpu().numpy(), snapshots.times.cpu().numpy().astype(np.float64)[index])
     written = np.asarray(adata.obsm[EMBEDDING])[rows]
