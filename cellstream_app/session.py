@@ -68,6 +68,7 @@ class Session(param.Parameterized):
     beat = param.Integer(default=0, doc="Counts up ten times a second: one clock for all that looks again and again.")
     run = param.ClassSelector(class_=Run, doc="The selected run.")
     status = param.ClassSelector(class_=Status, default=Status("new"), doc="Where it stands.")
+    elsewhere = param.ClassSelector(class_=Run, doc="A run under way that is not the selected one, where that is none.")
     news = param.Integer(default=0, doc="Counts up whenever the run has said something.")
     runs_changed = param.Integer(default=0, doc="Counts up whenever a run was made, renamed or deleted.")
 
@@ -313,6 +314,11 @@ class Session(param.Parameterized):
         if ended:
             self.runs_changed += 1
         return True
+
+    def look_elsewhere(self) -> None:
+        """See whether another run is under way than the selected one, of which :meth:`poll` tells."""
+        others = () if self.status.live else self.runs()
+        self.elsewhere = next((run for run in others if run is not self.run and run.status().live), None)
 
     def rename(self, run: Run, name: str) -> None:
         """Give a run another name."""

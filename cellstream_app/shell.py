@@ -30,6 +30,8 @@ from cellstream_app.session import PAGES, SAMPLE, Session
 BEAT_MS = 100
 POLL_BEATS = 2
 """Beats between two looks at what the selected run has said."""
+ELSEWHERE_BEATS = 20
+"""Beats between two looks at whether another run is under way."""
 AHEAD_BEATS = 9
 """Beats between the first picture and the making of each page that is not shown yet."""
 TABS = {
@@ -184,7 +186,7 @@ class Shell:
         self._dress()
         self.session.param.watch(self._show, "page")
         self.session.param.watch(self._to_address, ["page", "run_id", "beside"])
-        self.session.param.watch(self._on_status, ["status", "news", "runs_changed"])
+        self.session.param.watch(self._on_status, ["status", "news", "runs_changed", "elsewhere"])
         self.session.param.watch(self._on_tour, "result")
         self.session.param.watch(self._to_title, ["page", "source", "run", "result"])
         self.browser.param.watch(self._begin, "hello")
@@ -226,6 +228,8 @@ class Shell:
         session.beat += 1
         if session.beat % AHEAD_BEATS == 0 and (ahead := [name for name in PAGES if name not in self.views]):
             self._build(ahead[0])
+        if session.beat % ELSEWHERE_BEATS == 0:
+            session.look_elsewhere()
         if session.beat % POLL_BEATS == 0:
             live = session.status.live
             with hold():  # one message to the browser for all that is new
@@ -278,11 +282,16 @@ class Shell:
         self.holders[name] = ui.column(self.views[name], visible=shown, name=name, **ui.BOTH)
         self.place.append(self.holders[name])
 
-    def _to_training(self, event: Any) -> None:
-        self.session.page = "train"
+    async def _to_training(self, event: Any) -> None:
+        session = self.session
+        session.page = "train"
+        if session.elsewhere is not None:
+            await session.choose(session.elsewhere.folder.name)
 
     def _on_status(self, *events: Any) -> None:
         status, run = self.session.status, self.session.run
+        if not status.live and (run := self.session.elsewhere) is not None:
+            status = run.status()
         self.chip.visible = run is not None and status.live
         if self.chip.visible:
             share = f" {100 * status.step // status.total} %" if status.total else ""

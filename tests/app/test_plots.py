@@ -236,6 +236,11 @@ def test_the_longest_arrow_has_the_length_asked_for() -> None:
     np.testing.assert_allclose(length, [0.2, 0.02], rtol=1e-4)
 
 
+def test_dots_do_not_hang_on_a_context_that_a_browser_may_take_away() -> None:
+    cells = plots.Cells(np.zeros((3, 2)), Values(np.arange(3.0)))
+    assert hv.render(plots.embedding(cells)).output_backend == "canvas"
+
+
 def test_layers_show_what_they_are_told_and_nothing_when_cleared() -> None:
     figure = Figure()
     lines, image = overlays.Lines(figure, style.LIGHT, head_size=6), overlays.Image(figure)

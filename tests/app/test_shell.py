@@ -16,7 +16,7 @@ from cellstream_app import session as app
 from cellstream_app import style
 from cellstream_app.results import load_result, sample_run
 from cellstream_app.session import SAMPLE
-from cellstream_app.shell import Shell
+from cellstream_app.shell import ELSEWHERE_BEATS, Shell
 from tests.app.test_session import of_the_future
 
 
@@ -76,3 +76,24 @@ def test_the_clock_beats_on_while_a_result_is_loaded(monkeypatch: pytest.MonkeyP
 
     asyncio.run(story())
     assert session.result.of_same_run(before)
+
+
+def test_a_run_under_way_is_told_wherever_one_is(monkeypatch: pytest.MonkeyPatch):
+    shell = Shell()
+    session = shell.session
+    asyncio.run(session.restore())
+    run = Run.create(runs.new_folder("other"), sample_run().snapshots(), Config(), {"name": "the other one"})
+    state = ["running"]
+    mine = Run.status
+    monkeypatch.setattr(Run, "status", lambda of: app.Status(state[0]) if of.folder == run.folder else mine(of))
+    session.beat = ELSEWHERE_BEATS - 1
+    asyncio.run(shell._beat())
+    assert shell.chip.visible
+    assert shell.chip.label == "the other one: running"
+    asyncio.run(shell._to_training(None))
+    assert (session.page, session.run.folder) == ("train", run.folder)
+    state[0] = "finished"
+    asyncio.run(session.restore())
+    session.beat = ELSEWHERE_BEATS - 1
+    asyncio.run(shell._beat())
+    assert not shell.chip.visible
