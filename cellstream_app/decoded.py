@@ -22,10 +22,9 @@ from cellstream.signatures import Signature
 from cellstream.stream import Flow
 from cellstream_app import colouring
 from cellstream_app.results import Result
+from cellstream_app.search import Names
 from cellstream_app.sources import Source
 
-MOST_MATCHES = 40
-"""Genes that are offered while a name is typed."""
 FLOWS = 3
 """Selections whose way through time is kept."""
 SYMBOLS = ("gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names", "gene_short_name", "feature_name")
@@ -73,8 +72,8 @@ class Decoded:
         return colouring.genes(self.result, self.source)
 
     @cached_property
-    def _folded(self) -> list[str]:
-        return [name.casefold() for name in self.names]
+    def _search(self) -> Names:
+        return Names(self.names)
 
     @cached_property
     def _decodable(self) -> dict[str, int]:
@@ -82,21 +81,17 @@ class Decoded:
         return {name: position for position, name in reversed(list(enumerate(names)))}
 
     def matches(self, typed: str) -> list[str]:
-        """Genes whose name begins with what is typed, then those that have it elsewhere; of either case."""
-        words = typed.strip().casefold()
-        starts = [i for i, name in enumerate(self._folded) if name.startswith(words)]
-        if len(starts) < MOST_MATCHES:
-            starts += [i for i, name in enumerate(self._folded) if words in name and not name.startswith(words)]
-        return [self.names[i] for i in starts[:MOST_MATCHES]]
+        """Genes to choose from while a name is typed."""
+        return self._search.matches(typed)
 
     def called(self, typed: str) -> str:
         """The gene of this name, whatever its case. Raises :class:`UserError`."""
-        words = typed.strip()
-        if words in self.names:
-            return words
-        if words.casefold() in self._folded:
-            return self.names[self._folded.index(words.casefold())]
-        raise UserError(f"There is no gene '{words}': type the beginning of a name and choose from the list.")
+        found = self._search.called(typed)
+        if found is None:
+            raise UserError(
+                f"There is no gene '{typed.strip()}': type the beginning of a name and choose from the list."
+            )
+        return found
 
     # what is in the file
 

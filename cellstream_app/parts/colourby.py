@@ -10,7 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from cellstream.colours import Categories, Values
-from cellstream_app import colouring, ui
+from cellstream_app import colouring, search, ui
 from cellstream_app.colouring import GENE, TIME, Colouring
 from cellstream_app.components.legend import Legend
 from cellstream_app.results import Result
@@ -25,6 +25,7 @@ class ColourBy(pn.viewable.Viewer):
         super().__init__()
         self.changed = changed
         self._offering = False
+        self._genes = search.Names([])
         self.by = pmui.Select(label=label, value=TIME, options={"Time": TIME}, size="small", margin=0, **WIDE)
         self.gene = pmui.AutocompleteInput(
             label="Gene", placeholder="type a name", restrict=False, case_sensitive=False, min_characters=1,
@@ -33,6 +34,7 @@ class ColourBy(pn.viewable.Viewer):
         self.view = ui.column(self.by, self.gene, gap=10)
         for widget in (self.by, self.gene):
             widget.param.watch(self._on_change, "value")
+        self.gene.param.watch(self._on_typing, "value_input")
 
     def __panel__(self) -> pn.Column:
         return self.view
@@ -51,8 +53,12 @@ class ColourBy(pn.viewable.Viewer):
         if self.by.value not in options.values() or (self.by.value == GENE and not same):
             self.by.value, self.gene.value = TIME, ""
         self.gene.visible = self.by.value == GENE
-        self.gene.options = colouring.genes(result, source)
+        self._genes = search.Names(colouring.genes(result, source))
+        self.gene.options = self._genes.matches(self.gene.value or "")
         self._offering = False
+
+    def _on_typing(self, event: Any) -> None:
+        self.gene.options = self._genes.matches(event.new or "")
 
     def _on_change(self, event: Any) -> None:
         self.gene.visible = self.by.value == GENE

@@ -26,6 +26,7 @@ LIST = {
     "& .MuiListItemText-secondary": {"whiteSpace": "normal", "fontSize": "12px"},
     "& .MuiListItemText-primary": {"fontSize": "14px"},
     "& .MuiListItemIcon-root": {"minWidth": "36px"},
+    "& .MuiIconButton-root": {"color": "text.secondary"},
 }
 MOST = 40
 """Runs that are listed; older ones stay in their folders."""
