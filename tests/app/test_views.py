@@ -40,7 +40,7 @@ from cellstream_app.pages.genes import GenesPage
 from cellstream_app.pages.train import TrainPage
 from cellstream_app.parts import watching
 from cellstream_app.parts.dynamics import Dynamics
-from cellstream_app.parts.saving import write_result
+from cellstream_app.parts.saving import Saving, write_result
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
 from cellstream_app.picking import LASSO, MOVE
@@ -590,3 +590,37 @@ def test_a_button_whose_work_has_failed_can_be_pressed_again(runs: tuple[Run, Ru
         with pytest.raises(RuntimeError, match="of ours"):
             asyncio.run(press(None))
         assert not button.loading
+
+
+def test_a_button_that_is_clicked_twice_is_at_work_once(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch):
+    """The second click may be on its way before the browser hears that the button waits."""
+    begun = []
+
+    async def story() -> None:
+        done = asyncio.Event()
+
+        async def work(*given: object) -> None:
+            begun.append(given)
+            await done.wait()
+
+        monkeypatch.setattr(Session, "start", work)
+        page, dynamics, saving = TrainPage(Session()), Dynamics(Session(), work), Saving(Session())
+        monkeypatch.setattr(saving, "_work", work)
+        dynamics.fitted, saving.path.value = runs[0], str(runs[0].folder / "out.h5ad")
+        for press, button in (
+            (page._on_start, page.start),
+            (dynamics._on_fit, dynamics.fit),
+            (saving._on_save, saving.save),
+        ):
+            begun.clear()
+            done.clear()
+            first = asyncio.create_task(press(None))
+            await asyncio.sleep(0)
+            await asyncio.wait_for(press(None), 1)
+            assert len(begun) == 1
+            assert button.loading
+            done.set()
+            await first
+            assert not button.loading
+
+    asyncio.run(story())
