@@ -40,6 +40,7 @@ class Scorecard(pn.viewable.Viewer):
         self.right: Scores = {}
         self.names, self.same = ("left", "right"), True
         self._wishes = 0
+        self._pair: tuple[Result | Plain | None, ...] = ()
         self.table = ui.text("")
         self.message = ui.Message("info")
         self.bar = pmui.LinearProgress(active=True, margin=0, **WIDE)
@@ -64,6 +65,8 @@ class Scorecard(pn.viewable.Viewer):
         mine, self.left, self.right = self._wishes, {}, {}
         sides = [(side.shown, _labels(side, label_key)) for side in (left, right)]
         self.names = tuple(described(shown)[0] if shown is not None else "" for shown, _ in sides)
+        if self._pair != (pair := (left.shown, right.shown)):
+            self._pair, self.table.object = pair, ""
         self.message.clear()
         self.busy.visible, self.download.disabled = True, True
         try:
@@ -83,7 +86,8 @@ class Scorecard(pn.viewable.Viewer):
                 said = f"The left has {dims[0]} dimensions and the right {dims[1]}: more dimensions can keep more."
                 self.message.say(said)
         except (UserError, MemoryError) as error:
-            self.message.say(str(error) or "There is not enough memory to measure this.", "error")
+            if mine == self._wishes:
+                self.message.say(str(error) or "There is not enough memory to measure this.", "error")
         finally:
             if mine == self._wishes:
                 self.busy.visible, self.download.disabled = False, not (self.left or self.right)
@@ -115,11 +119,10 @@ def _hashed(labels: np.ndarray) -> int:
 
 
 def mark_of(shown: Result | Plain) -> Hashable:
-    """By what a picture is known again."""
+    """By what a picture is known again: the run may have written another one since."""
     if isinstance(shown, Plain):
         return shown.mark
-    path = shown.run.folder / ("model.safetensors" if shown.final else "preview.safetensors")
-    return str(path), path.stat().st_mtime_ns if path.exists() else 0
+    return str(shown.run.folder), shown.final, shown.version
 
 
 def _whole(shown: Result | Plain) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -29,12 +30,14 @@ from cellstream_app import embeddings, pairing, scores, style
 from cellstream_app.colouring import TIME
 from cellstream_app.embeddings import Plain
 from cellstream_app.pages.compare import ComparePage, found_for
+from cellstream_app.parts import scorecard
 from cellstream_app.parts.colourby import toggled
 from cellstream_app.parts.dynamics import LOOK_BEATS, Dynamics
 from cellstream_app.parts.pair import Pair
 from cellstream_app.parts.picked import NO_LABEL, brief_html
 from cellstream_app.parts.saving import write_result
 from cellstream_app.parts.scorecard import Scorecard, measure, table_html
+from cellstream_app.parts.side import Side
 from cellstream_app.results import Result, load_result
 from cellstream_app.scores import ALIKE, LEFT, OPEN, RIGHT, ROWS, verdict
 from cellstream_app.session import Session
@@ -304,6 +307,44 @@ def test_cells_picked_on_a_picture_that_is_no_longer_the_sessions_are_not_kept(m
     session.param.update(result=new, selection=None)
     pair.pick("left", np.arange(4))
     assert session.selection is None
+
+
+def test_numbers_are_kept_of_the_picture_that_was_measured(moving_cloud: Snapshots, tmp_path: Path):
+    """Not of the one that the run has written since."""
+    first = result_of(moving_cloud, tmp_path / "run")
+    path = first.run.folder / "preview.safetensors"
+    first.stream.save(path)
+    earlier = load_result(first.run)
+    z = np.random.default_rng(1).normal(size=earlier.z.shape).astype(np.float32)
+    os.utime(path, (0, 0))
+    later = load_result(first.run)
+    assert later is not earlier
+    later.z = z  # another picture
+    old = measure(earlier, None, "")
+    new = measure(later, None, "")
+    assert new["trust"] == scores.of_embedding(z, moving_cloud)["trust"] != old["trust"]
+    assert measure(earlier, None, "") == old
+
+
+def test_numbers_of_another_pair_do_not_stand_under_one_that_cannot_be_measured(
+    moving_cloud: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    one, other = (result_of(moving_cloud, tmp_path / name) for name in ("one", "other"))
+    left, right = Side(Session(), []), Side(Session(), [])
+    card = Scorecard()
+
+    def fail(*given: object) -> dict[str, float]:
+        raise MemoryError
+
+    left.shown = one
+    asyncio.run(card.show(left, right, "", True))
+    assert "<table" in card.table.object
+    left.shown = other
+    monkeypatch.setattr(scorecard, "measure", fail)
+    asyncio.run(card.show(left, right, "", True))
+    assert card.table.object == ""
+    assert "not enough memory" in card.message.alert.object
+    assert card.download.disabled
 
 
 def test_two_runs_of_one_name_are_told_apart_in_the_file():
