@@ -110,6 +110,8 @@ class ComparePage(pn.viewable.Viewer):
 
     def _on_runs(self, *events: Any) -> None:
         self.choosing.offer_sides()
+        self.pair.say()
+        self.scores.say()
 
     async def _on_one(self, event: Any) -> None:
         if not self.choosing.quiet and event.new != self.session.run_id:

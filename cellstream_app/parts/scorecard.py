@@ -64,9 +64,9 @@ class Scorecard(pn.viewable.Viewer):
         self._wishes, self.same = self._wishes + 1, same
         mine, self.left, self.right = self._wishes, {}, {}
         sides = [(side.shown, _labels(side, label_key)) for side in (left, right)]
-        self.names = tuple(described(shown)[0] if shown is not None else "" for shown, _ in sides)
         if self._pair != (pair := (left.shown, right.shown)):
             self._pair, self.table.object = pair, ""
+        self.say()
         self.message.clear()
         self.busy.visible, self.download.disabled = True, True
         try:
@@ -78,7 +78,7 @@ class Scorecard(pn.viewable.Viewer):
                 if mine != self._wishes:
                     return
                 setattr(self, place, found)
-                self.table.object = table_html(self.left, self.right, self.names, same)
+                self.say()
             dims = [shown.z.shape[1] for shown, _ in sides if shown is not None]
             if not same:
                 self.message.say(OTHER_DATA)
@@ -91,6 +91,12 @@ class Scorecard(pn.viewable.Viewer):
         finally:
             if mine == self._wishes:
                 self.busy.visible, self.download.disabled = False, not (self.left or self.right)
+
+    def say(self) -> None:
+        """Take the names of what is shown: a run may have been given another one."""
+        self.names = tuple(described(shown)[0] if shown is not None else "" for shown in self._pair)
+        if self.left:
+            self.table.object = table_html(self.left, self.right, self.names, self.same)
 
     def _file(self) -> io.StringIO:
         left, right = self.names  # which may be the same: two runs of one file

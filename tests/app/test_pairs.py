@@ -276,6 +276,39 @@ def test_dynamics_on_all_cells_of_a_result_that_has_only_some_are_on_some(
     scverse.require_same_cells(adata, run.snapshots(), run.recipe)
 
 
+def test_a_drawn_part_of_a_result_that_does_not_know_its_file_is_of_its_cells(
+    moving_cloud: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of results that were made before a fingerprint was kept of the file."""
+    chosen = np.arange(1, 190, 2)
+    monkeypatch.setattr(embeddings, "drawn", lambda index: chosen)
+    monkeypatch.setitem(embeddings.MAKERS, "UMAP", lambda snapshots: snapshots.x.numpy()[:, 3:5])
+    of = result_of(moving_cloud, tmp_path / "of")
+    assert not moving_cloud.fingerprint
+    plain = embeddings.embedded(of, None, "UMAP")
+    pair = Pair(Session(), lambda: None)
+    pair.match(of, plain)
+    pair.put(of, None, plain, None)
+    assert pair.same
+    one, two, problem = pair.colours(TIME, "")
+    assert not problem
+    np.testing.assert_array_equal(two.colour.codes, np.asarray(one.colour.codes)[chosen])
+    pair.draw(one, two, dict.fromkeys(("streams", "growth", "particles", "moment"), False), 0.0, learned=True)
+    pair.pick("left", np.array([0, 1, 5]))
+    assert pair.right.picked.tolist() == [0, 2]
+
+
+def test_no_flow_is_drawn_on_the_right_of_what_has_not_learned_any(moving_cloud: Snapshots, tmp_path: Path):
+    left, right = (result_of(moving_cloud, tmp_path / name) for name in ("left", "right"))
+    right.final = right.learned = False
+    pair = Pair(Session(), lambda: None)
+    pair.match(left, right)
+    pair.put(left, None, right, None)
+    pair.draw(*pair.colours(TIME, "")[:2], dict(streams=True, growth=True, particles=True, moment=False), 0.0, True)
+    assert pair.left.stage.layers["streams"]
+    assert not any(pair.right.stage.layers[name] for name in ("streams", "growth", "particles"))
+
+
 def test_growth_has_one_scale_on_both_sides_or_two_bars_that_are_named(moving_cloud: Snapshots, tmp_path: Path):
     slow, quick = (result_of(moving_cloud, tmp_path / name) for name in ("slow", "quick"))
     slow.growth_limit, quick.growth_limit = 0.1, 0.7
