@@ -148,7 +148,7 @@ class Download(pmui.FileDownload):
 def at_top(bar: Any) -> pn.Column:
     """A bar at the upper edge of a :func:`main_panel`, in sight wherever it is scrolled to; it takes no room, so that
     nothing jumps when it comes and goes."""
-    styles = {"position": "sticky", "top": f"-{GAP}px", "z-index": "5", "margin": f"-{GAP}px -{GAP}px 0"}
+    styles = {"position": "sticky", "top": f"-{GAP}px", "z-index": "5", "margin": f"-{GAP}px 0 0"}
     return column(bar, height=0, styles=styles)
 
 
