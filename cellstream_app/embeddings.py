@@ -47,6 +47,9 @@ _making = threading.Lock()
 class Plain:
     """An embedding without dynamics, of all or some cells of a result. Has what a stage reads of a result."""
 
+    learned = False
+    """It has no velocity and no growth."""
+
     def __init__(self, key: str, snapshots: Snapshots, z: np.ndarray, share: str = ""):
         self.key, self.snapshots, self.share = key, snapshots, share
         self.z = self.points = z

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Hashable
 from pathlib import Path
 
 from cellstream.errors import UserError
@@ -21,9 +22,18 @@ KEPT = 4
 class Result(Scene):
     """A run's model with its cells. Made by :func:`load_result`."""
 
-    def __init__(self, run: Run, stream: CellStream, snapshots: Snapshots, final: bool, learned: bool = False):
+    def __init__(
+        self,
+        run: Run,
+        stream: CellStream,
+        snapshots: Snapshots,
+        final: bool,
+        learned: bool = False,
+        version: Hashable = None,
+    ):
         super().__init__(stream, snapshots)
-        self.run, self.final = run, final
+        self.run, self.final, self.version = run, final, version
+        """Of a file that is written anew again and again, ``version`` tells which of its contents this is."""
         self.learned = final or learned
         """Whether velocity and growth mean anything: of a picture on the way, whether its stage had learned them."""
 
@@ -48,7 +58,7 @@ def load_result(run: Run) -> Result | None:
         version = path.stat().st_mtime_ns, learned
         if (known := _loaded.get(path)) and known[0] == version:
             return known[1]
-        result = Result(run, CellStream.load(path), run.snapshots(), path == final, learned)
+        result = Result(run, CellStream.load(path), run.snapshots(), path == final, learned, version)
         with _loading:
             _loaded.pop(path, None)  # so that it stands last
             _loaded[path] = (version, result)

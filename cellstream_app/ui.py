@@ -148,7 +148,7 @@ class Download(pmui.FileDownload):
 def at_top(bar: Any) -> pn.Column:
     """A bar at the upper edge of a :func:`main_panel`, in sight wherever it is scrolled to; it takes no room, so that
     nothing jumps when it comes and goes."""
-    styles = {"position": "sticky", "top": f"-{GAP}px", "z-index": "5", "margin": f"-{GAP}px -{GAP}px 0"}
+    styles = {"position": "sticky", "top": f"-{GAP}px", "z-index": "5", "margin": f"-{GAP}px 0 0"}
     return column(bar, height=0, styles=styles)
 
 
@@ -180,13 +180,15 @@ class Message(pn.viewable.Viewer):
 
 def asks(message: Message, button: pmui.Button | None = None) -> Callable:
     """Decorates a handler, plain or async: a user's mistake becomes a sentence in ``message``. The ``button`` that asks
-    cannot be pressed again before it is done, whatever goes wrong."""
+    cannot be pressed again before it is done, whatever goes wrong; a click that was on its way by then is none."""
 
     def decorate(handler: Callable[..., Coroutine | None]) -> Callable:
         async def safe(*events: Any) -> None:
-            message.clear()
             if button is not None:
+                if button.loading:
+                    return
                 button.loading = True
+            message.clear()
             try:
                 done = handler(*events)
                 if done is not None:

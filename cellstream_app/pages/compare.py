@@ -111,6 +111,8 @@ class ComparePage(pn.viewable.Viewer):
 
     def _on_runs(self, *events: Any) -> None:
         self.choosing.offer_sides()
+        self.pair.say()
+        self.scores.say()
 
     # these are no coroutines: when those began, it would be quiet no more
 

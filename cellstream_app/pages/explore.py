@@ -212,6 +212,8 @@ class ExplorePage(pn.viewable.Viewer):
         value = session.run_id if session.run_id in options.values() else SAMPLE
         self.result.param.update(options=options, value=value)
         self._syncing = False
+        if session.result is not None and session.result is self._shown:
+            self._say_what()  # of a run that may have been given another name
 
     def _on_choice(self, event: Any) -> None:
         # not a coroutine: when that began, nobody would be syncing any more

@@ -60,6 +60,7 @@ class GenesPage(pn.viewable.Viewer):
         self._make_place()
         session.param.watch(self._on_result, ["result", "result_source", "dark", "page", "loading"])
         session.param.watch(self._on_page, "page")
+        session.param.watch(self._on_runs, ["runs_changed", "page"])
         session.param.watch(self._on_selection, "selection")
         self._on_result()
 
@@ -113,6 +114,11 @@ class GenesPage(pn.viewable.Viewer):
             return
         self._take(found)
 
+    def _on_runs(self, *events: Any) -> None:
+        """The run may have been given another name."""
+        if self.genes is not None and self.session.result is self.genes.result:
+            self._say_cells()
+
     async def _on_page(self, event: Any) -> None:
         if event.new == "genes":
             await self.session.load_latest()
@@ -159,9 +165,9 @@ class GenesPage(pn.viewable.Viewer):
             self._say_cells()
             self._ask("ranking", "courses")
 
-    def _in_words(self) -> str:
-        """The cells that are followed."""
-        chosen, first = self._selection, self.genes.snapshots.labels[0]
+    def _in_words(self, chosen: np.ndarray | None) -> str:
+        """The cells that are followed: these, or all of the first time point."""
+        first = self.genes.snapshots.labels[0]
         if chosen is None:
             return f"the cells of the first time point ({first})"
         return f"the {counted(len(chosen), 'selected cell')}"
@@ -208,19 +214,26 @@ class GenesPage(pn.viewable.Viewer):
                     continue
                 if ui.gone():
                     return
-                # asked for once more meanwhile, it would be told as of another time or of other cells
-                if found is self.genes and stage not in self._todo:
-                    ui.in_turn(partial(getattr(self, f"_show_{stage}"), done))
+                if stage not in self._todo:  # else it was asked for once more meanwhile
+                    ui.in_turn(partial(self._show, stage, found, done))
         finally:
             self._working = self.busy.visible = False
 
-    def _find_ranking(self, found: Decoded) -> pd.DataFrame | None:
-        return found.ranking(self.drivers.time, self._selection) if self._decodes else None
+    def _show(self, stage: str, found: Decoded, done: Any) -> None:
+        """What was found, unless another result has come before its turn."""
+        if found is self.genes:
+            getattr(self, f"_show_{stage}")(done)
 
-    def _show_ranking(self, full: pd.DataFrame | None) -> None:
+    def _find_ranking(self, found: Decoded) -> tuple[pd.DataFrame, np.ndarray | None, float] | None:
+        """The ranking, the cells that it is of, and the time."""
+        chosen, t = self._selection, self.drivers.time
+        return (found.ranking(t, chosen), chosen, t) if self._decodes else None
+
+    def _show_ranking(self, done: tuple[pd.DataFrame, np.ndarray | None, float] | None) -> None:
         strongest: list[str] = []
-        if full is not None:
-            self.drivers.show(full, self.genes.result, self._in_words())
+        if done is not None:
+            full, chosen, t = done
+            self.drivers.show(full, self.genes.result, self._in_words(chosen), t)
             strongest = self.drivers.strongest(12)
         self.picker.offer(strongest)
         if not self.picker.names:
@@ -236,12 +249,15 @@ class GenesPage(pn.viewable.Viewer):
         if r2 is not None:
             self.picker.draw()
 
-    def _find_courses(self, found: Decoded) -> list[Course]:
-        return found.courses(list(self.picker.names), self._selection, self._decodes)
+    def _find_courses(self, found: Decoded) -> tuple[list[Course], np.ndarray | None]:
+        """The courses, and the cells that they are of."""
+        chosen = self._selection
+        return found.courses(list(self.picker.names), chosen, self._decodes), chosen
 
-    def _show_courses(self, courses: Sequence[Course]) -> None:
-        selected, look = self._selection is not None, theme(self.session.dark)
-        self.courses.show(courses, self.genes, self._in_words(), selected, self._decodes, look)
+    def _show_courses(self, done: tuple[list[Course], np.ndarray | None]) -> None:
+        courses, chosen = done
+        words, look = self._in_words(chosen), theme(self.session.dark)
+        self.courses.show(courses, self.genes, words, chosen is not None, self._decodes, look)
 
     def _find_cells(self, found: Decoded) -> tuple[str, np.ndarray | None]:
         name = self.picker.shown

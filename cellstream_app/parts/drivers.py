@@ -102,13 +102,14 @@ class Drivers(pn.viewable.Viewer):
         self.slider.param.update(value=float(np.clip(time, self.slider.start, self.slider.end)))
         self.moved()
 
-    def show(self, full: pd.DataFrame, result: Result, cells: str) -> None:
-        """Another ranking, of ``cells`` in words: columns as :func:`cellstream.genes.ranking` has them."""
+    def show(self, full: pd.DataFrame, result: Result, cells: str, t: float) -> None:
+        """Another ranking, of ``cells`` in words, at time ``t``, from which the slider may have been moved on: columns
+        as :func:`cellstream.genes.ranking` has them."""
         unit, per = result.snapshots.unit, result.stream.clock.rate_unit
-        time = f"{number_label(round(self.time, 3))} {unit}".strip()
+        time = number_label(round(t, 3))
         self.full = full
-        self.download.filename = f"{self.stem}-genes-at-{number_label(round(self.time, 3))}.csv"
-        said = MEANING.format(cells=cells, time=time, per=per)
+        self.download.filename = f"{self.stem}-genes-at-{time}.csv"
+        said = MEANING.format(cells=cells, time=f"{time} {unit}".strip(), per=per)
         self.meaning.object = ui.styled(ui.escaped(said), muted=True)
         self.known.visible = RETURNED in full
         self.titles = {name: title for name, title in TITLES.items() if name in full or name == GENE}

@@ -50,7 +50,8 @@ class Pair:
         self.same, self._to_right, self._to_left = True, None, None
         timed = True
         if right is not None:
-            self.same = embeddings.same_cells(left.snapshots, right.snapshots)
+            # an embedding is always made of the left's cells, or of some of them
+            self.same = isinstance(right, Plain) or embeddings.same_cells(left.snapshots, right.snapshots)
             timed = self.same or left.snapshots.unit == right.snapshots.unit
         if right is not None and self.same:
             self._to_right = pairing.matched(left.rows, right.rows)
@@ -75,8 +76,13 @@ class Pair:
         self.left.show(one, layers, t, learned)
         self.right.view.visible = self.right.shown is not None
         if self.right.shown is not None:
-            self.right.show(two, layers, t, isinstance(self.right.shown, Result))
+            self.right.show(two, layers, t, self.right.shown.learned)
         self._keep_pace()
+
+    def say(self) -> None:
+        """Say again what each side shows: a run was given another name."""
+        for side in (self.left, self.right):
+            side.say()
 
     def colours(self, key: str, gene: str) -> tuple[Colouring, Colouring, str]:
         """The colours of both sides, and what went wrong, if anything."""

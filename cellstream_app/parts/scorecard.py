@@ -40,6 +40,7 @@ class Scorecard(pn.viewable.Viewer):
         self.right: Scores = {}
         self.names, self.same = ("left", "right"), True
         self._wishes = 0
+        self._pair: tuple[Result | Plain | None, ...] = ()
         self.table = ui.text("")
         self.message = ui.Message("info")
         self.bar = pmui.LinearProgress(active=True, margin=0, **WIDE)
@@ -63,7 +64,9 @@ class Scorecard(pn.viewable.Viewer):
         self._wishes, self.same = self._wishes + 1, same
         mine, self.left, self.right = self._wishes, {}, {}
         sides = [(side.shown, _labels(side, label_key)) for side in (left, right)]
-        self.names = tuple(described(shown)[0] if shown is not None else "" for shown, _ in sides)
+        if self._pair != (pair := (left.shown, right.shown)):
+            self._pair, self.table.object = pair, ""
+        self.say()
         self.message.clear()
         self.busy.visible, self.download.disabled = True, True
         try:
@@ -75,7 +78,7 @@ class Scorecard(pn.viewable.Viewer):
                 if mine != self._wishes:
                     return
                 setattr(self, place, found)
-                self.table.object = table_html(self.left, self.right, self.names, same)
+                self.say()
             dims = [shown.z.shape[1] for shown, _ in sides if shown is not None]
             if not same:
                 self.message.say(OTHER_DATA)
@@ -83,10 +86,17 @@ class Scorecard(pn.viewable.Viewer):
                 said = f"The left has {dims[0]} dimensions and the right {dims[1]}: more dimensions can keep more."
                 self.message.say(said)
         except (UserError, MemoryError) as error:
-            self.message.say(str(error) or "There is not enough memory to measure this.", "error")
+            if mine == self._wishes:
+                self.message.say(str(error) or "There is not enough memory to measure this.", "error")
         finally:
             if mine == self._wishes:
                 self.busy.visible, self.download.disabled = False, not (self.left or self.right)
+
+    def say(self) -> None:
+        """Take the names of what is shown: a run may have been given another one."""
+        self.names = tuple(described(shown)[0] if shown is not None else "" for shown in self._pair)
+        if self.left:
+            self.table.object = table_html(self.left, self.right, self.names, self.same)
 
     def _file(self) -> io.StringIO:
         left, right = self.names  # which may be the same: two runs of one file
@@ -115,11 +125,10 @@ def _hashed(labels: np.ndarray) -> int:
 
 
 def mark_of(shown: Result | Plain) -> Hashable:
-    """By what a picture is known again."""
+    """By what a picture is known again: the run may have written another one since."""
     if isinstance(shown, Plain):
         return shown.mark
-    path = shown.run.folder / ("model.safetensors" if shown.final else "preview.safetensors")
-    return str(path), path.stat().st_mtime_ns if path.exists() else 0
+    return str(shown.run.folder), shown.final, shown.version
 
 
 def _whole(shown: Result | Plain) -> dict[str, float]:

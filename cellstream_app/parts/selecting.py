@@ -20,7 +20,7 @@ from cellstream_app.session import Session
 from cellstream_app.style import SMALL_SIZE
 from cellstream_app.ui import WIDE
 
-SEEN = 0.005
+LEAST_SHARE = 0.005
 """Share from which a kind stands in the table."""
 ROWS = 8
 """Kinds in the table at most."""
@@ -29,7 +29,7 @@ CAUTION = (
     "divided since, above 1 where cells have died. Followed by the learned velocity and growth. Before lineages have "
     "parted the fate of a single cell cannot be known: read the shares of many cells."
 )
-
+NO_MEMORY = "There is not enough memory to follow these cells: close other programs, or select fewer."
 FROM_COUNTS = (
     " Population sizes were taken from the numbers of cells in the file: where those only say how many cells were "
     "sequenced, believe the shares, and not how many ancestors or descendants there are; true sizes are typed on the "
@@ -108,14 +108,20 @@ class Selecting(pn.viewable.Viewer):
         counted_only = result.run.recipe.get("masses") is None and result.stream.config.networks.growth
         said = CAUTION + FROM_COUNTS if counted_only else CAUTION
         self.caution.object = ui.styled(said, SMALL_SIZE, muted=True)
-        labels = colouring(result, source, f"obs:{key}").colour if key else None
-        found = await asyncio.to_thread(ancestry, result, cells, labels if isinstance(labels, Categories) else None)
-        if session.selection is not cells or session.result is not result or self.labels.value != key:
-            return
-        self.busy.visible = self.download.disabled = False
-        self.found = found
-        self.shares.object = shares_html(found)
-        self.told(found)
+        found = None
+        try:
+            labels = colouring(result, source, f"obs:{key}").colour if key else None
+            found = await asyncio.to_thread(ancestry, result, cells, labels if isinstance(labels, Categories) else None)
+        except MemoryError:
+            pass  # which is said below
+        finally:
+            latest = session.selection is cells and session.result is result and self.labels.value == key
+            if latest:  # who came later waits for his own
+                self.found, self.busy.visible = found, False
+        if latest:
+            self.download.disabled = found is None
+            self.shares.object = ui.styled(NO_MEMORY) if found is None else shares_html(found)
+            self.told(found)
 
     def _said(self) -> str:
         result, cells = self.session.result, self.session.selection
@@ -140,7 +146,7 @@ class Selecting(pn.viewable.Viewer):
 
 def shares_html(found: Ancestry) -> str:
     """For each time point a bar of the kinds with the size of the kin; below, the percentages as a table."""
-    order = [k for k in found.shares.max(0).argsort()[::-1].tolist() if found.shares[:, k].max() >= SEEN]
+    order = [k for k in found.shares.max(0).argsort()[::-1].tolist() if found.shares[:, k].max() >= LEAST_SHARE]
     own = found.selected > 0
     first, last = int(own.argmax()), len(own) - 1 - int(own[::-1].argmax())
     parts = []
@@ -190,4 +196,4 @@ def _rounded(mass: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return "–" if share < SEEN else f"{100 * share:.0f}%"
+    return "–" if share < LEAST_SHARE else f"{100 * share:.0f}%"

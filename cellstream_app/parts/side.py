@@ -81,10 +81,16 @@ class Side(pn.viewable.Viewer):
 
     def show(self, colours: Colouring, layers: dict[str, bool], t: float, learned: bool) -> None:
         """Draw ``shown`` as a new figure: another picture, or another theme."""
-        shown, self.learned, self._colours = self.shown, learned, colours
+        self.learned, self._colours = learned, colours
         self.set_layers(layers)
-        self.stage.show(shown, colours, self.within(t))
-        name, said = described(shown)
+        self.stage.show(self.shown, colours, self.within(t))
+        self.say()
+
+    def say(self) -> None:
+        """In a line above the stage, what it shows."""
+        if self.shown is None:
+            return
+        name, said = described(self.shown)
         self.title.object = ui.styled(
             f"<b style='font-weight:600'>{ui.escaped(name)}</b> <span style='opacity:.72'>{ui.escaped(said)}</span>"
         )

@@ -54,7 +54,7 @@ class Watching(pn.viewable.Viewer):
         self._make_pictures()
         session.param.watch(self._on_run, ["run", "source", "dark"])
         session.param.watch(lambda event: self.refusal.clear(), "run")
-        session.param.watch(self._on_news, ["news", "page"])
+        session.param.watch(self._on_news, ["news", "page", "runs_changed"])
         session.param.watch(self._show_picture, ["news", "page", "run", "source", "dark"])
         self._on_run()
         # made when it is first asked for, it may be there too late to hear so; a finished run says nothing more

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ class History:
     total: int = 0
     seen: int = 0
     """Bytes of the file read so far."""
+    _reading: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+    """One thread at a time: each line is read once."""
 
     def add(self, event: Event, at: int = 0) -> None:
         match event:
@@ -61,16 +65,18 @@ class History:
 
     def read(self, path: Path) -> bool:
         """Add the lines that have come to the file since the last time; whether there were any."""
-        if not path.exists() or path.stat().st_size <= self.seen:
-            return False
-        with open(path, "rb") as file:
-            file.seek(self.seen)
-            text = file.read()
-        end = text.rfind(b"\n") + 1  # what comes after is still being written
-        for line in text[:end].splitlines(keepends=True):
-            at, self.seen = self.seen, self.seen + len(line)
-            try:
-                self.add(events.from_line(line.decode()), at)
-            except (ValueError, KeyError, TypeError):
-                continue  # half a line, left by a worker that was killed while writing it
-        return end > 0
+        with self._reading:
+            if not path.exists() or path.stat().st_size <= self.seen:
+                return False
+            with open(path, "rb") as file:
+                file.seek(self.seen)
+                text = file.read()
+            end = text.rfind(b"\n") + 1  # what comes after is still being written
+            at = self.seen
+            for line in text[:end].splitlines(keepends=True):
+                # half a line is left by a worker that was killed while writing it
+                with suppress(ValueError, KeyError, TypeError):
+                    self.add(events.from_line(line.decode()), at)
+                at += len(line)
+            self.seen = at
+            return end > 0

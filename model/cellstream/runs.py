@@ -86,6 +86,7 @@ class Run:
         if not (self.folder / "config.json").is_file():
             raise UserError(f"Expected a run folder with a config.json, but {self.folder} is none.")
         self.history = History()
+        self._recipe: tuple[int, dict[str, Any]] | None = None
 
     # making, starting, stopping
 
@@ -186,9 +187,10 @@ class Run:
 
     def rename(self, name: str) -> None:
         """Give the run another name; the folder stays."""
-        self.recipe["name"] = name
+        recipe = {**self._read("recipe.json"), "name": name}  # as it is now, whoever has written it
         with whole(self.folder / "recipe.json") as path:
-            path.write_text(json.dumps(self.recipe, indent=2))
+            path.write_text(json.dumps(recipe, indent=2))
+        self._recipe = None
 
     # looking at it
 
@@ -196,9 +198,18 @@ class Run:
     def config(self) -> Config:
         return Config.from_dict(self._read("config.json"))
 
-    @cached_property
+    @property
     def recipe(self) -> dict[str, Any]:
-        return self._read("recipe.json")
+        """Read again when it has changed: others may look at the folder too, and give the run another name. Of a run
+        that is deleted, what it was."""
+        known = self._recipe
+        try:
+            version = (self.folder / "recipe.json").stat().st_mtime_ns
+        except OSError:
+            version = known[0] if known else 0
+        if known is None or version != known[0]:
+            self._recipe = known = version, self._read("recipe.json")
+        return known[1]
 
     @property
     def name(self) -> str:

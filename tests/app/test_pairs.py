@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -29,12 +30,14 @@ from cellstream_app import embeddings, pairing, scores, style
 from cellstream_app.colouring import TIME
 from cellstream_app.embeddings import Plain
 from cellstream_app.pages.compare import ComparePage, found_for
+from cellstream_app.parts import scorecard
 from cellstream_app.parts.colourby import toggled
 from cellstream_app.parts.dynamics import LOOK_BEATS, Dynamics
 from cellstream_app.parts.pair import Pair
 from cellstream_app.parts.picked import NO_LABEL, brief_html
 from cellstream_app.parts.saving import write_result
 from cellstream_app.parts.scorecard import Scorecard, measure, table_html
+from cellstream_app.parts.side import Side
 from cellstream_app.results import Result, load_result
 from cellstream_app.scores import ALIKE, LEFT, OPEN, RIGHT, ROWS, verdict
 from cellstream_app.session import Session
@@ -273,6 +276,39 @@ def test_dynamics_on_all_cells_of_a_result_that_has_only_some_are_on_some(
     scverse.require_same_cells(adata, run.snapshots(), run.recipe)
 
 
+def test_a_drawn_part_of_a_result_that_does_not_know_its_file_is_of_its_cells(
+    moving_cloud: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of results that were made before a fingerprint was kept of the file."""
+    chosen = np.arange(1, 190, 2)
+    monkeypatch.setattr(embeddings, "drawn", lambda index: chosen)
+    monkeypatch.setitem(embeddings.MAKERS, "UMAP", lambda snapshots: snapshots.x.numpy()[:, 3:5])
+    of = result_of(moving_cloud, tmp_path / "of")
+    assert not moving_cloud.fingerprint
+    plain = embeddings.embedded(of, None, "UMAP")
+    pair = Pair(Session(), lambda: None)
+    pair.match(of, plain)
+    pair.put(of, None, plain, None)
+    assert pair.same
+    one, two, problem = pair.colours(TIME, "")
+    assert not problem
+    np.testing.assert_array_equal(two.colour.codes, np.asarray(one.colour.codes)[chosen])
+    pair.draw(one, two, dict.fromkeys(("streams", "growth", "particles", "moment"), False), 0.0, learned=True)
+    pair.pick("left", np.array([0, 1, 5]))
+    assert pair.right.picked.tolist() == [0, 2]
+
+
+def test_no_flow_is_drawn_on_the_right_of_what_has_not_learned_any(moving_cloud: Snapshots, tmp_path: Path):
+    left, right = (result_of(moving_cloud, tmp_path / name) for name in ("left", "right"))
+    right.final = right.learned = False
+    pair = Pair(Session(), lambda: None)
+    pair.match(left, right)
+    pair.put(left, None, right, None)
+    pair.draw(*pair.colours(TIME, "")[:2], dict(streams=True, growth=True, particles=True, moment=False), 0.0, True)
+    assert pair.left.stage.layers["streams"]
+    assert not any(pair.right.stage.layers[name] for name in ("streams", "growth", "particles"))
+
+
 def test_growth_has_one_scale_on_both_sides_or_two_bars_that_are_named(moving_cloud: Snapshots, tmp_path: Path):
     slow, quick = (result_of(moving_cloud, tmp_path / name) for name in ("slow", "quick"))
     slow.growth_limit, quick.growth_limit = 0.1, 0.7
@@ -304,6 +340,44 @@ def test_cells_picked_on_a_picture_that_is_no_longer_the_sessions_are_not_kept(m
     session.param.update(result=new, selection=None)
     pair.pick("left", np.arange(4))
     assert session.selection is None
+
+
+def test_numbers_are_kept_of_the_picture_that_was_measured(moving_cloud: Snapshots, tmp_path: Path):
+    """Not of the one that the run has written since."""
+    first = result_of(moving_cloud, tmp_path / "run")
+    path = first.run.folder / "preview.safetensors"
+    first.stream.save(path)
+    earlier = load_result(first.run)
+    z = np.random.default_rng(1).normal(size=earlier.z.shape).astype(np.float32)
+    os.utime(path, (0, 0))
+    later = load_result(first.run)
+    assert later is not earlier
+    later.z = z  # another picture
+    old = measure(earlier, None, "")
+    new = measure(later, None, "")
+    assert new["trust"] == scores.of_embedding(z, moving_cloud)["trust"] != old["trust"]
+    assert measure(earlier, None, "") == old
+
+
+def test_numbers_of_another_pair_do_not_stand_under_one_that_cannot_be_measured(
+    moving_cloud: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    one, other = (result_of(moving_cloud, tmp_path / name) for name in ("one", "other"))
+    left, right = Side(Session(), []), Side(Session(), [])
+    card = Scorecard()
+
+    def fail(*given: object) -> dict[str, float]:
+        raise MemoryError
+
+    left.shown = one
+    asyncio.run(card.show(left, right, "", True))
+    assert "<table" in card.table.object
+    left.shown = other
+    monkeypatch.setattr(scorecard, "measure", fail)
+    asyncio.run(card.show(left, right, "", True))
+    assert card.table.object == ""
+    assert "not enough memory" in card.message.alert.object
+    assert card.download.disabled
 
 
 def test_two_runs_of_one_name_are_told_apart_in_the_file():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +21,12 @@ from cellstream_app.ancestry import NONE, ancestry
 from cellstream_app.colouring import colouring, label_colours, write_colours
 from cellstream_app.components.legend import Legend
 from cellstream_app.particles import ONE, particle_choices, particle_colours
-from cellstream_app.parts.selecting import shares_html
+from cellstream_app.parts import selecting
+from cellstream_app.parts.selecting import Selecting, shares_html
 from cellstream_app.picking import inside
 from cellstream_app.plots import Cells
 from cellstream_app.results import Result, load_result, sample_run
+from cellstream_app.session import Session
 from cellstream_app.sources import Source, open_source
 
 
@@ -143,6 +147,29 @@ def test_without_labels_there_is_one_kind_and_its_size(sample):
     np.testing.assert_allclose(found.shares, 1)
     counts = result.snapshots.counts.numpy()
     np.testing.assert_allclose(found.mass, counts / counts[0], rtol=0.12)  # the population's own size
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("a fault of ours")])
+def test_kin_that_cannot_be_followed_are_waited_for_no_longer(sample, monkeypatch, error: Exception):
+    def fail(*given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(selecting, "ancestry", fail)
+    told = []
+    session = Session(page="explore", result=sample[0], result_source=sample[1], selection=np.arange(5))
+    panel = Selecting(session, told.append)
+    panel.found = object()
+    with nullcontext() if isinstance(error, MemoryError) else pytest.raises(RuntimeError):
+        asyncio.run(panel._follow())
+    assert not panel.busy.visible
+    assert panel.found is None
+    assert panel.download.disabled  # there are no numbers of these cells
+    if isinstance(error, MemoryError):
+        assert "not enough memory" in panel.shares.object
+        assert told == [None]
+    monkeypatch.undo()
+    asyncio.run(panel._follow())
+    assert not panel.download.disabled
 
 
 def test_names_from_a_file_are_text_in_the_panel(sample):

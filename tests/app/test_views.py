@@ -42,7 +42,7 @@ from cellstream_app.pages.train import TrainPage
 from cellstream_app.parts import watching
 from cellstream_app.parts.dynamics import Dynamics
 from cellstream_app.parts.runlist import RunList
-from cellstream_app.parts.saving import write_result
+from cellstream_app.parts.saving import Saving, write_result
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.watching import Watching
 from cellstream_app.picking import LASSO, MOVE
@@ -628,3 +628,135 @@ def test_a_button_whose_work_has_failed_can_be_pressed_again(runs: tuple[Run, Ru
         with pytest.raises(RuntimeError, match="of ours"):
             asyncio.run(press(None))
         assert not button.loading
+
+
+def test_a_button_that_is_clicked_twice_is_at_work_once(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch):
+    """The second click may be on its way before the browser hears that the button waits."""
+    begun = []
+
+    async def story() -> None:
+        done = asyncio.Event()
+
+        async def work(*given: object) -> None:
+            begun.append(given)
+            await done.wait()
+
+        monkeypatch.setattr(Session, "start", work)
+        page, dynamics, saving = TrainPage(Session()), Dynamics(Session(), work), Saving(Session())
+        monkeypatch.setattr(saving, "_work", work)
+        dynamics.fitted, saving.path.value = runs[0], str(runs[0].folder / "out.h5ad")
+        for press, button in (
+            (page._on_start, page.start),
+            (dynamics._on_fit, dynamics.fit),
+            (saving._on_save, saving.save),
+        ):
+            begun.clear()
+            done.clear()
+            first = asyncio.create_task(press(None))
+            await asyncio.sleep(0)
+            await asyncio.wait_for(press(None), 1)
+            assert len(begun) == 1
+            assert button.loading
+            done.set()
+            await first
+            assert not button.loading
+
+    asyncio.run(story())
+
+
+def test_another_name_is_said_wherever_the_old_one_stood(tmp_path: Path):
+    """Also in another window, which shares the result."""
+    folder = shutil.copytree(sample_run().folder, tmp_path / "home" / "runs" / "a")
+    Run(folder).rename("old")
+
+    async def story() -> None:
+        here, there = Session(page="explore"), Session(page="explore")
+        explore, genes, compare = ExplorePage(here), GenesPage(here), ComparePage(here)
+        other, listed, view = ExplorePage(there), RunList(there), Watching(here)
+        for session in (here, there):
+            await session.select(session.runs()[0])
+        assert here.result is there.result
+        here.page = "genes"
+        await settled(0.2)
+        here.page = "compare"
+        while not compare.scores.right:
+            await settled(0.1)
+        said = {
+            "explore": lambda: explore.title.object,
+            "genes": lambda: genes.cells.object,
+            "compare": lambda: compare.pair.left.title.object,
+            "scores": lambda: compare.scores.table.object,
+            "train": lambda: view.title.object,
+        }
+        here.page = there.page = "train"
+        assert all("old" in words() for words in said.values())
+        assert listed.list.items[0]["label"] == "old"
+        here.rename(here.run, "anew")
+        assert {name for name, words in said.items() if "anew" in words() and "old<" not in words()} == {*said}
+        listed.refresh()
+        assert listed.list.items[0]["label"] == "anew"
+        there.page = "explore"
+        await settled(0.2)
+        assert "anew" in other.title.object
+
+    asyncio.run(story())
+
+
+def test_what_was_found_of_one_result_is_not_shown_under_another(
+    runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch
+):
+    """What has been worked out is shown when its turn comes, and until then another result may have been chosen."""
+    late: list = []
+    monkeypatch.setattr(ui, "in_turn", late.append)
+
+    async def story() -> None:
+        session = Session(page="genes")
+        page = GenesPage(session)
+        await session.select(runs[0])
+        while page._working:
+            await settled(0.1)
+        assert late
+        old = late.copy()
+        await session.select(runs[1])
+        assert page.genes.result.run.folder == runs[1].folder
+        for show in old:
+            show()
+        assert page.drivers.full is None
+        assert page.picker.names == []
+        assert page.map.title.object == ""
+        while page._working:
+            await settled(0.1)
+        for show in late[len(old) :]:
+            show()
+        assert len(page.drivers.full) > 0
+
+    asyncio.run(story())
+
+
+def test_a_ranking_names_the_time_that_it_is_of(runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch):
+    """And the cells; while it is made the slider is dragged on, and others are selected."""
+    late: list = []
+    monkeypatch.setattr(ui, "in_turn", late.append)
+
+    async def story() -> None:
+        session = Session(page="genes")
+        page = GenesPage(session)
+        await session.select(runs[0])
+        while page._working:
+            await settled(0.1)
+            while late:
+                late.pop(0)()
+        page._ask("ranking", "courses")
+        while page._working:
+            await settled(0.1)
+        page.drivers.slider.value = 6.0  # not let go of yet, so nothing is asked for
+        monkeypatch.setattr(page, "_ask", lambda *stages: None)
+        session.selection = np.arange(9)
+        for show in late:
+            show()
+        assert "at 3.5 d" in page.drivers.meaning.object
+        assert "first time point" in page.drivers.meaning.object
+        assert page.drivers.download.filename.endswith("at-3.5.csv")
+        assert "first time point" in page.courses.what.object
+
+    asyncio.run(story())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -273,6 +275,25 @@ def test_a_history_read_in_any_pieces_is_the_same(make, tmp_path):
     assert len(whole.steps) == 44
 
 
+def test_a_history_that_two_threads_read_has_each_event_once(tmp_path, monkeypatch):
+    path, n = tmp_path / "events.jsonl", 2000
+    path.write_text("".join(f"{events.to_line(events.Stage('rounds', '', i, n))}\n" for i in range(n)))
+    switches = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(3):
+            history = History()
+            threads = [threading.Thread(target=history.read, args=(path,)) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert [stage.step for stage in history.stages] == list(range(n))
+            assert history.seen == path.stat().st_size
+    finally:
+        sys.setswitchinterval(switches)
+
+
 # --- who works here ---------------------------------------------------------------------------------------------------
 
 
@@ -509,6 +530,20 @@ def test_a_run_keeps_what_it_was_given(make, moving_cloud):
     assert kept.x.equal(moving_cloud.x)
     run.rename("with a better name")
     assert Run(run.folder).name == "with a better name"
+
+
+def test_another_name_is_heard_of_by_who_has_read_the_old_one_and_nothing_else_is_written_over(make):
+    one = make()
+    other, path = Run(one.folder), one.folder / "recipe.json"
+    assert other.name == one.name == "run"
+    other.rename("first")
+    assert one.name == "first"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "out": "cells.h5ad"}))
+    one.rename("second")
+    assert other.name == "second"
+    assert other.recipe["out"] == json.loads(path.read_text())["out"] == "cells.h5ad"
+    shutil.rmtree(one.folder)
+    assert other.name == "second"  # it may still be spoken of
 
 
 def test_runs_are_listed_newest_first_and_other_folders_passed_over(make, tmp_path):
