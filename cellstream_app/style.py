@@ -86,11 +86,17 @@ def quiet(figure: Figure) -> None:
 # ------------------------------------------------------------------------------- legends, drawn by the page itself
 
 
+def dot(colour: str) -> str:
+    """A colour as a dot before the name of what has it, as HTML; grey where it is no colour."""
+    look = "flex:none;display:inline-block;width:10px;height:10px;border-radius:50%"
+    return f"<span style='{look};background:{html.escape(css_colour(colour) or MISSING)}'></span>"
+
+
 def legend_html(colours: Mapping[str, str], counts: Mapping[str, int] | None = None) -> str:
     """A legend as HTML: a dot and a name per category. Names come from strangers' files and are escaped."""
     row = (
         "<div style='display:flex;align-items:center;gap:{gap}px;padding:2px 0'>"
-        "<span style='flex:none;width:10px;height:10px;border-radius:50%;background:{colour}'></span>"
+        "{dot}"
         "<span style='overflow:hidden;text-overflow:ellipsis;white-space:nowrap' title='{name}'>{name}</span>"
         "{count}</div>"
     )
@@ -98,7 +104,7 @@ def legend_html(colours: Mapping[str, str], counts: Mapping[str, int] | None = N
     rows = [
         row.format(
             gap=SPACE,
-            colour=html.escape(css_colour(colour) or MISSING),
+            dot=dot(colour),
             name=html.escape(str(name)),
             count=number.format(counts[name]) if counts and name in counts else "",
         )

@@ -13,6 +13,7 @@ from cellstream.colours import MISSING, Categories
 from cellstream_app import ui
 from cellstream_app.colouring import Colouring
 from cellstream_app.pairing import spread
+from cellstream_app.style import dot
 
 NO_LABEL = "without a label"
 LINES = 4
@@ -74,15 +75,15 @@ def brief_html(picked: np.ndarray, kinds: Categories | None) -> str:
     order = [k for k in np.argsort(-counts, kind="stable").tolist() if counts[k]]
     slices = "".join(f"<div style='flex:{counts[k]} 0 0;background:{colours[k]}'></div>" for k in order)
     line = (
-        "<div style='display:flex;gap:6px'><span style='color:{}'>●</span><span style='overflow:hidden;"
+        "<div style='display:flex;align-items:center;gap:6px'>{}<span style='overflow:hidden;"
         "text-overflow:ellipsis;white-space:nowrap'>{}</span><span style='margin-left:auto;"
         "font-variant-numeric:tabular-nums'>{:,} · {:.0%}</span></div>"
     )
     shown = order if len(order) <= LINES else order[: LINES - 1]
-    rows = [line.format(colours[k], ui.escaped(names[k]), counts[k], counts[k] / len(picked)) for k in shown]
+    rows = [line.format(dot(colours[k]), ui.escaped(names[k]), counts[k], counts[k] / len(picked)) for k in shown]
     if others := len(order) - len(shown):
         rest = int(counts[order[len(shown) :]].sum())
-        rows.append(line.format("transparent", f"{others} others", rest, rest / len(picked)))
+        rows.append(line.format("<span style='width:10px'></span>", f"{others} others", rest, rest / len(picked)))
     bar = f"<div style='display:flex;height:8px;border-radius:4px;overflow:hidden;margin-bottom:4px'>{slices}</div>"
     return ui.styled(bar + "".join(rows), "12px")
 
@@ -97,9 +98,8 @@ def counts_html(picked: np.ndarray, index: np.ndarray, times: Sequence[str], kin
     counts = spread(codes, at, len(names), len(times))
     cell = "<{0} style='padding:3px 10px;text-align:{1};font-variant-numeric:tabular-nums;white-space:nowrap'>{2}</{0}>"
     head = "".join(cell.format("th", "right", ui.escaped(str(time))) for time in [*times, "all"])
-    dot = "<span style='display:inline-block;width:10px;height:10px;border-radius:50%;background:{}'></span> {}"
     lines = [f"<tr>{cell.format('th', 'left', '')}{head}</tr>"]
-    rows = [(dot.format(colours[k], ui.escaped(str(names[k]))), counts[k]) for k in np.flatnonzero(counts.sum(1))]
+    rows = [(f"{dot(colours[k])} {ui.escaped(str(names[k]))}", counts[k]) for k in np.flatnonzero(counts.sum(1))]
     if len(rows) != 1:
         rows.append(("all", counts.sum(0)))
     for name, row in rows:

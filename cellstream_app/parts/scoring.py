@@ -13,7 +13,7 @@ from cellstream.colours import time_colours
 from cellstream_app import gene_charts, ui
 from cellstream_app.decoded import Scores
 from cellstream_app.results import Result
-from cellstream_app.style import Theme
+from cellstream_app.style import Theme, dot
 from cellstream_app.ui import WIDE
 
 HINT = (
@@ -79,11 +79,9 @@ class Scoring(pn.viewable.Viewer):
 
 
 def _correlations(labels: Sequence[str], colours: Sequence[str], rho: np.ndarray) -> str:
-    one = (
-        "<span style='white-space:nowrap'><span style='display:inline-block;width:10px;height:10px;border-radius:50%;"
-        "background:{}'></span> {} <b style='font-weight:600;font-variant-numeric:tabular-nums'>{}</b></span>"
-    )
-    shown = [one.format(c, ui.escaped(name), _number(r)) for c, name, r in zip(colours, labels, rho, strict=False)]
+    bold = "<b style='font-weight:600;font-variant-numeric:tabular-nums'>{}</b>"
+    one = f"<span style='white-space:nowrap'>{{}} {{}} {bold}</span>"
+    shown = [one.format(dot(c), ui.escaped(name), _number(r)) for c, name, r in zip(colours, labels, rho, strict=False)]
     every = f"<span>all cells <b style='font-weight:600'>ρ = {_number(rho[-1])}</b></span>"
     return f"<div style='display:flex;flex-wrap:wrap;gap:4px 14px'>{every}{''.join(shown)}</div>"
 

@@ -17,7 +17,7 @@ from cellstream_app.ancestry import Ancestry, ancestry
 from cellstream_app.colouring import colouring, label_keys
 from cellstream_app.results import Result
 from cellstream_app.session import Session
-from cellstream_app.style import SMALL_SIZE
+from cellstream_app.style import SMALL_SIZE, dot
 from cellstream_app.ui import WIDE
 
 LEAST_SHARE = 0.005
@@ -177,9 +177,9 @@ def _table(found: Ancestry, order: list[int]) -> str:
     )
     rows = [
         "<tr><td style='max-width:84px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap' title='{name}'>"
-        "<span style='color:{colour}'>●</span> {name}</td>{cells}</tr>".format(
+        "{dot} {name}</td>{cells}</tr>".format(
             name=ui.escaped(found.names[k]),
-            colour=found.colours[k],
+            dot=dot(found.colours[k]),
             cells="".join(cell.format(_percent(share)) for share in found.shares[:, k]),
         )
         for k in order[:ROWS]

@@ -29,7 +29,7 @@ LAYERS = ("streams", "growth", "particles")
 
 
 class Screen:
-    """What a stage reads of a session, with a data set of its own."""
+    """The session's screen, as a stage reads it, with a data set and picked cells of its own."""
 
     def __init__(self, session: Session):
         self._session = session

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import holoviews as hv
 import numpy as np
@@ -24,7 +24,7 @@ from cellstream_app.leaving import weakly
 from cellstream_app.overlays import Image, Lines, Ribbons
 from cellstream_app.picking import MOVE, add_tools, inside
 from cellstream_app.results import Result
-from cellstream_app.session import Session
+from cellstream_app.sources import Source
 from cellstream_app.style import Theme, colour_bar_html, theme
 from cellstream_app.ui import BOTH
 
@@ -42,6 +42,22 @@ LABELLED = plots.SHADE_ABOVE
 """Cells up to which the pointer reads their names."""
 
 
+class Surroundings(Protocol):
+    """What a stage reads of where it stands: of a session, or of a side with a data set of its own."""
+
+    @property
+    def dark(self) -> bool: ...
+
+    @property
+    def pixel_ratio(self) -> float: ...
+
+    @property
+    def result_source(self) -> Source | None: ...
+
+    @property
+    def selection(self) -> np.ndarray | None: ...
+
+
 class Stage(pn.viewable.Viewer):
     """One figure per result and theme, whose data are replaced, so that axes and zoom stay.
 
@@ -51,14 +67,14 @@ class Stage(pn.viewable.Viewer):
 
     def __init__(
         self,
-        session: Session,
+        around: Surroundings,
         picked: Callable[[np.ndarray], None] | None = None,
         tools: Sequence[Any] = (),
         hooks: Sequence[Callable] = (),
         size: tuple[int, int] = SIZE,
     ):
         super().__init__()
-        self.session, self.picked, self.hooks, self.size = session, picked, hooks, size
+        self.around, self.picked, self.hooks, self.size = around, picked, hooks, size
         self.growth_limit: float | None = None
         """Where the colours of growth end, if not where the result's own do; of the next figure."""
         self.drag = MOVE
@@ -88,7 +104,7 @@ class Stage(pn.viewable.Viewer):
         self.result, self._t, self._colours = result, t, colours
         home = plots.view_of(result.grid.points, self.size, margin=0)
         self._cells = hv.streams.Pipe(self._coloured(colouring))
-        layered = plots.embedding_map(self._cells, home, self.session.pixel_ratio)
+        layered = plots.embedding_map(self._cells, home, self.around.pixel_ratio)
         hooks = [weakly(self._put_on), flow.attach(self.canvas.frame_id), *self.hooks]
         self.pane.object = layered.opts(hv.opts.Overlay(hooks=hooks))
         self.canvas.param.update(theme=self._look(), unit=result.snapshots.unit)
@@ -173,16 +189,16 @@ class Stage(pn.viewable.Viewer):
     # layers
 
     def _look(self) -> Theme:
-        return theme(self.session.dark)
+        return theme(self.around.dark)
 
     def _coloured(self, colouring: Colouring) -> plots.Cells:
         result = self.result
         labels = None
-        if len(result.index) <= LABELLED and self.session.result_source is not None:
-            names = self.session.result_source.adata.obs_names
+        if len(result.index) <= LABELLED and self.around.result_source is not None:
+            names = self.around.result_source.adata.obs_names
             labels = [str(names[row]) for row in result.rows]
         behind = ON_GROWTH if self.layers["growth"] else BEHIND
-        alpha, lit, selected = behind if self.layers["particles"] else ALONE, None, self.session.selection
+        alpha, lit, selected = behind if self.layers["particles"] else ALONE, None, self.around.selection
         if selected is not None:
             alpha, lit = ALONE, np.isin(np.arange(len(result.index)), selected, kind="table")
         return plots.Cells(result.points, colouring.colour, labels, alpha, lit, colouring.title)

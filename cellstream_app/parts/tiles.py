@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cellstream_app import ui
+from cellstream_app.style import dot
 
 TILES = (
     ("vc", "VC", "neighbours move alike",
@@ -32,11 +33,8 @@ LONELY = 0.1
 
 def legend_row(colours: dict[str, str]) -> str:
     """Time points with their colours, side by side."""
-    one = (
-        "<span style='white-space:nowrap'><span style='display:inline-block;width:10px;height:10px;border-radius:50%;"
-        "background:{}'></span> {}</span>"
-    )
-    inside = " ".join(one.format(colour, ui.escaped(name)) for name, colour in colours.items())
+    one = "<span style='white-space:nowrap'>{} {}</span>"
+    inside = " ".join(one.format(dot(colour), ui.escaped(name)) for name, colour in colours.items())
     return ui.styled(f"<div style='display:flex;flex-wrap:wrap;gap:4px 14px'>{inside}</div>")
 
 

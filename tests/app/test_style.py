@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from cellstream.colours import (
     CATEGORY_PALETTE,
+    MISSING,
     TIME_PALETTE,
     VALUE_PALETTE,
+    Categories,
     category_colours,
     colour_array,
     time_colours,
 )
 from cellstream_app import style
+from cellstream_app.parts import scoring, selecting
+from cellstream_app.parts.picked import brief_html, counts_html
+from cellstream_app.parts.tiles import legend_row
 
 
 def linear_light(colours: list[str]) -> np.ndarray:
@@ -92,6 +99,23 @@ def test_time_colours_run_through_the_whole_palette() -> None:
     assert time_colours(5)[1:4] == time_colours(9)[2:8:2]
     assert len(time_colours(1)) == 1
     assert time_colours(0) == []
+
+
+def test_a_colour_is_one_dot_wherever_it_is_explained() -> None:
+    red, dot = "#d62728", style.dot("#d62728")
+    kinds = Categories(np.array([0, 0]), ["a"], [red])
+    kin = SimpleNamespace(shares=np.ones((1, 1)), names=["a"], colours=[red], labels=["day 0"])
+    for shown in (
+        style.legend_html({"a": red}),
+        legend_row({"a": red}),
+        scoring._correlations(["a"], [red], np.array([0.5, 0.5])),
+        brief_html(np.array([0]), kinds),
+        counts_html(np.array([0]), np.array([0, 0]), ["day 0"], kinds),
+        selecting._table(kin, [0]),
+    ):
+        assert shown.count(dot) == 1
+        assert red not in shown.replace(dot, "").replace(f"flex:1 0 0;background:{red}", "")  # the bar of shares
+    assert style.dot("'><script>") == style.dot(MISSING)
 
 
 def test_legends_escape_what_strangers_wrote() -> None:

@@ -237,7 +237,7 @@ def test_other_colours_leave_the_tool_that_a_drag_is_under_way_with(stage: Stage
     toolbar, seen = plot.state.toolbar, []
     toolbar.active_drag = stage._tools[LASSO]
     toolbar.on_change("active_drag", lambda name, old, new: seen.append(new))
-    stage.session.selection = np.arange(20)
+    stage.around.selection = np.arange(20)
     stage.recolour(colouring(stage.result, None, GROWTH))
     assert toolbar.active_drag is stage._tools[LASSO]
     assert seen == []
