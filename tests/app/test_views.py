@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,14 @@ async def settled(seconds: float = 1.0) -> None:
     await asyncio.sleep(seconds)
 
 
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for what a thread will have done at some time."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "waited in vain"
+        await asyncio.sleep(0.02)
+
+
 def say(run: Run, *said: Event) -> None:
     """Events of a run, in its folder."""
     with open(run.folder / "events.jsonl", "a") as file:
@@ -100,12 +109,11 @@ def test_a_finished_run_keeps_its_picture_through_a_change_of_theme(runs: tuple[
         session = Session(page="train")
         view = Watching(session)
         await session.select(runs[0])
-        await settled()
-        light, n = view.picture.object, len(runs[0].preview()["index"])
-        assert dots(view) == n
+        n = len(runs[0].preview()["index"])
+        await until(lambda: dots(view) == n)
+        light = view.picture.object
         session.dark = True
-        await settled()
-        assert dots(view) == n
+        await until(lambda: dots(view) == n and view.picture.object is not light)
         assert view.picture.object is not light
         assert view.legend.object
 
