@@ -16,6 +16,7 @@ from cellstream import __version__
 from cellstream.benchmark import NAMES as TABLE_NAMES
 from cellstream.config import Config, find, settings
 from cellstream.errors import UserError, is_memory
+from cellstream.figures import options
 from cellstream.files import new_file, path_of, resuming, whole
 from cellstream.fixes import FIXES
 from cellstream.presets import PRESETS, preset
@@ -420,36 +421,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--overwrite", action="store_true", help="replace FILE.csv where it exists")
 
     one = command("figure", figure, "Draw a figure of a result, for a paper.")
-    one.add_argument("result", metavar="RESULT.h5ad")
-    one.add_argument("--out", required=True, metavar="FILE", help="a name that ends in .png, .pdf or .svg")
-    kinds = ("embedding", "times", "lineage", "genes", "losses", "match")
-    one.add_argument("--kind", default="embedding", choices=kinds, help="what it shows (default embedding)")
-    one.add_argument(
-        "--colour", default="time", metavar="NAME", help="time, growth, speed, gene:NAME or a column of obs"
-    )
-    layers = "of cells, streams, growth, arrows, with commas between them (default cells)"
-    one.add_argument("--layers", default="cells", metavar="A,B", help=layers)
-    one.add_argument("--time", type=float, metavar="T", help="moment of streams and growth (default: the whole course)")
-    one.add_argument("--genes", default="", metavar="A,B", help="genes to draw (kind genes)")
-    one.add_argument("--select", default="", metavar="KEY=VALUE", help="cells whose kin is drawn (kind lineage)")
-    one.add_argument("--labels", default="", metavar="KEY", help="column of obs with kinds of cells (kind lineage)")
-    one.add_argument(
-        "--width", default="single", metavar="MM", help="in mm, or single (88), one-and-a-half, double (180)"
-    )
-    one.add_argument("--height", type=float, metavar="MM", help="in mm (default: as the drawing asks for)")
-    one.add_argument("--font", default="Arial", metavar="NAME", help="typeface (default Arial, or what is like it)")
-    one.add_argument("--text", type=float, default=7.0, metavar="PT", help="size of text in points (default 7)")
-    one.add_argument(
-        "--point", type=float, metavar="PT", help="diameter of a cell in points (default: by their number)"
-    )
-    one.add_argument("--legend", default="right", choices=("right", "below", "none"), help="where it stands")
-    one.add_argument("--transparent", action="store_true", help="no white ground")
-    one.add_argument("--letter", default="", metavar="A", help="letter of the panel")
-    one.add_argument(
-        "--dpi", type=int, default=300, metavar="N", help="of pixels, also within pdf and svg (default 300)"
-    )
-    one.add_argument("--numbers", metavar="FILE.csv", help="write the numbers behind the figure")
-    one.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    options.add(one)
 
     one = command("benchmark", benchmark, "Make one of the paper's tables anew, beside the paper's numbers.")
     one.add_argument("name", metavar="NAME", help=f"one of {', '.join(TABLE_NAMES)}")

@@ -1,25 +1,25 @@
-"""Marks on the axes of a figure: cells, streamlines, arrows, the growth map, ribbons, legends; of what the screen shows."""
+"""Marks on the axes of a figure: cells, streamlines, arrows, the growth map, ribbons; of what the screen shows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from cellstream.colours import MISSING, Categories, Values, growth_colours
+from cellstream.colours import MISSING, STILL, Categories, Values
 from cellstream.fields import Field
-from cellstream.figures.paper import INK, Sheet
+from cellstream.figures.page import Page, Rect
+from cellstream.figures.paper import INK, POINT
 from cellstream.streamlines import streamlines
-from cellstream.traces import HEAD_AT, Columns, arrow_columns, growth_columns, strength_of
+from cellstream.traces import HEAD_AT, Columns, growth_columns, strength_of
 
 ALPHA = 0.85
 """Opacity of a cell."""
+UNLIT = 0.15
+"""Opacity of cells that are not among those shown."""
 TURNS = 12
 """Parts in which the categories are drawn by turns, so that none hides the others."""
 SHADES = 128
@@ -29,52 +29,94 @@ SEPARATION = 0.045
 THICKEST = 0.0055
 """Of a streamline, in units of the longer side of the view."""
 ARROW_HEAD = 0.016
-"""Length of an arrow head, in the same unit."""
-MOST_NAMES = 30
-"""Names in a legend; of more, the commonest."""
+"""Length of an arrow head of a streamline, in the same unit."""
+ARROWS_ACROSS = 24
+"""Places along the longer side of the plane, each of which has one arrow, of the length of a place at most."""
+COVERED = 0.05
+"""Cover of a field from which on it is seen."""
+COMPASS = 9.0
+"""Length of the arrows that name the axes, in millimetres at a text of seven points."""
 
 View = tuple[float, float, float, float]
 """x0, x1, y0, y1."""
 
 
-def cell_size(n: int, view: View, width: float) -> float:
+def cell_size(n: int, width: float) -> float:
     """Diameter in points of each of ``n`` cells on axes that are ``width`` millimetres wide."""
     return float(np.clip((2.5 + 150 / np.sqrt(max(n, 1))) * width / 300, 0.15, 6.0))
 
 
-def plane(ax: Axes, view: View) -> None:
-    """Axes that show the plane of an embedding: equal scale, no ticks."""
+def plane(page: Page, rect: Rect, view: View) -> Axes:
+    """Axes that show the plane of an embedding in the middle of a rectangle: equal scale, no ticks, no lines."""
+    left, bottom, width, height = rect
+    scale = min(width / (view[1] - view[0]), height / (view[3] - view[2]))
+    wide, tall = scale * (view[1] - view[0]), scale * (view[3] - view[2])
+    ax = page.axes((left + (width - wide) / 2, bottom + (height - tall) / 2, wide, tall))
     ax.set_xlim(view[:2])
     ax.set_ylim(view[2:])
-    ax.set_aspect("equal", adjustable="box")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    ax.patch.set_alpha(0.0)
+    ax.set_axis_off()
+    ax.set_in_layout(False)
+    return ax
 
 
-def compass(ax: Axes, names: tuple[str, str], sheet: Sheet) -> None:
+def compass_room(page: Page) -> float:
+    """Millimetres that the names of the axes take to the left of the plane and below it."""
+    return 1.5 * (page.sheet.text - 1) * POINT
+
+
+def compass(page: Page, ax: Axes, names: tuple[str, str]) -> None:
     """Two short arrows in the corner that name the axes of the plane."""
-    at = dict(xycoords="axes fraction", textcoords="axes fraction", annotation_clip=False)
-    arrow = dict(arrowstyle="-|>", color=INK, linewidth=0.6, shrinkA=0, shrinkB=0, mutation_scale=sheet.text * 0.8)
-    for tip in ((0.14, 0.0), (0.0, 0.14)):
-        ax.annotate("", tip, (0.0, 0.0), arrowprops=arrow, **at)
-    small = dict(xycoords="axes fraction", fontsize=sheet.text - 1, textcoords="offset points", annotation_clip=False)
-    ax.annotate(names[0], (0.0, 0.0), (0, -2), ha="left", va="top", **small)
-    ax.annotate(names[1], (0.0, 0.0), (-2, 0), ha="right", va="bottom", rotation=90, **small)
+    text = page.sheet.text
+    box = ax.get_position()
+    wide, tall = box.width * page.sheet.width, box.height * page.height
+    length = min(COMPASS * text / 7, 0.4 * wide, 0.4 * tall)
+    for tip in ((length / wide, 0.0), (0.0, length / tall)):
+        ax.annotate(
+            "", tip, (0.0, 0.0), xycoords="axes fraction", textcoords="axes fraction", annotation_clip=False,
+            arrowprops=dict(
+                arrowstyle="-|>", color=INK, linewidth=0.6, shrinkA=0, shrinkB=0, mutation_scale=0.7 * text
+            ),
+        )  # fmt: skip
+    for name, offset, ha, va, turned in (
+        (names[0], (0, -2), "left", "top", 0),
+        (names[1], (-2, 0), "right", "bottom", 90),
+    ):
+        ax.annotate(
+            name, (0.0, 0.0), offset, xycoords="axes fraction", textcoords="offset points", annotation_clip=False,
+            fontsize=text - 1, ha=ha, va=va, rotation=turned,
+        )  # fmt: skip
 
 
-def cells(ax: Axes, points: np.ndarray, colour: Categories | Values, size: float, alpha: float = ALPHA) -> None:
+def cells(
+    ax: Axes,
+    points: np.ndarray,
+    colour: Categories | Values,
+    size: float,
+    alpha: float = ALPHA,
+    lit: np.ndarray | None = None,
+) -> None:
     """Cells (n, 2) as dots of ``size`` points, in pixels also where the rest of the file is not.
 
-    High numbers lie on top; kinds of cells by turns, in random but fixed order; cells without either lie below.
+    High numbers lie on top; kinds of cells by turns, in random but fixed order; cells without either lie below. Those
+    that are not ``lit`` (n,) lie below all others, and are faint.
     """
+    if lit is not None:
+        cells(ax, points[~lit], colour.only(~lit), size, UNLIT)
+        points, colour = points[lit], colour.only(lit)
     for chosen, shade in _in_turn(colour):
-        ax.plot(
-            *points[chosen].T, linestyle="none", marker="o", markersize=size, markeredgewidth=0, color=shade,
-            alpha=alpha, rasterized=True, zorder=2,
-        )  # fmt: skip
+        _dots(ax, points[chosen], shade, size, alpha)
+
+
+def behind(ax: Axes, points: np.ndarray, size: float, alpha: float) -> None:
+    """Cells (n, 2) in grey, behind those in colours."""
+    _dots(ax, points, STILL, size, alpha, 1.5)
+
+
+def _dots(ax: Axes, points: np.ndarray, colour: str, size: float, alpha: float, zorder: float = 2.0) -> None:
+    ax.plot(
+        *points.T, linestyle="none", marker="o", markersize=size, markeredgewidth=0, color=colour, alpha=alpha,
+        rasterized=True, zorder=zorder,
+    )  # fmt: skip
 
 
 def _in_turn(colour: Categories | Values) -> list[tuple[np.ndarray, str]]:
@@ -87,7 +129,7 @@ def _in_turn(colour: Categories | Values) -> list[tuple[np.ndarray, str]]:
         palette = [colour.palette[round(i)] for i in np.linspace(0, len(colour.palette) - 1, SHADES)]
         order = np.argsort(shade, kind="stable")
         starts = np.searchsorted(shade[order], np.arange(-1, SHADES + 1))
-        lots = [order[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        lots = [order[a:b] for a, b in pairwise(starts)]
         return [(lot, name) for lot, name in zip(lots, [MISSING, *palette], strict=True) if len(lot)]
     codes = np.asarray(colour.codes)
     below = np.flatnonzero(colour.first)
@@ -100,60 +142,6 @@ def _in_turn(colour: Categories | Values) -> list[tuple[np.ndarray, str]]:
 
 def _name(colour: Categories, code: int) -> str:
     return colour.colours[code] if code >= 0 else MISSING
-
-
-def legend(
-    figure: Figure, ax: Axes, colour: Categories | Values, title: str, counts: Mapping[str, int] | None, sheet: Sheet
-) -> None:
-    """What the colours stand for: names with dots, or a scale with its numbers."""
-    if sheet.legend == "none":
-        return
-    if isinstance(colour, Values):
-        scale(figure, ax, colour.palette, colour.span(), title, sheet)
-        return
-    shown = dict(zip(colour.names, colour.colours, strict=True))
-    names = [name for name in shown if counts is None or counts.get(name)]
-    if len(names) > MOST_NAMES and counts is not None:
-        commonest = set(sorted(names, key=lambda name: -counts[name])[:MOST_NAMES])
-        names = [name for name in names if name in commonest]
-    dots = [
-        Line2D([], [], linestyle="none", marker="o", markersize=sheet.text * 0.6, markeredgewidth=0, color=shown[n])
-        for n in names
-    ]
-    place = (
-        dict(loc="outside right center")
-        if sheet.legend == "right"
-        else dict(loc="outside lower center", ncols=_columns(names, sheet))
-    )
-    figure.legend(
-        dots,
-        names,
-        title=title,
-        title_fontsize=sheet.text,
-        handletextpad=0.2,
-        borderaxespad=0.2,
-        columnspacing=1.0,
-        **place,
-    )
-
-
-def _columns(names: Sequence[str], sheet: Sheet) -> int:
-    """How many names stand beside each other below a figure."""
-    widest = max((len(name) for name in names), default=1) + 4
-    return int(np.clip(sheet.width / (widest * sheet.text * 0.2), 1, max(len(names), 1)))
-
-
-def scale(
-    figure: Figure, ax: Axes, palette: Sequence[str], limits: tuple[float, float], title: str, sheet: Sheet
-) -> None:
-    """A scale of colours with its numbers; an arrow where values beyond its end have the colour of the end."""
-    mapped = ScalarMappable(Normalize(*limits), ListedColormap(list(palette)))
-    upright = sheet.legend == "right"
-    bar = figure.colorbar(mapped, ax=ax, location="right" if upright else "bottom", shrink=0.5, aspect=14, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=2, width=0.5, labelsize=sheet.text - 1)
-    bar.ax.locator_params(nbins=4)
-    bar.set_label(title, fontsize=sheet.text)
 
 
 def streams(ax: Axes, field: Field, view: View) -> None:
@@ -180,16 +168,30 @@ def _head(at: np.ndarray, way: np.ndarray, length: float) -> np.ndarray:
     return at + length * np.array([ahead, -0.4 * ahead + 0.55 * side, -0.4 * ahead - 0.55 * side])
 
 
+def covered(field: Field) -> np.ndarray:
+    """Places of the grid at which there is something to see (n, 2)."""
+    rows, columns = np.nonzero(field.weight > COVERED)
+    return np.column_stack([field.x[columns], field.y[rows]])
+
+
+def some_arrows(points: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One cell of each place (k, 2), always the same, and its vector (k, 2), in a length that can be drawn."""
+    side = float(np.ptp(points, axis=0).max()) or 1.0
+    order = np.random.default_rng(0).permutation(len(points))
+    place = np.floor((points[order] - points.min(0)) / side * ARROWS_ACROSS).astype(int)
+    chosen = order[np.unique(place, axis=0, return_index=True)[1]]
+    longest = float(np.hypot(*vectors[chosen].T).max()) or 1.0
+    return points[chosen], vectors[chosen] * (side / ARROWS_ACROSS / longest)
+
+
 def arrows(ax: Axes, points: np.ndarray, vectors: np.ndarray, view: View) -> None:
-    """An arrow at each of the points, of which the longest is a sixteenth of the view long."""
+    """An arrow from each of the points (n, 2) along its vector (n, 2)."""
     side = max(view[1] - view[0], view[3] - view[2])
-    found = arrow_columns(points, vectors, side / 16)
-    lines, heads = found["lines"], found["heads"]
-    shafts = np.stack([np.column_stack([lines["x0"], lines["y0"]]), np.column_stack([lines["x1"], lines["y1"]])], 1)
-    ax.add_collection(LineCollection(shafts, colors=INK, linewidths=0.6, alpha=0.85, zorder=3), autolim=False)
-    angle = np.asarray(heads["angle"]) + np.pi / 2
-    tips = [_head(tip, np.array([np.cos(a), np.sin(a)]), 0.6 * ARROW_HEAD * side)
-            for tip, a in zip(np.column_stack([heads["x"], heads["y"]]), angle, strict=True)]  # fmt: skip
+    moving = np.hypot(*vectors.T) > 0
+    points, vectors = points[moving], vectors[moving]
+    shafts = np.stack([points, points + vectors], 1)
+    ax.add_collection(LineCollection(list(shafts), colors=INK, linewidths=0.5, alpha=0.85, zorder=3), autolim=False)
+    tips = [_head(tip, way, 0.5 * ARROW_HEAD * side) for tip, way in zip(points + vectors, vectors, strict=True)]
     ax.add_collection(PolyCollection(tips, facecolors=INK, alpha=0.85, linewidths=0, zorder=3.1), autolim=False)
 
 
@@ -198,13 +200,15 @@ def growth_map(ax: Axes, field: Field, limit: float) -> None:
     image = growth_columns(field.x, field.y, field.growth, field.weight, limit)["image"]
     pixels = np.ascontiguousarray(image["image"][0]).view(np.uint8).reshape(*image["image"][0].shape, 4)
     (x,), (y,), (dw,), (dh,) = (image[name] for name in ("x", "y", "dw", "dh"))
-    ax.imshow(pixels, extent=(x, x + dw, y, y + dh), origin="lower", interpolation="bilinear", zorder=1, aspect="equal")
-
-
-def growth_scale(figure: Figure, ax: Axes, limit: float, unit: str, sheet: Sheet) -> None:
-    """The scale of the growth map."""
-    if sheet.legend != "none":
-        scale(figure, ax, growth_colours(), (-limit, limit), f"growth, doublings per {unit}", sheet)
+    ax.imshow(
+        pixels,
+        extent=(x, x + dw, y, y + dh),
+        origin="lower",
+        interpolation="bilinear",
+        zorder=1,
+        aspect="auto",
+        rasterized=True,
+    )  # one image with the cells
 
 
 def ribbons(ax: Axes, found: Mapping[str, Columns]) -> None:

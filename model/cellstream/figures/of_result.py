@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,13 @@ from cellstream import __version__, evaluation, genes, scverse
 from cellstream.ancestry import ancestry
 from cellstream.colours import Categories
 from cellstream.errors import UserError
-from cellstream.figures import drawings
-from cellstream.figures.drawings import CELLS, Drawn
+from cellstream.figures import CELLS, KINDS, charts, drawings
+from cellstream.figures.drawings import Drawn
 from cellstream.figures.paper import Sheet
 from cellstream.genes import Course
 from cellstream.painting import GENE, GROWTH, SPEED, TIME, Painted, painted
 from cellstream.scene import Scene
 
-KINDS = ("embedding", "times", "lineage", "genes", "losses", "match")
 STAGES = dict(
     start="autoencoder start", embedding="embedding", warm="warm start", rounds="joint rounds", dynamics="dynamics"
 )
@@ -48,14 +49,13 @@ class Wish:
     """``KEY=VALUE``: the cells of a lineage figure."""
     labels: str = ""
     """Column of obs by which kin are told apart."""
-    sheet: Sheet = field(default_factory=Sheet)
 
 
 class Source:
-    """A result with the file that it is in."""
+    """A result with the file that it is in; ``path``, where it was read from, is for its name and hash."""
 
-    def __init__(self, adata: AnnData):
-        self.adata = adata
+    def __init__(self, adata: AnnData, path: Path | None = None):
+        self.adata, self.path = adata, path
         self.stream, self.snapshots, self.recipe = scverse.read_result(adata)
         self.kept = adata.uns[scverse.KEY]
 
@@ -73,9 +73,9 @@ class Source:
             key = f"obs:{colour}"
         return painted(self.scene, self.adata, key, gene)
 
-    def drawn(self, wish: Wish) -> Drawn:
+    def drawn(self, wish: Wish, sheet: Sheet) -> Drawn:
         """The figure that is wished for. Raises :class:`UserError` where the file does not hold what it needs."""
-        scene, sheet = self.scene, wish.sheet
+        scene = self.scene
         if wish.time is not None:
             self.stream.clock.to_tau([wish.time])  # a time that is not among them is told
         match wish.kind:
@@ -89,11 +89,11 @@ class Source:
                 )
             case "genes":
                 unit = self.stream.clock.unit
-                return drawings.gene_trends(self.courses(wish.genes), scene.times, unit, "expression", sheet)
+                return charts.gene_trends(self.courses(wish.genes), scene.times, unit, "expression", sheet)
             case "losses":
-                return drawings.losses(self.losses(), sheet)
+                return charts.losses(self.losses(), sheet)
             case "match":
-                return drawings.match(self.match(), sheet)
+                return charts.match(self.match(), self.stream.clock.unit, sheet)
         raise UserError(f"Expected a kind of figure out of {', '.join(KINDS)}, but got '{wish.kind}'.")
 
     def selected(self, words: str) -> np.ndarray:
@@ -160,7 +160,7 @@ class Source:
         return found
 
     def match(self) -> pd.DataFrame:
-        """A row for each later time point, as :func:`cellstream.figures.match` draws it."""
+        """A row for each later time point, as :func:`cellstream.figures.charts.match` draws it."""
         metrics = json.loads(self.kept.get("metrics", "{}"))
         if not metrics.get("match"):
             return pd.DataFrame()
@@ -170,25 +170,34 @@ class Source:
         }
         return pd.DataFrame.from_dict(rows, orient="index")[["w2", "floor", "stays", "predicted", "observed"]]
 
-    def provenance(self, wish: Wish) -> dict[str, Any]:
-        """Where a figure came from: data, settings, seed, version, and what it shows."""
-        # the name alone: where a person keeps their files is nobody's business
+    def provenance(self, wish: Wish, sheet: Sheet) -> dict[str, Any]:
+        """Where a figure came from: data, settings, seed, version, and what it shows on which sheet."""
         return dict(
-            data=Path(str(self.recipe.get("source") or "")).name,
-            fingerprint=self.snapshots.fingerprint,
+            # names alone: where a person keeps their files is nobody's business
+            data=_name(self.recipe.get("source") or ""),
+            result=_name(self.path or ""),
+            result_sha256=_hash(self.path),
             cells=len(self.snapshots.index),
+            cells_fingerprint=self.snapshots.fingerprint,
             recipe={k: v for k, v in self.recipe.items() if k not in ("source", "out")},
             config=self.stream.config.to_dict(),
-            seed=self.stream.config.training.seed,
+            seed=self.stream.config.compute.seed,
             method=self.stream.method,
-            trained_by=str(self.kept.get("version", "")),
+            trained_by=f"CellStream {self.kept.get('version', '')}".strip(),
             drawn_by=f"CellStream {__version__}",
-            shows=_words(wish),
+            shows={key: list(value) if isinstance(value, tuple) else value for key, value in asdict(wish).items()},
+            sheet=asdict(sheet),
         )
 
 
-def _words(wish: Wish) -> Mapping[str, Any]:
-    return dict(
-        kind=wish.kind, colour=wish.colour, layers=list(wish.layers), time=wish.time, genes=list(wish.genes),
-        select=wish.select, labels=wish.labels,
-    )  # fmt: skip
+def _name(path: Path | str) -> str:
+    """The last part of a path of any system."""
+    return re.split(r"[\\/]", str(path))[-1]
+
+
+def _hash(path: Path | None) -> str:
+    """SHA-256 of a file, as ``sha256sum`` tells it; none of a folder."""
+    if path is None or not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,10 @@
-"""The sheet a figure is drawn on: millimetres, type, ground; and the file it becomes, with where it came from inside."""
+"""The sheet a figure is drawn on: millimetres, type, ground; and the file it becomes, where it came from inside."""
 
 from __future__ import annotations
 
+import difflib
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,22 +14,22 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 
 from cellstream import __version__
 from cellstream.errors import UserError
+from cellstream.figures import LEGENDS, SUFFIXES, WIDTHS
 from cellstream.files import new_file, size_in_words, whole
 
 MM = 1 / 25.4
 """Inches in a millimetre."""
+POINT = 25.4 / 72
+"""Millimetres in a point."""
 INK, MUTED = "#1d2329", "#667079"
-WIDTHS = {"single": 88.0, "one-and-a-half": 120.0, "double": 180.0}
-"""Millimetres of the columns that journals ask for."""
-LEGENDS = ("right", "below", "none")
-SUFFIXES = (".png", ".pdf", ".svg")
-RESOLUTIONS = (150, 300, 600)
-"""Dots per inch that are offered; any other from 50 to 1200 will do."""
 SMALLEST, LARGEST = 20.0, 1000.0
 """Millimetres of a side."""
+LONGEST_LETTER = 4
+MOST_PIXELS = 4e8
 FALLBACK = ("Arial", "Helvetica", "Liberation Sans", "DejaVu Sans")
 """Typefaces in the order in which they are looked for; the last one comes with matplotlib."""
 
@@ -40,14 +42,14 @@ class Sheet:
     """Millimetres."""
     height: float | None = None
     """Millimetres; None: as the drawing asks for."""
-    font: str = "Arial"
-    """A typeface; where the machine does not have it, the next one of :data:`FALLBACK`."""
+    font: str = ""
+    """A typeface of this machine; empty: the first one of :data:`FALLBACK` that it has."""
     text: float = 7.0
     """Points."""
     point: float | None = None
     """Diameter of a cell, in points; None: by their number."""
     legend: str = "right"
-    """Where the legend, or the scale of the colours, stands: one of :data:`LEGENDS`."""
+    """Where the legend, or the scale of the colours, stands: one of :data:`cellstream.figures.LEGENDS`."""
     transparent: bool = False
     """No ground at all, instead of a white one."""
     letter: str = ""
@@ -66,84 +68,118 @@ class Sheet:
                 raise UserError(f"Expected {name} from {low} to {high}, but got {value:g}.")
         if self.legend not in LEGENDS:
             raise UserError(f"Expected the legend to be one of {', '.join(LEGENDS)}, but got '{self.legend}'.")
-
-    def figure(self, aspect: float) -> Figure:
-        """An empty figure; where no height was asked for it is ``aspect`` times as high as wide."""
-        height = self.height or min(max(self.width * aspect, SMALLEST), LARGEST)
-        made = Figure(figsize=(self.width * MM, height * MM), layout="constrained")
-        made.patch.set_alpha(0.0 if self.transparent else 1.0)
-        return made
+        if len(self.letter) > LONGEST_LETTER:
+            raise UserError(f"Expected a panel's letter, as in a, but got '{self.letter}'.")
+        if self.font and self.font not in get_font_names():
+            close = difflib.get_close_matches(self.font, get_font_names(), n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UserError(
+                f"This machine has no typeface '{self.font}'{hint}: name another one, or none for Arial or its like."
+            )
 
     @contextmanager
     def type(self) -> Iterator[None]:
         """Matplotlib's settings while something is drawn or written."""
-        families = [self.font, *(name for name in FALLBACK if name != self.font)]
-        with mpl.rc_context(
+        families = [self.font, *FALLBACK] if self.font else list(FALLBACK)
+        small = self.text - 1
+        with _without_a_word_of_fonts(), mpl.rc_context(
             {
-                "font.family": "sans-serif",
-                "font.sans-serif": families,
+                "font.family": families,
                 "font.size": self.text,
                 "text.color": INK,
                 "axes.labelcolor": INK,
                 "axes.edgecolor": INK,
                 "axes.labelsize": self.text,
                 "axes.titlesize": self.text,
+                "axes.titlepad": 3,
+                "axes.labelpad": 2,
                 "axes.linewidth": 0.6,
+                "axes.facecolor": "none",
                 "axes.spines.top": False,
                 "axes.spines.right": False,
                 "xtick.color": INK,
                 "ytick.color": INK,
-                "xtick.labelsize": self.text - 1,
-                "ytick.labelsize": self.text - 1,
+                "xtick.labelsize": small,
+                "ytick.labelsize": small,
                 "xtick.major.width": 0.6,
                 "ytick.major.width": 0.6,
                 "xtick.major.size": 2.5,
                 "ytick.major.size": 2.5,
+                "xtick.minor.width": 0.4,
+                "ytick.minor.width": 0.4,
+                "xtick.minor.size": 1.5,
+                "ytick.minor.size": 1.5,
+                "xtick.major.pad": 2,
+                "ytick.major.pad": 2,
                 "lines.linewidth": 1.0,
                 "legend.frameon": False,
-                "legend.fontsize": self.text - 0.5,
-                "figure.constrained_layout.h_pad": 2 / 72,
-                "figure.constrained_layout.w_pad": 2 / 72,
+                "legend.fontsize": small,
+                "legend.title_fontsize": self.text,
                 # text stays text, to be searched and edited
                 "pdf.fonttype": 42,
                 "svg.fonttype": "none",
+                # the same figure is the same file
+                "svg.hashsalt": "cellstream",
                 # names from files may hold a dollar sign, which is no mathematics
                 "text.parse_math": False,
-                "axes.unicode_minus": True,
+                "axes.formatter.use_mathtext": False,
+                "text.usetex": False,
             }
-        ):
+        ):  # fmt: skip
             yield
+
+
+@contextmanager
+def _without_a_word_of_fonts() -> Iterator[None]:
+    """Matplotlib warns of each typeface of a list that is not there, which is what the list is for."""
+    told = logging.getLogger("matplotlib.font_manager")
+    level = told.level
+    told.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        told.setLevel(level)
+
+
+def plain(words: object) -> str:
+    """A stranger's text in one line that every file can hold: what cannot be printed becomes a question mark."""
+    line = " ".join(str(words).split())
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
 
 
 def place_for(out: str, overwrite: bool) -> Path:
     """A place for a figure that can be written to, looked at before the drawing."""
-    suffix = Path(out).suffix.lower()
-    if suffix not in SUFFIXES:
+    suffix = Path(out).suffix
+    if suffix.lower() not in SUFFIXES:
         raise UserError(f"Expected a name that ends in {', '.join(SUFFIXES)}, but got '{out}'.")
-    return new_file(out, overwrite, Path(out).suffix)
+    return new_file(out, overwrite, suffix)
 
 
 def write(figure: Figure, path: Path, sheet: Sheet, provenance: Mapping[str, Any]) -> None:
     """Write a figure as its suffix says, whole or not at all, with ``provenance`` (plain JSON values) inside.
 
+    It is the Description of a png or an svg, the Subject of a pdf. The same figure is the same bytes.
+
     Raises:
-        UserError: the suffix is none of :data:`SUFFIXES`, or the png would have too many pixels.
+        UserError: the suffix is none of :data:`SUFFIXES`, or there would be too many pixels.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"Expected a name that ends in {', '.join(SUFFIXES)}, but got '{path.name}'.")
     pixels = math.prod(figure.get_size_inches()) * sheet.dpi**2
-    if pixels > 4e8:
-        size = size_in_words(4 * pixels)
+    if pixels > MOST_PIXELS:
         raise UserError(
-            f"A picture of this size at {sheet.dpi} dpi would take {size}: choose fewer dpi or a smaller size."
+            f"A picture of this size at {sheet.dpi} dpi would take {size_in_words(4 * pixels)} of memory: choose fewer "
+            "dpi or a smaller size."
         )
-    told = json.dumps(dict(provenance), ensure_ascii=False, sort_keys=True)
-    title, software = str(provenance.get("data", "")), f"CellStream {__version__}"
-    metadata = {
+    # in ASCII: a file's name may hold what is no Unicode, and what no xml may hold
+    told = json.dumps(dict(provenance), sort_keys=True)
+    title, software = plain(provenance.get("data", "")), f"CellStream {__version__}"
+    kept: dict[str, dict[str, str | None]] = {
         ".png": {"Title": title, "Software": software, "Description": told},
-        ".pdf": {"Title": title, "Creator": software, "Subject": told},
-        ".svg": {"Title": title, "Creator": software, "Description": told},
-    }[suffix]
+        ".pdf": {"Title": title, "Creator": software, "Subject": told, "CreationDate": None},
+        ".svg": {"Title": title, "Creator": software, "Description": told, "Date": None},
+    }
+    figure.patch.set_alpha(0.0 if sheet.transparent else 1.0)
     with whole(path) as temporary, sheet.type():
-        figure.savefig(temporary, dpi=sheet.dpi, metadata=metadata, transparent=None, format=suffix[1:])
+        figure.savefig(temporary, dpi=sheet.dpi, metadata=kept[suffix], format=suffix[1:])
