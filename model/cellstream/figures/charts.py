@@ -127,7 +127,7 @@ def match(found: pd.DataFrame, unit: str, sheet: Sheet) -> Drawn:
             ax.set_xticks(at, names, rotation=45, ha="right", rotation_mode="anchor")
             ax.set_ylim(0, None)
             ax.yaxis.set_major_locator(MaxNLocator(4))
-    return Drawn(page.figure, found)
+    return Drawn(page.figure, found.rename_axis("time point"))
 
 
 def _grid(page: Page, made: keys.Made, n: int) -> list[Axes]:

@@ -22,6 +22,10 @@ WIDEST = 0.4
 """Part of the sheet's width that a legend beside the picture takes at most."""
 BAR = (2.2, 18.0)
 """Thickness and length of a scale, in millimetres."""
+FEWEST = 8
+"""Letters of a title that are left at least."""
+READABLE = 12
+"""Letters of a name that are not cut for a further column."""
 LETTER = 0.5
 """Width of a letter, in units of its size, about."""
 MOST_COLUMNS = 3
@@ -57,8 +61,8 @@ class Scale:
         self.title.set_in_layout(False)
         letters = _letters(page)
         self.title.set_text(_cut(title, letters))
-        while (wide := page.measured(self.title)[2]) > _widest(page) and letters > 8:
-            letters -= 1
+        while (wide := page.measured(self.title)[2]) > _widest(page) and letters > FEWEST:
+            letters = max(min(int(letters * _widest(page) / wide), letters - 1), FEWEST)
             self.title.set_text(_cut(title, letters))
         self.below = page.measured(self.title)[3] + 1.5
         thick, long = (side * text / 7 for side in BAR)
@@ -142,26 +146,40 @@ def names_of(
         if sheet.height is None or made.size[1] <= high or len(kept) == 1:
             return [made]
         made.legend.remove()
-        most = max(int(0.8 * len(kept)), 1)
+        most = max(min(int(len(kept) * high / made.size[1]), len(kept) - 1), 1)
 
 
 def _in_columns(page: Page, handles: Sequence[Handle], names: Sequence[str], title: str, high: float) -> Names:
     """The legend with the fewest columns that is not higher than the picture; below it, with the most that fit."""
-    beside, letters, widest = page.sheet.legend == "right", _letters(page), _widest(page)
-    columns = 1 if beside else len(names)
+    letters, widest = _letters(page), _widest(page)
     while True:
-        room = max(letters // columns - 4, 4) if beside else max(letters - 4, 4)
-        made = Names(page, handles, [_cut(name, room) for name in names], _cut(title, letters), columns)
-        wide, tall = made.size
-        if beside and tall > high and columns < min(MOST_COLUMNS, len(names)):
-            columns += 1
-        elif not beside and wide > widest and columns > 1:
-            columns -= 1
-        elif wide > widest and letters > 8:  # wide letters
-            letters = max(min(int(letters * widest / wide), letters - 1), 8)
+        if page.sheet.legend == "right":
+            columns = 1
+            made = _with(page, handles, names, title, letters, columns)
+            enough = min(max(len(plain(name)) for name in names), READABLE) + 4
+            while made.size[1] > high and columns < min(MOST_COLUMNS, letters // enough, len(names)):
+                made.legend.remove()
+                columns += 1
+                made = _with(page, handles, names, title, letters // columns, columns)
         else:
+            fit, too_many = 1, len(names) + 1
+            while too_many - fit > 1:
+                columns = (fit + too_many) // 2
+                made = _with(page, handles, names, title, letters, columns)
+                made.legend.remove()
+                fit, too_many = (columns, too_many) if made.size[0] <= widest else (fit, columns)
+            made = _with(page, handles, names, title, letters, fit)
+        wide = made.size[0]
+        if wide <= widest or letters <= FEWEST:
             return made
-        made.legend.remove()
+        made.legend.remove()  # of wide letters
+        letters = max(min(int(letters * widest / wide), letters - 1), FEWEST)
+
+
+def _with(page: Page, handles: Sequence[Handle], names: Sequence[str], title: str, letters: int, columns: int) -> Names:
+    """A legend of names with at most so many letters, in which their dots count."""
+    cut = [_cut(name, max(letters - 4, FEWEST // 2)) for name in names]
+    return Names(page, handles, cut, _cut(title, max(letters * columns, FEWEST)), columns)
 
 
 def _widest(page: Page) -> float:
@@ -171,7 +189,7 @@ def _widest(page: Page) -> float:
 
 def _letters(page: Page) -> int:
     """How many letters are about as wide as a legend may be."""
-    return max(int(_widest(page) / (LETTER * page.sheet.text * POINT)), 8)
+    return max(int(_widest(page) / (LETTER * page.sheet.text * POINT)), FEWEST)
 
 
 def _cut(name: object, letters: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -23,7 +24,7 @@ from cellstream.figures import CELLS, KINDS, charts, drawings
 from cellstream.figures.drawings import Drawn
 from cellstream.figures.paper import Sheet
 from cellstream.genes import Course
-from cellstream.painting import GENE, GROWTH, SPEED, TIME, Painted, painted
+from cellstream.painting import GENE, GROWTH, SPEED, TIME, Painted, gene_names, painted
 from cellstream.scene import Scene
 
 STAGES = dict(
@@ -68,6 +69,11 @@ class Source:
         key, gene = colour, ""
         if colour.startswith("gene:"):
             key, gene = GENE, colour.removeprefix("gene:")
+            names = gene_names(self.scene, self.adata)
+            if gene not in names:
+                close = difflib.get_close_matches(gene, names, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:8])}, …."
+                raise UserError(f"There is no gene '{gene}' in the file: {hint}")
         elif colour not in (TIME, GROWTH, SPEED):
             scverse.column(self.adata, self.snapshots, colour)
             key = f"obs:{colour}"

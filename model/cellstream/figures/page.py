@@ -22,6 +22,8 @@ RIM = 1.0
 """Millimetres around everything."""
 GAP = 2.5
 """Millimetres between the picture and its legend, and between two legends."""
+FINEST = 300
+"""Dots per inch at which texts are measured; more take memory and tell no more."""
 LEAST = 8.0
 """Millimetres of a picture's shorter side that something can be seen on."""
 
@@ -44,7 +46,7 @@ class Page:
 
     def __init__(self, sheet: Sheet):
         self.sheet = sheet
-        self.figure = Figure(figsize=(sheet.width * MM, (sheet.height or sheet.width) * MM), dpi=sheet.dpi)
+        self.figure = Figure(figsize=(sheet.width * MM, (sheet.height or sheet.width) * MM), dpi=min(sheet.dpi, FINEST))
         FigureCanvasAgg(self.figure)
         self.left = self.right = self.top = self.bottom = RIM
         if sheet.letter:

@@ -6,6 +6,7 @@ import difflib
 import json
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ LONGEST_LETTER = 4
 MOST_PIXELS = 4e8
 FALLBACK = ("Arial", "Helvetica", "Liberation Sans", "DejaVu Sans")
 """Typefaces in the order in which they are looked for; the last one comes with matplotlib."""
+FURTHER = ("Noto Sans CJK SC", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic")
+"""Those that have the letters which these have not."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Sheet:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UserError(f"Expected {name} from {low} to {high}, but got {value:g}.")
+        require_memory(self.width * MM * (self.height or self.width) * MM, self.dpi)
         if self.legend not in LEGENDS:
             raise UserError(f"Expected the legend to be one of {', '.join(LEGENDS)}, but got '{self.legend}'.")
         if len(self.letter) > LONGEST_LETTER:
@@ -80,7 +84,7 @@ class Sheet:
     @contextmanager
     def type(self) -> Iterator[None]:
         """Matplotlib's settings while something is drawn or written."""
-        families = [self.font, *FALLBACK] if self.font else list(FALLBACK)
+        families = list(dict.fromkeys([*([self.font] if self.font else []), *FALLBACK, *FURTHER]))
         small = self.text - 1
         with _without_a_word_of_fonts(), mpl.rc_context(
             {
@@ -131,12 +135,15 @@ class Sheet:
 
 @contextmanager
 def _without_a_word_of_fonts() -> Iterator[None]:
-    """Matplotlib warns of each typeface of a list that is not there, which is what the list is for."""
+    """Matplotlib warns of each typeface of a list that is not there, which is what the list is for; and of each letter
+    that none of them has, many times, where the picture shows it."""
     told = logging.getLogger("matplotlib.font_manager")
     level = told.level
     told.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+            yield
     finally:
         told.setLevel(level)
 
@@ -145,6 +152,16 @@ def plain(words: object) -> str:
     """A stranger's text in one line that every file can hold: what cannot be printed becomes a question mark."""
     line = " ".join(str(words).split())
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
+
+
+def require_memory(inches: float, dpi: int) -> None:
+    """Refuse a picture of so many square inches that would have more pixels than a machine likes."""
+    pixels = inches * dpi**2
+    if pixels > MOST_PIXELS:
+        raise UserError(
+            f"A picture of this size at {dpi} dpi would take {size_in_words(4 * pixels)} of memory: choose fewer dpi or "
+            "a smaller size."
+        )
 
 
 def place_for(out: str, overwrite: bool) -> Path:
@@ -166,12 +183,7 @@ def write(figure: Figure, path: Path, sheet: Sheet, provenance: Mapping[str, Any
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"Expected a name that ends in {', '.join(SUFFIXES)}, but got '{path.name}'.")
-    pixels = math.prod(figure.get_size_inches()) * sheet.dpi**2
-    if pixels > MOST_PIXELS:
-        raise UserError(
-            f"A picture of this size at {sheet.dpi} dpi would take {size_in_words(4 * pixels)} of memory: choose fewer "
-            "dpi or a smaller size."
-        )
+    require_memory(math.prod(figure.get_size_inches()), sheet.dpi)
     # in ASCII: a file's name may hold what is no Unicode, and what no xml may hold
     told = json.dumps(dict(provenance), sort_keys=True)
     title, software = plain(provenance.get("data", "")), f"CellStream {__version__}"
