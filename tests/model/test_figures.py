@@ -17,6 +17,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 from pypdf import PdfReader
+from scipy.ndimage import gaussian_filter
 
 from cellstream import __version__, cli
 from cellstream.ancestry import ancestry
@@ -89,6 +90,7 @@ def scene(moving_cloud, tiny_config) -> Scene:
     made = Scene(State.initial(moving_cloud, tiny_config).present(), moving_cloud)
     rng = np.random.default_rng(3)
     made.points = rng.normal(size=(len(made.index), 2)).astype(np.float32) + 4 * made.index[:, None].astype(np.float32)
+    made.vectors = made.points[:, ::-1] * [1, -1]
     return made
 
 
@@ -243,9 +245,16 @@ def test_pictures_are_as_they_were(scene, name):
     found = pixels(drawn, sheet)[..., :3].astype(float)
     kept = np.asarray(Image.open(BASELINES / f"{name}.png").convert("RGB")).astype(float)
     assert found.shape == kept.shape
-    assert np.sqrt(np.mean((found - kept) ** 2)) < 12
-    # and the tolerance is one that a missing layer would not pass
-    assert np.sqrt(np.mean((255 - kept) ** 2)) > 24
+    assert _off(found, kept) < 0.3
+    # which another picture, or an empty one, would not pass
+    assert _off(found[:, ::-1], kept) > 0.6
+    assert _off(np.full_like(found, 255), kept) > 0.6
+
+
+def _off(found: np.ndarray, kept: np.ndarray) -> float:
+    """By how much of its ink a picture differs from the one that is kept, edges softened."""
+    soft = [gaussian_filter(255 - picture, (1, 1, 0)) for picture in (found, kept)]
+    return float(np.linalg.norm(soft[0] - soft[1]) / np.linalg.norm(soft[1]))
 
 
 # --- size and type ----------------------------------------------------------------------------------------------------
@@ -292,7 +301,7 @@ def test_type_point_ground_and_palette_are_as_asked(scene):
     assert pixels(drawn, sheet)[3, 3].tolist()[3] == 0
     assert pixels(drawn, replace(sheet, transparent=False))[3, 3].tolist() == [255, 255, 255, 255]
     words = written(drawn, sheet, "svg").decode()
-    assert re.search(r"font: 9px[^;]*DejaVu Sans", words)
+    assert re.search(r"font-size: 9px; font-family: 'DejaVu Sans', 'Arial'.*sans-serif", words)
     ax = next(ax for ax in drawn.figure.axes if len(ax.lines))
     assert {line.get_markersize() for line in ax.lines} == {3.5}
     assert {line.get_color() for line in ax.lines} == set(time_colours(3))

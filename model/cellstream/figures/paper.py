@@ -84,7 +84,7 @@ class Sheet:
     @contextmanager
     def type(self) -> Iterator[None]:
         """Matplotlib's settings while something is drawn or written."""
-        families = list(dict.fromkeys([*([self.font] if self.font else []), *FALLBACK, *FURTHER]))
+        families = list(dict.fromkeys([*([self.font] if self.font else []), *FALLBACK, *FURTHER, "sans-serif"]))
         small = self.text - 1
         with _without_a_word_of_fonts(), mpl.rc_context(
             {
@@ -159,8 +159,8 @@ def require_memory(inches: float, dpi: int) -> None:
     pixels = inches * dpi**2
     if pixels > MOST_PIXELS:
         raise UserError(
-            f"A picture of this size at {dpi} dpi would take {size_in_words(4 * pixels)} of memory: choose fewer dpi or "
-            "a smaller size."
+            f"A picture of this size at {dpi} dpi would take {size_in_words(4 * pixels)} of memory: choose fewer dpi, "
+            "or a smaller size."
         )
 
 
