@@ -32,7 +32,7 @@ ARROW_HEAD = 0.016
 """Length of an arrow head of a streamline, in the same unit."""
 ARROWS_ACROSS = 24
 """Places along the longer side of the plane, each of which has one arrow, of the length of a place at most."""
-COVERED = 0.05
+COVERED = 0.01
 """Cover of a field from which on it is seen."""
 COMPASS = 9.0
 """Length of the arrows that name the axes, in millimetres at a text of seven points."""
