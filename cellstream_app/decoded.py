@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 
 from cellstream import evaluation, genes, scverse, signatures
 from cellstream.errors import UserError
-from cellstream.genes import Trend
+from cellstream.genes import Course, Trend
 from cellstream.painting import holds_counts
 from cellstream.preprocess import TARGET_SUM, cells_of, every_gene, matrix_of
 from cellstream.signatures import Signature
@@ -29,17 +29,6 @@ FLOWS = 3
 """Selections whose way through time is kept."""
 SYMBOLS = ("gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names", "gene_short_name", "feature_name")
 """Columns of ``var`` in which the symbols may stand where the genes are named by their identifiers."""
-
-
-@dataclass(frozen=True)
-class Course:
-    """One gene in time: ``flow`` as the map tells it, None where it cannot; ``observed`` at the time points, None
-    where the file is not there; ``r2``, how much of the gene the map returns, not a number where that is not known."""
-
-    name: str
-    flow: Trend | None
-    observed: Trend | None
-    r2: float
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
+from cellstream.ancestry import Ancestry
 from cellstream_app import ui
-from cellstream_app.ancestry import Ancestry
 from cellstream_app.parts.choosing import COURSE, MOMENT
 from cellstream_app.parts.colours import Colours
 from cellstream_app.parts.opening import go_to_training, open_my_data

@@ -15,9 +15,10 @@ import panel_material_ui as pmui
 
 from cellstream import genes
 from cellstream.errors import UserError
+from cellstream.genes import Course
 from cellstream.time_labels import counted
 from cellstream_app import ui
-from cellstream_app.decoded import Course, Decoded, decoded
+from cellstream_app.decoded import Decoded, decoded
 from cellstream_app.parts.courses import Courses
 from cellstream_app.parts.drivers import Drivers
 from cellstream_app.parts.genemap import GeneMap

@@ -9,8 +9,9 @@ import panel as pn
 import panel_material_ui as pmui
 
 from cellstream.colours import time_colours
+from cellstream.genes import Course
 from cellstream_app import gene_charts, ui
-from cellstream_app.decoded import Course, Decoded
+from cellstream_app.decoded import Decoded
 from cellstream_app.style import Theme
 from cellstream_app.ui import WIDE
 

@@ -10,10 +10,10 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from cellstream.ancestry import Ancestry, ancestry
 from cellstream.colours import Categories
 from cellstream.times import counted
 from cellstream_app import ui
-from cellstream_app.ancestry import Ancestry, ancestry
 from cellstream_app.colouring import colouring, label_keys
 from cellstream_app.results import Result
 from cellstream_app.session import Session

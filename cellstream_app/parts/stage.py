@@ -13,11 +13,11 @@ import numpy as np
 import panel as pn
 from bokeh.models import Tool
 
+from cellstream.ancestry import Ancestry
 from cellstream.colours import colour_array, growth_palette
 from cellstream.fields import Field
 from cellstream.traces import Columns, arrow_columns, growth_columns, ribbon_columns, stream_columns
 from cellstream_app import plots, ui
-from cellstream_app.ancestry import Ancestry
 from cellstream_app.colouring import Colouring
 from cellstream_app.components import flow
 from cellstream_app.leaving import weakly

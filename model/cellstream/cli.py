@@ -16,6 +16,7 @@ from cellstream import __version__
 from cellstream.benchmark import NAMES as TABLE_NAMES
 from cellstream.config import Config, find, settings
 from cellstream.errors import UserError, is_memory
+from cellstream.figures import options
 from cellstream.files import new_file, new_folder, path_of, resuming, whole
 from cellstream.fixes import FIXES
 from cellstream.presets import PRESETS, preset
@@ -171,6 +172,14 @@ def genes(arguments: argparse.Namespace) -> int:
         first = ", ".join(f"{name} {score:+.2f}" for name, score in table["score"].head(STRONGEST).items())
         rows.append((f"{number_label(t)} {stream.clock.unit}".strip(), first))
     write(columns(rows) + f"{out}  {len(space.names):,} genes at {counted(len(times), 'time')}\n")
+    return 0
+
+
+def figure(arguments: argparse.Namespace) -> int:
+    from cellstream.figures.command import figure
+
+    for path in figure(arguments):
+        write(f"{path}\n")
     return 0
 
 
@@ -493,6 +502,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--transitions", action="store_true", help="and obsp['T_fwd'], for CellRank")
     one.add_argument("--tmaps", metavar="DIR", help="transport maps as WOT writes them, a file for each interval")
     one.add_argument("--overwrite", action="store_true", help="replace FILE and DIR where they exist")
+
+    one = command("figure", figure, "Draw a figure of a result, for a paper.")
+    options.add(one)
 
     one = command("benchmark", benchmark, "Make one of the paper's tables anew, beside the paper's numbers.")
     one.add_argument("name", metavar="NAME", help=f"one of {', '.join(TABLE_NAMES)}")

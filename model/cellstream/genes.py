@@ -46,6 +46,17 @@ class Trend:
     """Standard deviation over the cells; not a number where no cell is."""
 
 
+@dataclass(frozen=True)
+class Course:
+    """One gene in time: ``flow`` as the map tells it, None where it cannot; ``observed`` at the time points, None
+    where the file is not there; ``r2``, how much of the gene the map returns, not a number where that is not known."""
+
+    name: str
+    flow: Trend | None
+    observed: Trend | None
+    r2: float
+
+
 def space(stream: CellStream) -> GeneSpace:
     """The genes that can be decoded. Raises :class:`UserError` where the features do not lead back to genes."""
     if stream.genes is None:

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
+from cellstream.ancestry import NONE, ancestry
 from cellstream.colours import VALUE_PALETTE, Categories, Values, colour_array
 from cellstream.errors import UserError
 from cellstream.traces import TRACE, ribbon_columns
 from cellstream_app import palette, picking, plots, style
-from cellstream_app.ancestry import NONE, ancestry
 from cellstream_app.colouring import colouring, label_colours, write_colours
 from cellstream_app.components.legend import Legend
 from cellstream_app.particles import ONE, particle_choices, particle_colours

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cellstream.colours import MISSING, Categories
 from cellstream.kin import Kin, kin, kinds, shares
-from cellstream_app.results import Result
+from cellstream.scene import Scene
 
 NONE = "no label"
 """The kin of cells that have none."""
@@ -40,20 +40,20 @@ class Ancestry:
         return frame.join(pd.DataFrame(self.shares, columns=[f"share of {name}" for name in self.names]))
 
 
-def ancestry(result: Result, chosen: np.ndarray, labels: Categories | None) -> Ancestry:
+def ancestry(scene: Scene, chosen: np.ndarray, labels: Categories | None) -> Ancestry:
     """Follow the ``chosen`` cells (positions, at least one), and tell what kinds of cells their kin are by ``labels``.
 
     Without labels there is one kind only, :data:`NONE`.
     """
-    found = kin(result.stream, result.z, result.index, chosen)
+    found = kin(scene.stream, scene.z, scene.index, chosen)
     names, colours = (tuple(labels.names), tuple(labels.colours)) if labels else ((), ())
-    codes = np.asarray(labels.codes) if labels else np.full(len(result.index), -1)
-    steps = [kinds(found, i, codes, *result.trees[i]) for i in range(len(result.times))]
+    codes = np.asarray(labels.codes) if labels else np.full(len(scene.index), -1)
+    steps = [kinds(found, i, codes, *scene.trees[i]) for i in range(len(scene.times))]
     return Ancestry(
         found,
-        tuple(map(str, result.snapshots.labels)),
-        np.bincount(result.index[chosen], minlength=len(result.times)),
-        np.array([found.mass(i) for i in range(len(result.times))]),
+        tuple(map(str, scene.snapshots.labels)),
+        np.bincount(scene.index[chosen], minlength=len(scene.times)),
+        np.array([found.mass(i) for i in range(len(scene.times))]),
         (*names, NONE),
         (*colours, MISSING),
         np.stack([shares(found, i, step, names) for i, step in enumerate(steps)]),
