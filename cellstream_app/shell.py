@@ -204,9 +204,11 @@ class Shell:
         if browser.prefers_dark:
             self.page.dark_theme = True
         self._show()
-        pn.state.add_periodic_callback(self._beat, BEAT_MS)
-        if not await self._open_given():
-            await session.restore()
+        try:
+            if not await self._open_given():
+                await session.restore()
+        finally:  # not before: while nothing is to be seen yet, the other pages are not made
+            pn.state.add_periodic_callback(self._beat, BEAT_MS)
 
     async def _open_given(self) -> bool:
         """Open the given file; whether a result that it holds is shown."""

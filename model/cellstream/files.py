@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,7 +113,7 @@ def beside(path: Path | str) -> Iterator[Path]:
     """A temporary path in the folder of ``path``, gone when the block ends."""
     path = Path(path)
     # the suffix stays: numpy and anndata choose or add one by it
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}-{threading.get_native_id()}{path.suffix}")
     try:
         yield temporary
     finally:
@@ -136,7 +137,7 @@ def whole(path: Path | str) -> Iterator[Path]:
 @contextmanager
 def beside_folder(path: Path) -> Iterator[Path]:
     """Like :func:`beside`, of a folder."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}-{threading.get_native_id()}{path.suffix}")
     try:
         yield temporary
     finally:
@@ -148,7 +149,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """Like :func:`whole`, of a folder that the block makes; one that is there is put aside first, and then removed."""
     with beside_folder(path) as temporary:
         yield temporary
-        aside = path.with_name(f".{path.stem}-{os.getpid()}-before{path.suffix}")
+        aside = path.with_name(f".{path.stem}-{os.getpid()}-{threading.get_native_id()}-before{path.suffix}")
         if path.exists():
             os.replace(path, aside)
         try:
