@@ -272,7 +272,7 @@ def test_a_run_that_was_stopped_before_it_had_a_flow_shows_none(browser: Browser
         run = run_called(place, "no flow")
         wait_for(lambda: run.status().step > 25 and (run.folder / "preview.npz").exists(), 60)
         button(page, "Stop").click()
-        expect(page.get_by_text("nothing had been learned yet")).to_be_visible()
+        expect(page.get_by_text("velocity and growth had not been learned yet")).to_be_visible()
         page.get_by_role("tab", name="Explore").click()
         expect(page.get_by_text("so there is no flow to show")).to_be_visible()
         expect(page.get_by_role("switch", name="Particles")).to_be_disabled()
