@@ -68,7 +68,9 @@ class Session(param.Parameterized):
     beat = param.Integer(default=0, doc="Counts up ten times a second: one clock for all that looks again and again.")
     run = param.ClassSelector(class_=Run, doc="The selected run.")
     status = param.ClassSelector(class_=Status, default=Status("new"), doc="Where it stands.")
-    elsewhere = param.ClassSelector(class_=Run, doc="A run under way that is not the selected one, where that is none.")
+    elsewhere = param.Parameter(
+        doc="Where the selected run is not under way: another one that is, and where it stands; or None."
+    )
     news = param.Integer(default=0, doc="Counts up whenever the run has said something.")
     runs_changed = param.Integer(default=0, doc="Counts up whenever a run was made, renamed or deleted.")
 
@@ -87,6 +89,7 @@ class Session(param.Parameterized):
         self._asked = 0.0
         self._opens = 0
         self._prepares = 0
+        self._looks_elsewhere = False
         self._selects = 0
         self._loads = 0
         self._looking: asyncio.Future | None = None
@@ -315,10 +318,20 @@ class Session(param.Parameterized):
             self.runs_changed += 1
         return True
 
-    def look_elsewhere(self) -> None:
-        """See whether another run is under way than the selected one, of which :meth:`poll` tells."""
-        others = () if self.status.live else self.runs()
-        self.elsewhere = next((run for run in others if run is not self.run and run.status().live), None)
+    async def look_elsewhere(self) -> None:
+        """See whether another run is under way than the selected one, of which :meth:`poll` tells.
+
+        In a thread: the first time it reads all that every run has said. One look at a time.
+        """
+        if self._looks_elsewhere:
+            return
+        self._looks_elsewhere = True
+        try:
+            others = [] if self.status.live else [run for run in self.runs() if run is not self.run]
+            found = await asyncio.to_thread(_first_live, others)
+        finally:
+            self._looks_elsewhere = False
+        self.elsewhere = None if self.status.live else found
 
     def rename(self, run: Run, name: str) -> None:
         """Give a run another name."""
@@ -339,6 +352,11 @@ class Session(param.Parameterized):
 def _standing(run: Run | None) -> tuple[Status, Clock | None]:
     """Where a run stands, and the clock for the time that is left."""
     return (Status("new"), None) if run is None else (run.status(), Clock(run.config))
+
+
+def _first_live(runs: list[Run]) -> tuple[Run, Status] | None:
+    """The first of the runs that is under way, and where it stands."""
+    return next(((run, status) for run in runs if (status := run.status()).live), None)
 
 
 def folder_name(run: Run | None) -> str:

@@ -231,7 +231,7 @@ class Shell:
         if session.beat % AHEAD_BEATS == 0 and (ahead := [name for name in PAGES if name not in self.views]):
             self._build(ahead[0])
         if session.beat % ELSEWHERE_BEATS == 0:
-            session.look_elsewhere()
+            pn.state.execute(session.look_elsewhere)
         if session.beat % POLL_BEATS == 0:
             live = session.status.live
             with hold():  # one message to the browser for all that is new
@@ -288,12 +288,13 @@ class Shell:
         session = self.session
         session.page = "train"
         if session.elsewhere is not None:
-            await session.choose(session.elsewhere.folder.name)
+            run, _ = session.elsewhere
+            await session.choose(run.folder.name)
 
     def _on_status(self, *events: Any) -> None:
         status, run = self.session.status, self.session.run
-        if not status.live and (run := self.session.elsewhere) is not None:
-            status = run.status()
+        if not status.live and self.session.elsewhere is not None:
+            run, status = self.session.elsewhere
         self.chip.visible = run is not None and status.live
         if self.chip.visible:
             share = f" {100 * status.step // status.total} %" if status.total else ""

@@ -313,7 +313,7 @@ class Run:
     def _worker(self) -> tuple[Card | None, bool]:
         """Who works here, or did so last, and whether that process is there."""
         if self.folder in _children and _children[self.folder].poll() is not None:
-            del _children[self.folder]
+            _children.pop(self.folder, None)  # another thread may have seen so too
         card = Card.read(self.folder)
         return card, card is not None and card.alive(self.folder)
 

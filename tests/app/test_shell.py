@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import panel as pn
@@ -83,17 +85,24 @@ def test_a_run_under_way_is_told_wherever_one_is(monkeypatch: pytest.MonkeyPatch
     session = shell.session
     asyncio.run(session.restore())
     run = Run.create(runs.new_folder("other"), sample_run().snapshots(), Config(), {"name": "the other one"})
-    state = ["running"]
+    state = [app.Status("running")]
     mine = Run.status
-    monkeypatch.setattr(Run, "status", lambda of: app.Status(state[0]) if of.folder == run.folder else mine(of))
-    session.beat = ELSEWHERE_BEATS - 1
-    asyncio.run(shell._beat())
-    assert shell.chip.visible
+    monkeypatch.setattr(Run, "status", lambda of: state[0] if of.folder == run.folder else mine(of))
+
+    async def look(shown: Callable[[], bool]) -> None:
+        session.beat = ELSEWHERE_BEATS - 1
+        await shell._beat()
+        ends = time.monotonic() + 30
+        while not shown():
+            assert time.monotonic() < ends, "waited in vain"
+            await asyncio.sleep(0.01)
+
+    asyncio.run(look(lambda: shell.chip.visible))
     assert shell.chip.label == "the other one: running"
+    state[0] = app.Status("running", step=5, total=10)
+    asyncio.run(look(lambda: shell.chip.label == "the other one: running 50 %"))
     asyncio.run(shell._to_training(None))
     assert (session.page, session.run.folder) == ("train", run.folder)
-    state[0] = "finished"
-    asyncio.run(session.restore())
-    session.beat = ELSEWHERE_BEATS - 1
-    asyncio.run(shell._beat())
-    assert not shell.chip.visible
+    state[0] = app.Status("finished")
+    asyncio.run(session.choose(SAMPLE))
+    asyncio.run(look(lambda: not shell.chip.visible))
