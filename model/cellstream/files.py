@@ -10,7 +10,7 @@ import shlex
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from cellstream.errors import UserError
@@ -35,13 +35,7 @@ def new_file(out: str, overwrite: bool, suffix: str = ".h5ad") -> Path:
         raise UserError(f"Expected a file in a folder that exists to write to, but got {out!r}.")
     if path.exists() and not overwrite:
         raise UserError(f"{out} exists already: choose another name, or add --overwrite to replace it.")
-    try:
-        # asked by doing: rights say nothing of a medium that is read-only, or of a name that is too long
-        with beside(path) as temporary:
-            temporary.touch()
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
-    return path
+    return _tried(path, beside(path), Path.touch)
 
 
 def new_folder(out: str, overwrite: bool, holds: Callable[[Path], bool], what: str) -> Path:
@@ -60,9 +54,15 @@ def new_folder(out: str, overwrite: bool, holds: Callable[[Path], bool], what: s
             )
         if not overwrite:
             raise UserError(f"{out} exists already: choose another name, or add --overwrite to replace it.")
+    return _tried(path, beside_folder(path), Path.mkdir)
+
+
+def _tried(path: Path, place: AbstractContextManager[Path], make: Callable[[Path], None]) -> Path:
+    """The path, once something could be made beside it: rights say nothing of a medium that is read-only, or of a name
+    that is too long."""
     try:
-        with beside_folder(path) as temporary:
-            temporary.mkdir()
+        with place as temporary:
+            make(temporary)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
     return path
