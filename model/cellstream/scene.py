@@ -66,7 +66,6 @@ class Scene:
         self.stream, self.snapshots = stream, snapshots
         self.index = snapshots.index.numpy()
         self.times = snapshots.times.numpy().astype(np.float64)
-        self.z = stream.encode(snapshots.x.numpy(), self.t)
         self._along: dict[tuple[int, int], Any] = {}
 
     # the cells
@@ -75,6 +74,11 @@ class Scene:
     def t(self) -> np.ndarray:
         """Time of each cell, (n,)."""
         return self.times[self.index]
+
+    @cached_property
+    def z(self) -> np.ndarray:
+        """The embedding, (n, d)."""
+        return self.stream.encode(self.snapshots.x.numpy(), self.t)
 
     @cached_property
     def v(self) -> np.ndarray:

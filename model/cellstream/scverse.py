@@ -89,7 +89,7 @@ def annotate(
         clock=json.dumps({**asdict(stream.clock), "rate_unit": per}, ensure_ascii=False),
         units={GROWTH: f"natural logarithm per {per}", VELOCITY: f"embedding per {per}"},
         metrics=json.dumps(dict(metrics or {}), ensure_ascii=False),
-        losses=_losses(history),
+        losses=losses_of(history),
         model=dict(
             header=json.dumps(stream.header(), ensure_ascii=False),
             weights={name: value.cpu().numpy().copy() for name, value in stream.weights().items()},
@@ -324,7 +324,7 @@ def _spread_out(values: np.ndarray, rows: np.ndarray, n_obs: int) -> np.ndarray:
     return out
 
 
-def _losses(history: History | None) -> dict[str, np.ndarray]:
+def losses_of(history: History | None) -> dict[str, np.ndarray]:
     """Step by step: ``step``, ``stage`` and every loss, NaN where a stage does not have it."""
     if history is None or not history.steps:
         return {}

@@ -68,7 +68,7 @@ def file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def source(file) -> Source:
-    return Source(anndata.read_h5ad(file), file)
+    return Source.in_file(anndata.read_h5ad(file), file)
 
 
 @pytest.fixture
@@ -430,14 +430,14 @@ def test_the_numbers_are_those_of_the_arrays(file, source, tmp_path, figure):
     np.testing.assert_allclose(seen["mean"], course.observed.mean[:, 0])
     np.testing.assert_allclose(table.loc[table["what"] == "along the flow", "mean"], course.flow.mean[:, 0])
     assert figure(*words, "--kind", "match")[0] == 0
-    kept = json.loads(source.kept["metrics"])
+    kept = source.metrics
     table = pd.read_csv(tmp_path / "f.csv", index_col=0)
     assert table["w2"].tolist() == pytest.approx([kept["match"][label]["w2"] for label in kept["match"]])
     assert figure(*words, "--kind", "losses")[0] == 0
     table = pd.read_csv(tmp_path / "f.csv")
     total = table[(table["loss"] == "total") & (table["stage"] == "autoencoder start")]
-    here = np.asarray(source.kept["losses"]["stage"]).astype(str) == "start"
-    np.testing.assert_allclose(total["value"], np.asarray(source.kept["losses"]["total"])[here])
+    here = np.asarray(source.steps["stage"]).astype(str) == "start"
+    np.testing.assert_allclose(total["value"], np.asarray(source.steps["total"])[here])
 
 
 def test_a_column_called_x_is_not_the_place(scene):
@@ -447,6 +447,7 @@ def test_a_column_called_x_is_not_the_place(scene):
 
 
 ASKED = {
+    "metrics": [],
     "embedding": ["--colour", "gene:GENE", "--layers", "cells,streams,growth,arrows", "--time", "1.5"],
     "times": ["--colour", "speed"],
     "lineage": ["--select", "lineage=progenitor", "--labels", "lineage"],
@@ -472,7 +473,80 @@ def test_every_kind_is_drawn_by_the_command(file, source, tmp_path, figure, kind
     assert not rim.any()
 
 
+def test_the_layers_numbers_lie_beside(file, source, tmp_path, figure):
+    words = file, "--out", tmp_path / "f.png", "--numbers", tmp_path / "f.csv", "--dpi", "72", "--time", "1.5"
+    code, out, _ = figure(*words, "--layers", "cells,streams,growth,arrows")
+    assert code == 0
+    assert out.split() == [
+        str(tmp_path / f"f{end}") for end in (".png", ".csv", "-growth.csv", "-streams.csv", "-arrows.csv")
+    ]
+    there = source.scene.field(1.5)
+    table = pd.read_csv(tmp_path / "f-growth.csv")
+    rows, columns = np.searchsorted(there.y, table["y"] - 1e-6), np.searchsorted(there.x, table["x"] - 1e-6)
+    np.testing.assert_allclose(table.iloc[:, 2], there.growth[rows, columns], rtol=1e-4, atol=1e-6)
+    assert (table["cover"] > 0.01).all()
+    assert len(table) == (there.weight > 0.01).sum()
+    # a streamline goes where the velocity goes
+    lines = pd.read_csv(tmp_path / "f-streams.csv")
+    for _, line in lines.groupby("line"):
+        way = np.diff(line[["x", "y"]].to_numpy(), axis=0)
+        middle = line[["x", "y"]].to_numpy()[:-1] + way / 2
+        i, j = (
+            np.abs(axis[:, None] - at).argmin(0) for axis, at in zip((there.y, there.x), middle.T[::-1], strict=True)
+        )
+        flow = np.stack([there.vx[i, j], there.vy[i, j]], 1)
+        cosine = (way * flow).sum(1) / (np.linalg.norm(way, axis=1) * np.linalg.norm(flow, axis=1))
+        assert np.nanmean(cosine) > 0.9
+    # nothing is written where one of them is there already
+    (tmp_path / "f.png").unlink()
+    (tmp_path / "f.csv").unlink()
+    code, _, err = figure(*words, "--layers", "streams")
+    assert code == 2
+    assert "f-streams.csv" in one_sentence(err)
+    assert not (tmp_path / "f.csv").exists()
+
+
+def test_the_view_and_the_cells_are_those_that_are_asked_for(source):
+    points = source.scene.points
+    x, y = points.mean(0).astype(float)
+    view = (x - 1, x + 1, y - 0.5, y + 0.5)
+    ax = next(ax for ax in source.drawn(Wish(view=view), Sheet(dpi=72)).figure.axes if len(ax.lines))
+    assert (*ax.get_xlim(), *ax.get_ylim()) == pytest.approx(view)
+    chosen = np.flatnonzero(source.scene.index == 1)
+    lit = source.drawn(Wish(cells=chosen), Sheet(dpi=72)).figure.axes
+    ax = next(ax for ax in lit if len(ax.lines))
+    strong = [line.get_xydata() for line in ax.lines if line.get_alpha() > 0.5 and len(line.get_xydata())]
+    assert {tuple(place) for place in np.concatenate(strong)} == {
+        tuple(place) for place in points[chosen].astype(float)
+    }
+    kin = source.drawn(Wish(kind="lineage", cells=chosen, labels="lineage"), Sheet(dpi=72))
+    assert kin.numbers["selected cells"].sum() == len(chosen)
+    told = source.provenance(Wish(cells=chosen), Sheet())
+    assert told["shows"]["cells"] == len(chosen)
+    json.dumps(told)
+
+
+def test_other_components_are_another_plane(tmp_path, moving_cloud, tiny_config):
+    config = replace(tiny_config, networks=replace(tiny_config.networks, latent_dim=3))
+    of_three = Source(Scene(State.initial(moving_cloud, config).present(), moving_cloud), None, {})
+    one, other = (of_three.drawn(Wish(axes=axes), Sheet(dpi=72)).numbers for axes in ((0, 1), (0, 2)))
+    np.testing.assert_allclose(one["x"], other["x"], atol=1e-5)
+    assert np.abs(one["y"] - other["y"]).max() > 1e-3
+    z = of_three.scene.z - of_three.scene.z.mean(0)
+    third = np.linalg.svd(z, full_matrices=False)[2][2]
+    assert abs(np.corrcoef(z @ third, other["y"])[0, 1]) > 0.9
+    with pytest.raises(UserError, match="two of the embedding's 3 components"):
+        of_three.drawn(Wish(axes=(0, 3)), Sheet())
+    with pytest.raises(UserError, match="file behind this result is not there"):
+        of_three.drawn(Wish(colour="lineage"), Sheet())
+
+
 WRONG = [
+    (["--view", "1,0,0,1"], "as X0,X1,Y0,Y1"),
+    (["--view", "1,2,3"], "as X0,X1,Y0,Y1"),
+    (["--axes", "0,1"], "two components, as in 1,3"),
+    (["--axes", "1,3"], "components, of more than two"),
+    (["--colour", "direction-uncertainty"], "ensemble"),
     (["--out", "f.jpg"], "ends in .png, .pdf, .svg"),
     (["--out", "nowhere/f.png"], "in a folder that exists"),
     (["--out", "there.png"], "exists already"),

@@ -1,4 +1,5 @@
-"""Figures with axes and numbers, one function each: genes in time, losses, how well time points are met."""
+"""Figures with axes and numbers, one function each: genes in time, losses, how well time points are met,
+metrics."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ TOTAL = "total"
 WORDS = {"ae": "reconstruction", "ot": "positions", "wfr": "action", "mass": "population", "separation": "times apart"}
 """Losses whose names are not words for what they are of."""
 LINE = CATEGORY_PALETTE[0]
+YARDSTICK_MARKS = ("|", "x")
 
 
 def gene_trends(courses: Sequence[Course], times: np.ndarray, unit: str, expression: str, sheet: Sheet) -> Drawn:
@@ -128,6 +130,35 @@ def match(found: pd.DataFrame, unit: str, sheet: Sheet) -> Drawn:
             ax.set_ylim(0, None)
             ax.yaxis.set_major_locator(MaxNLocator(4))
     return Drawn(page.figure, found.rename_axis("time point"))
+
+
+def metrics(found: pd.DataFrame, sheet: Sheet) -> Drawn:
+    """Metrics of 0 to 1 as dots, each beside its yardstick.
+
+    ``found`` has a row for each metric and the columns ``meaning, value, yardstick, yardstick is``.
+    """
+    if found.empty:
+        raise UserError("This result does not hold its metrics: train again, or draw another kind.")
+    at = np.arange(len(found))[::-1]
+    with sheet.type():
+        page = Page(sheet)
+        kinds = [str(kind) for kind in dict.fromkeys(found["yardstick is"]) if kind]
+        marks = dict(zip(kinds, YARDSTICK_MARKS, strict=False))
+        handles: list[keys.Handle] = [Line2D([], [], color=LINE, marker="o", markersize=4, linestyle="none")]
+        handles += [Line2D([], [], color=MUTED, marker=mark, markersize=4, linestyle="none") for mark in marks.values()]
+        made = keys.names_of(page, handles, ["this result", *marks], "", TALL)
+        (ax,) = _grid(page, made, 1)
+        ax.hlines(at, 0, 1, color=STILL, linewidth=0.4)
+        ax.plot(found["value"], at, "o", color=LINE, markersize=4, clip_on=False)
+        for kind, mark in marks.items():
+            of = (found["yardstick is"] == kind).to_numpy()
+            ax.plot(found["yardstick"][of], at[of], mark, color=MUTED, markersize=4, clip_on=False)
+        ax.set_yticks(at, [f"{name}: {means}" for name, means in found["meaning"].items()])
+        ax.set_xlim(0, 1)
+        ax.set_ylim(-0.6, len(found) - 0.4)
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+    return Drawn(page.figure, found)
 
 
 def _grid(page: Page, made: keys.Made, n: int) -> list[Axes]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,14 @@ from matplotlib.ticker import MaxNLocator
 from cellstream.ancestry import NONE, Ancestry
 from cellstream.colours import CATEGORY_PALETTE, Categories, growth_colours
 from cellstream.errors import UserError
+from cellstream.fields import Field
 from cellstream.figures import ARROWS, CELLS, GROWTH, LAYERS, STREAMS, keys, marks
 from cellstream.figures.marks import View
 from cellstream.figures.page import Page, Rect
 from cellstream.figures.paper import INK, POINT, Sheet, plain
 from cellstream.painting import Painted
 from cellstream.scene import Scene
+from cellstream.streamlines import Streamline
 from cellstream.time_labels import number_label
 from cellstream.traces import ribbon_columns
 
@@ -46,6 +48,8 @@ class Drawn:
 
     figure: Figure
     numbers: pd.DataFrame
+    further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    """Tables of what lies over the cells, by a word for it."""
 
 
 def home(points: np.ndarray) -> View:
@@ -68,14 +72,15 @@ def embedding(
 
     ``layers`` are some of :data:`cellstream.figures.LAYERS`; streamlines and growth are those of the moment ``t``, or
     with None of each cell at its own time. ``view`` is what is seen, all cells by default; cells that are not ``lit``
-    (n,) are faint. The numbers are each cell's place and what it is coloured by.
+    (n,) are faint. The numbers are each cell's place and what it is coloured by; of the layers those that are drawn.
     """
     _require_layers(layers)
-    field = None
+    further: dict[str, pd.DataFrame] = {}
+    flow = None
     seen = [scene.points]
     if {STREAMS, GROWTH} & set(layers):
-        field = scene.course if t is None else scene.field(t)
-        seen.append(marks.covered(field))
+        flow = scene.course if t is None else scene.field(t)
+        seen.append(marks.covered(flow))
     shown = marks.some_arrows(scene.points, scene.vectors) if ARROWS in layers else None
     if shown is not None:
         seen.append(shown[0] + shown[1])
@@ -92,17 +97,21 @@ def embedding(
         left, bottom, wide, tall = page.settle(made, _aspect(view) * (page.room(made) - side) + side)
         rect = left + side, bottom + side, wide - side, tall - side
         ax = marks.plane(page, rect, view)
-        if GROWTH in layers and field is not None:
-            marks.growth_map(ax, field, scene.growth_limit)
+        if GROWTH in layers and flow is not None:
+            marks.growth_map(ax, flow, scene.growth_limit)
+            further[GROWTH] = _grid(flow, title)
         if CELLS in layers:
             size = sheet.point or marks.cell_size(len(scene.points), rect[2])
             marks.cells(ax, scene.points, painted.colour, size, FAINT if GROWTH in layers else marks.ALPHA, lit)
-        if STREAMS in layers and field is not None:
-            marks.streams(ax, field, view)
+        if STREAMS in layers and flow is not None:
+            lines = marks.traced(flow)
+            marks.streams(ax, lines, view)
+            further[STREAMS] = _lines(lines)
         if shown is not None:
             marks.arrows(ax, *shown, view)
+            further[ARROWS] = pd.DataFrame(np.concatenate(shown, 1), columns=["x", "y", "along x", "along y"])
         marks.compass(page, ax, axis_names(scene))
-    return Drawn(page.figure, places(scene, painted))
+    return Drawn(page.figure, places(scene, painted), further)
 
 
 def time_panels(scene: Scene, painted: Painted, sheet: Sheet, view: View | None = None) -> Drawn:
@@ -236,6 +245,22 @@ def places(scene: Scene, painted: Painted) -> pd.DataFrame:
     # a column of the file may be called x, too
     table[f"colour: {painted.title}" if painted.title in table else painted.title] = value
     return table
+
+
+def _grid(flow: Field, title: str) -> pd.DataFrame:
+    """The growth map: its places, their growth, and how far there are cells, where there are some."""
+    y, x = np.meshgrid(flow.y, flow.x, indexing="ij")
+    table = pd.DataFrame({"x": x.ravel(), "y": y.ravel(), title: flow.growth.ravel(), "cover": flow.weight.ravel()})
+    return table[table["cover"] > marks.COVERED].reset_index(drop=True)
+
+
+def _lines(lines: Sequence[Streamline]) -> pd.DataFrame:
+    """Streamlines, point by point."""
+    if not lines:
+        return pd.DataFrame(columns=["line", "x", "y"])
+    number = np.repeat(np.arange(len(lines)), [len(line.xy) for line in lines])
+    x, y = np.concatenate([line.xy for line in lines]).T
+    return pd.DataFrame({"line": number, "x": x, "y": y})
 
 
 def _aspect(view: View) -> float:

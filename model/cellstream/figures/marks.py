@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +13,7 @@ from cellstream.colours import MISSING, STILL, Categories, Values
 from cellstream.fields import Field
 from cellstream.figures.page import Page, Rect
 from cellstream.figures.paper import INK, POINT
-from cellstream.streamlines import streamlines
+from cellstream.streamlines import Streamline, streamlines
 from cellstream.traces import HEAD_AT, Columns, growth_columns, strength_of
 
 ALPHA = 0.85
@@ -144,11 +144,16 @@ def _name(colour: Categories, code: int) -> str:
     return colour.colours[code] if code >= 0 else MISSING
 
 
-def streams(ax: Axes, field: Field, view: View) -> None:
+def traced(field: Field) -> list[Streamline]:
+    """The streamlines of a field."""
+    return list(streamlines(field.x, field.y, field.vx, field.vy, field.weight, SEPARATION))
+
+
+def streams(ax: Axes, lines: Iterable[Streamline], view: View) -> None:
     """Streamlines as tapered bands that swell towards their head; vectors, not pixels."""
     side = max(view[1] - view[0], view[3] - view[2])
     bands, heads = [], []
-    for line in streamlines(field.x, field.y, field.vx, field.vy, field.weight, SEPARATION):
+    for line in lines:
         strength = strength_of(line)
         along = np.gradient(line.xy, axis=0)
         normal = np.stack([-along[:, 1], along[:, 0]], 1) / np.maximum(np.hypot(*along.T), 1e-12)[:, None]

@@ -1,4 +1,4 @@
-"""Figures of a result in a file: what a person asks for in words, looked up in the file and drawn."""
+"""Figures of a result: what a person asks for in words or on the screen, looked up in the result and drawn."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,21 @@ from cellstream.colours import Categories
 from cellstream.errors import UserError
 from cellstream.figures import CELLS, KINDS, charts, drawings
 from cellstream.figures.drawings import Drawn
+from cellstream.figures.marks import View
 from cellstream.figures.paper import Sheet
 from cellstream.genes import Course
-from cellstream.painting import GENE, GROWTH, SPEED, TIME, Painted, gene_names, painted
+from cellstream.painting import (
+    DIRECTION_SPREAD,
+    GENE,
+    GROWTH,
+    GROWTH_SPREAD,
+    SPEED,
+    TIME,
+    Own,
+    Painted,
+    gene_names,
+    painted,
+)
 from cellstream.scene import Scene
 
 STAGES = dict(
@@ -33,6 +44,22 @@ STAGES = dict(
 """Stages of a training by name, as people call them; those of an ensemble are many short courses, and left out."""
 POINTS = 400
 """Points of a loss curve; steps are averaged in between."""
+OF_RESULT = {
+    TIME: TIME,
+    GROWTH: GROWTH,
+    SPEED: SPEED,
+    "direction-uncertainty": DIRECTION_SPREAD,
+    "growth-uncertainty": GROWTH_SPREAD,
+}
+"""Colours that come from the result itself, by the words that ask for them."""
+YARDSTICKS = {
+    "trust": ("Trust", "neighbours kept", "trust_pca", "PCA"),
+    "tc": ("TC", "neighbours of one time", "tc_pca", "PCA"),
+    "vc": ("VC", "neighbours move alike", "", ""),
+    "direction": ("Direction", "arrows point to the next cells", "direction_constant", "one arrow for all"),
+    "r2": ("R²", "features given back", "r2_pca", "PCA"),
+}
+"""Metrics of 0 to 1, more being better: name, what it says, and the yardstick beside it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +68,7 @@ class Wish:
 
     kind: str = "embedding"
     colour: str = TIME
-    """``time``, ``growth``, ``speed``, ``gene:NAME``, or a column of obs."""
+    """One of :data:`OF_RESULT`, ``gene:NAME``, or a column of obs (``obs:NAME``, where another colour has its name)."""
     layers: tuple[str, ...] = (CELLS,)
     time: float | None = None
     """The moment of streamlines and growth; None: the whole course."""
@@ -50,23 +77,59 @@ class Wish:
     """``KEY=VALUE``: the cells of a lineage figure."""
     labels: str = ""
     """Column of obs by which kin are told apart."""
+    view: View | None = None
+    """What is seen of the plane: x0, x1, y0, y1; None: all cells."""
+    axes: tuple[int, int] = (0, 1)
+    """Principal components of the plane, 0 the first, of an embedding of more than two dimensions."""
+    cells: np.ndarray | None = field(default=None, compare=False)
+    """Positions (k,) of cells that were selected otherwise: in an embedding the others are faint, and kin and genes are
+    of these."""
 
 
 class Source:
-    """A result with the file that it is in; ``path``, where it was read from, is for its name and hash."""
+    """A result, with what figures tell of it beside its cells.
 
-    def __init__(self, adata: AnnData, path: Path | None = None):
-        self.adata, self.path = adata, path
-        self.stream, self.snapshots, self.recipe = scverse.read_result(adata)
-        self.kept = adata.uns[scverse.KEY]
+    ``adata`` is the file behind it, where it is there; ``recipe`` says how it was made; ``losses`` are step by step, as
+    :func:`cellstream.scverse.losses_of` has them; ``metrics`` those of :func:`cellstream.evaluation.evaluate`;
+    ``trained_by`` the version; ``path``, where it was read from, is for its name and hash; ``own`` are colours that a
+    user has given.
+    """
 
-    @cached_property
-    def scene(self) -> Scene:
-        return Scene(self.stream, self.snapshots)
+    def __init__(
+        self,
+        scene: Scene,
+        adata: AnnData | None,
+        recipe: Mapping[str, Any],
+        *,
+        losses: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        trained_by: str = "",
+        path: Path | None = None,
+        own: Own | None = None,
+    ):
+        self.scene, self.adata, self.recipe = scene, adata, recipe
+        self.stream, self.snapshots = scene.stream, scene.snapshots
+        self.steps, self.metrics = losses or {}, metrics or {}
+        self.trained_by, self.path, self.own = trained_by, path, own
 
-    def painted(self, colour: str) -> Painted:
+    @classmethod
+    def in_file(cls, adata: AnnData, path: Path | None = None) -> Source:
+        """The result that a file holds. Raises :class:`UserError` where it holds none."""
+        stream, snapshots, recipe = scverse.read_result(adata)
+        kept = adata.uns[scverse.KEY]
+        return cls(
+            Scene(stream, snapshots),
+            adata,
+            recipe,
+            losses=kept.get("losses"),
+            metrics=json.loads(kept.get("metrics", "{}")),
+            trained_by=str(kept.get("version", "")),
+            path=path,
+        )
+
+    def painted(self, colour: str, scene: Scene | None = None) -> Painted:
         """The cells in the colours that are named as in :class:`Wish`."""
-        key, gene = colour, ""
+        key, gene = OF_RESULT.get(colour, ""), ""
         if colour.startswith("gene:"):
             key, gene = GENE, colour.removeprefix("gene:")
             names = gene_names(self.scene, self.adata)
@@ -74,40 +137,65 @@ class Source:
                 close = difflib.get_close_matches(gene, names, n=1)
                 hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:8])}, …."
                 raise UserError(f"There is no gene '{gene}' in the file: {hint}")
-        elif colour not in (TIME, GROWTH, SPEED):
-            scverse.column(self.adata, self.snapshots, colour)
-            key = f"obs:{colour}"
-        return painted(self.scene, self.adata, key, gene)
+        elif not key:
+            column = colour.removeprefix("obs:")
+            scverse.column(self._file(), self.snapshots, column)
+            key = f"obs:{column}"
+        return painted(scene or self.scene, self.adata, key, gene, self.own)
 
     def drawn(self, wish: Wish, sheet: Sheet) -> Drawn:
         """The figure that is wished for. Raises :class:`UserError` where the file does not hold what it needs."""
-        scene = self.scene
         if wish.time is not None:
             self.stream.clock.to_tau([wish.time])  # a time that is not among them is told
+        unit = self.stream.clock.unit
         match wish.kind:
-            case "embedding":
-                return drawings.embedding(scene, self.painted(wish.colour), sheet, wish.layers, wish.time)
-            case "times":
-                return drawings.time_panels(scene, self.painted(wish.colour), sheet)
-            case "lineage":
-                return drawings.lineage(
-                    scene, ancestry(scene, self.selected(wish.select), self.kinds(wish.labels)), sheet
-                )
             case "genes":
-                unit = self.stream.clock.unit
-                return charts.gene_trends(self.courses(wish.genes), scene.times, unit, "expression", sheet)
+                courses = self.courses(wish.genes, wish.cells)
+                return charts.gene_trends(courses, self.scene.times, unit, "expression", sheet)
             case "losses":
                 return charts.losses(self.losses(), sheet)
             case "match":
-                return charts.match(self.match(), self.stream.clock.unit, sheet)
+                return charts.match(self.match(), unit, sheet)
+            case "metrics":
+                return charts.metrics(self.scores(), sheet)
+        scene = self.seen(wish.axes)
+        match wish.kind:
+            case "embedding":
+                lit = None if wish.cells is None else np.isin(np.arange(len(scene.index)), wish.cells)
+                painted = self.painted(wish.colour)
+                return drawings.embedding(scene, painted, sheet, wish.layers, wish.time, wish.view, lit)
+            case "times":
+                return drawings.time_panels(scene, self.painted(wish.colour), sheet, wish.view)
+            case "lineage":
+                chosen = self.selected(wish.select) if wish.cells is None else wish.cells
+                return drawings.lineage(scene, ancestry(scene, chosen, self.kinds(wish.labels)), sheet, wish.view)
         raise UserError(f"Expected a kind of figure out of {', '.join(KINDS)}, but got '{wish.kind}'.")
+
+    def seen(self, axes: tuple[int, int]) -> Scene:
+        """The result in the plane of these components. Raises :class:`UserError` where it has no such."""
+        d = self.scene.z.shape[1]
+        if axes == (0, 1):
+            return self.scene
+        if d <= 2 or axes[0] == axes[1] or not all(0 <= axis < d for axis in axes):
+            told = " and ".join(str(axis + 1) for axis in axes)
+            raise UserError(f"Expected two of the embedding's {d} components, of more than two, but got {told}.")
+        return self.scene.along(axes)
+
+    def _file(self) -> AnnData:
+        """The file behind the result. Raises :class:`UserError` where it is not there."""
+        if self.adata is None:
+            raise UserError(
+                "The file behind this result is not there, so its columns cannot be shown: open it on the Data page, "
+                "or colour by time, growth or speed."
+            )
+        return self.adata
 
     def selected(self, words: str) -> np.ndarray:
         """Positions of the cells that ``KEY=VALUE`` names."""
         key, equals, value = words.partition("=")
         if not equals:
             raise UserError(f"Expected cells as KEY=VALUE, as in lineage=erythroid, but got '{words}'.")
-        column = scverse.column(self.adata, self.snapshots, key).astype(str)
+        column = scverse.column(self._file(), self.snapshots, key).astype(str)
         cells = np.flatnonzero(column == value)
         if not len(cells):
             there = ", ".join(f"'{name}'" for name in pd.unique(column)[:12])
@@ -123,16 +211,16 @@ class Source:
             raise UserError(f"Expected a column with kinds of cells, but '{key}' holds numbers: choose another one.")
         return colour
 
-    def courses(self, names: Sequence[str]) -> list[Course]:
-        """Each gene along the flow of the first time point's cells, and as it was observed."""
+    def courses(self, names: Sequence[str], cells: np.ndarray | None = None) -> list[Course]:
+        """Each gene along the flow of some cells, by default the first time point's, and as it was observed."""
         space, scene = genes.space(self.stream), self.scene
         missing = [name for name in names if name not in space.names]
         if missing:
             some = ", ".join(space.names[:8])
             raise UserError(f"The model does not decode {', '.join(missing)}; it knows {some}, ….")
-        cells = genes.some(self.snapshots)
+        cells = genes.some(self.snapshots, cells)
         flow = self.stream.carry(scene.z[cells], scene.t[cells], scene.moments)
-        expression = scverse.expression(self.adata, self.stream, self.snapshots, self.recipe)
+        expression = scverse.expression(self._file(), self.stream, self.snapshots, self.recipe)
         returned = evaluation.returned(self.stream, self.snapshots, expression)
         found = []
         for name in names:
@@ -146,7 +234,7 @@ class Source:
 
     def losses(self) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
         """Losses by stage and name: steps and values, averaged to at most :data:`POINTS`."""
-        kept = self.kept.get("losses") or {}
+        kept = self.steps
         if not len(kept):
             return {}
         steps, stages = np.asarray(kept["step"], float), np.asarray(kept["stage"]).astype(str)
@@ -167,14 +255,26 @@ class Source:
 
     def match(self) -> pd.DataFrame:
         """A row for each later time point, as :func:`cellstream.figures.charts.match` draws it."""
-        metrics = json.loads(self.kept.get("metrics", "{}"))
-        if not metrics.get("match"):
+        if not self.metrics.get("match"):
             return pd.DataFrame()
         rows = {
-            label: {key: found.get(key, np.nan) for key in ("w2", "floor", "stays")} | metrics["mass"].get(label, {})
-            for label, found in metrics["match"].items()
+            label: {key: found.get(key, np.nan) for key in ("w2", "floor", "stays")}
+            | self.metrics["mass"].get(label, {})
+            for label, found in self.metrics["match"].items()
         }
         return pd.DataFrame.from_dict(rows, orient="index")[["w2", "floor", "stays", "predicted", "observed"]]
+
+    def scores(self) -> pd.DataFrame:
+        """A row for each metric that is known, as :func:`cellstream.figures.charts.metrics` draws it."""
+        found = self.metrics
+        rows = [
+            (name, means, found[key], found.get(beside, np.nan), what)
+            for key, (name, means, beside, what) in YARDSTICKS.items()
+            if isinstance(found.get(key), int | float)
+        ]
+        return pd.DataFrame(rows, columns=["metric", "meaning", "value", "yardstick", "yardstick is"]).set_index(
+            "metric"
+        )
 
     def provenance(self, wish: Wish, sheet: Sheet) -> dict[str, Any]:
         """Where a figure came from: data, settings, seed, version, and what it shows on which sheet."""
@@ -189,11 +289,18 @@ class Source:
             config=self.stream.config.to_dict(),
             seed=self.stream.config.compute.seed,
             method=self.stream.method,
-            trained_by=f"CellStream {self.kept.get('version', '')}".strip(),
+            trained_by=f"CellStream {self.trained_by}".strip(),
             drawn_by=f"CellStream {__version__}",
-            shows={key: list(value) if isinstance(value, tuple) else value for key, value in asdict(wish).items()},
+            shows=_told(wish),
             sheet=asdict(sheet),
         )
+
+
+def _told(wish: Wish) -> dict[str, Any]:
+    """A wish as plain JSON values; of selected cells their number."""
+    told = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(wish).items()}
+    told["cells"] = None if wish.cells is None else len(wish.cells)
+    return told
 
 
 def _name(path: Path | str) -> str:

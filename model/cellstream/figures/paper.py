@@ -6,6 +6,7 @@ import difflib
 import json
 import logging
 import math
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ LONGEST_LETTER = 4
 MOST_PIXELS = 4e8
 FALLBACK = ("Arial", "Helvetica", "Liberation Sans", "DejaVu Sans")
 """Typefaces in the order in which they are looked for; the last one comes with matplotlib."""
+_TYPE = threading.RLock()
 FURTHER = ("Noto Sans CJK SC", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic")
 """Those that have the letters which these have not."""
 
@@ -83,10 +85,10 @@ class Sheet:
 
     @contextmanager
     def type(self) -> Iterator[None]:
-        """Matplotlib's settings while something is drawn or written."""
+        """Matplotlib's settings while something is drawn or written; they are the process's, so one at a time."""
         families = list(dict.fromkeys([*([self.font] if self.font else []), *FALLBACK, *FURTHER, "sans-serif"]))
         small = self.text - 1
-        with _without_a_word_of_fonts(), mpl.rc_context(
+        with _TYPE, _without_a_word_of_fonts(), mpl.rc_context(
             {
                 "font.family": families,
                 "font.size": self.text,
