@@ -34,7 +34,8 @@ SECONDS = 60
 CELLS = 2736
 """Of the bundled data set."""
 GROWTH = re.compile("^growth, doublings per")
-SELECTED = re.compile(r"[\d,]+ cells? selected")
+SELECTED = re.compile(r"^[\d,]+ cells? selected$")
+"""What Explore says; Genes, where it has been drawn before, tells it within a sentence."""
 
 
 # Data
