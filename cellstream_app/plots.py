@@ -263,14 +263,23 @@ def make_plane(figure: Figure, home: View) -> None:
     figure.js_on_change("inner_width", CustomJS(args=dict(figure=figure), code=MANNERS))
 
 
-# What is wanted in view is the home view, until the user moves; then the user's. A frame of any shape shows all of it
-# at equal scale. From what the last shape showed nothing is concluded: the view would grow from one to the next.
+def show_first(figure: Figure, view: View) -> None:
+    """Let a new figure of the plane show this part of it until somebody moves."""
+    figure.tags.append(list(view))
+    figure.x_range.update(start=view[0], end=view[1])
+    figure.y_range.update(start=view[2], end=view[3])
+
+
+# What is wanted in view is the home view, or the one that is to be shown first, until the user moves; then the user's. A
+# frame of any shape shows all of it at equal scale. From what the last shape showed nothing is concluded: the view would
+# grow from one to the next.
 KEEP_SCALE = """
 const w = figure.inner_width, h = figure.inner_height, xr = figure.x_range, yr = figure.y_range
 if (!(w > 0 && h > 0)) return
 const now = [xr.start, xr.end, yr.start, yr.end]
 const ours = figure.view_shown?.every((v, i) => Math.abs(v - now[i]) <= 1e-9 * (Math.abs(v) + Math.abs(now[i])))
-if (!ours) figure.view_wanted = figure.view_shown ? now : home
+const first = figure.tags.find(Array.isArray) ?? home
+if (!ours) figure.view_wanted = figure.view_shown ? now : first
 const [x0, x1, y0, y1] = figure.view_wanted
 const scale = Math.max(Math.abs(x1 - x0) / w, Math.abs(y1 - y0) / h)
 const cx = (x0 + x1) / 2, cy = (y0 + y1) / 2

@@ -28,6 +28,7 @@ from cellstream_app import plots
 from cellstream_app.imports import import_result
 from cellstream_app.reading import Reading, examined, guess_reading, read_snapshots
 from cellstream_app.results import Result, load_result, sample_run
+from cellstream_app.shown import Shown
 from cellstream_app.sources import Source, open_source
 
 PAGES = ("data", "train", "explore", "genes", "compare")
@@ -80,6 +81,10 @@ class Session(param.Parameterized):
     loading = param.Boolean(default=False, doc="Whether a result is being loaded.")
     time = param.Number(default=0.0, doc="The time that is shown of the result, in the data's unit.")
     playing = param.Boolean(default=True, doc="Whether that time runs by itself, or will on the next page that has it.")
+    shown = param.ClassSelector(class_=Shown, default=Shown(), doc="What Explore shows, as it was left.")
+    asked = param.ClassSelector(
+        class_=Shown, doc="What Explore is to show of the selected run, once; None where it shows what it chose."
+    )
     painted = param.Integer(default=0, doc="Counts up whenever a name in a legend was given another colour.")
     selection = param.Array(doc="Selected cells of the result, as positions among its cells, (k,); None: none.")
 

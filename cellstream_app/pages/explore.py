@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from cellstream.ancestry import Ancestry
+from cellstream.figures import ARROWS, GROWTH, STREAMS
 from cellstream_app import ui
 from cellstream_app.parts.choosing import COURSE, MOMENT
 from cellstream_app.parts.colours import Colours
@@ -21,6 +22,7 @@ from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.timebar import TimeBar
 from cellstream_app.picking import BOX, LASSO, MOVE, turn_with
 from cellstream_app.session import SAMPLE, Session, folder_name, offered
+from cellstream_app.shown import PARTICLES, Shown
 from cellstream_app.style import theme
 from cellstream_app.ui import BOTH, WIDE
 
@@ -59,6 +61,7 @@ class ExplorePage(pn.viewable.Viewer):
         session.param.watch(self._on_page, "page")
         session.param.watch(self._on_beat, "beat")
         session.param.watch(lambda event: self._recolour(), "selection")
+        session.param.watch(self._on_asked, "asked")
         self._on_runs()
         self._on_result()
         self._on_problem()
@@ -163,6 +166,7 @@ class ExplorePage(pn.viewable.Viewer):
             self._syncing = True
             self.axes.value = (0, 1)
             self._syncing = False
+        self._heed()
         if self.selecting.result is not result:  # the kin are of other cells: see `selecting.show`
             self.stage.kin = None
         self._say_what()
@@ -170,6 +174,7 @@ class ExplorePage(pn.viewable.Viewer):
             switch.disabled = not self._learned
         self.stage.layers = self._layers()
         self.stage.canvas.visible = self.stage.layers["particles"]
+        self.when.disabled = not (self.streams.value or self.growth.value)
         self._show_on_stage()
         self._show_growth_legend()
         if not self._learned:
@@ -224,6 +229,7 @@ class ExplorePage(pn.viewable.Viewer):
         if event.new != "explore":
             if event.old == "explore":
                 self.time_bar.leave()
+                self.session.shown = self._as_shown()
             return
         time, playing = self.session.time, self.session.playing  # drawing a new result begins anew
         self._on_runs()  # of those that were not the selected one nobody told that they have ended
@@ -244,6 +250,33 @@ class ExplorePage(pn.viewable.Viewer):
         if self.session.result is not None and not self._syncing:
             self._say_what()
             self._show_on_stage()
+
+    # what it shows, as choices
+
+    def _as_shown(self) -> Shown:
+        key, gene = self.colours.choice.key
+        layers = tuple(name for name, switch in self._switches.items() if switch.value)
+        when = self.when.value == MOMENT
+        return Shown(key, gene, layers, when, self.axes.value, self.stage.seen, self.colours.particles.value)
+
+    def _on_asked(self, event: Any) -> None:
+        if event.new is not None and self.session.result is self._shown is not None and not self._undrawn:
+            self._on_result()
+
+    def _heed(self) -> None:
+        """Take over what was asked for, as far as this result has it."""
+        asked, self.session.asked = self.session.asked, None
+        if asked is None:
+            return
+        self._syncing = True
+        self.colours.choose(asked.colour, asked.gene, asked.particles)
+        if self.axes.visible and asked.axes in AXES.values():
+            self.axes.value = asked.axes
+        self.when.value = MOMENT if asked.moment else COURSE
+        for name, switch in self._switches.items():
+            switch.value = name in asked.layers
+        self.stage.next_view = asked.view
+        self._syncing = False
 
     # cells that are selected
 
@@ -284,7 +317,13 @@ class ExplorePage(pn.viewable.Viewer):
             particles=learned and self.particles.value,
         )
 
+    @property
+    def _switches(self) -> dict[str, pmui.Switch]:
+        return {PARTICLES: self.particles, STREAMS: self.streams, GROWTH: self.growth, ARROWS: self.arrows}
+
     def _on_layers(self, *events: Any) -> None:
+        if self._syncing:
+            return
         self.stage.layers = self._layers()
         self.when.disabled = not (self.streams.value or self.growth.value)
         self._show_growth_legend()
@@ -293,6 +332,8 @@ class ExplorePage(pn.viewable.Viewer):
             self._recolour()
 
     def _on_particles(self, event: Any) -> None:
+        if self._syncing:
+            return
         self.stage.layers = self._layers()
         self.stage.canvas.visible = event.new
         if not event.new:

@@ -57,6 +57,18 @@ class ColourBy(pn.viewable.Viewer):
         self.gene.options = self._genes.matches(self.gene.value or "")
         self._offering = False
 
+    def choose(self, key: str, gene: str = "") -> None:
+        """Take this colour where there is such; nobody is told."""
+        if key not in self.by.options.values():
+            return
+        self._offering = True
+        self.by.value = key
+        if key == GENE:
+            self.gene.options = self._genes.matches(gene)
+            self.gene.value = gene
+        self.gene.visible = key == GENE
+        self._offering = False
+
     def _on_typing(self, event: Any) -> None:
         self.gene.options = self._genes.matches(event.new or "")
 

@@ -46,6 +46,15 @@ class Colours(pn.viewable.Viewer):
         self.choice.offer(self.session.result, self.session.result_source, same)
         self._offer_particles()
 
+    def choose(self, key: str, gene: str, particles: str) -> None:
+        """Take these, as far as there are such; nobody is told."""
+        self.choice.choose(key, gene)
+        self._offer_particles()
+        if particles in self.particles.options.values():
+            self._syncing = True
+            self.particles.value = particles
+            self._syncing = False
+
     def _offer_particles(self) -> None:
         key, gene = self.choice.key
         if key == GENE and self.colouring().title != gene:  # it was typed, and is none

@@ -83,6 +83,8 @@ class Stage(pn.viewable.Viewer):
         self.layers: dict[str, bool] = dict(streams=True, growth=False, arrows=False, moment=False, particles=True)
         self.last_cost = 0.1
         """Seconds that the last drawing of the layers took."""
+        self.next_view: plots.View | None = None
+        """What the next figure shows of the plane, if not all cells."""
         self.canvas = flow.FlowCanvas(frame_id=flow.new_frame_id(), point_size=4.5)
         self.pane = pn.pane.HoloViews(None, margin=0, linked_axes=False, **BOTH)
         corner = {"position": "absolute", "top": "10px", "right": "12px", "width": "auto", "z-index": "2"}
@@ -176,6 +178,18 @@ class Stage(pn.viewable.Viewer):
             self.pane.param.trigger("object")
 
     @property
+    def seen(self) -> plots.View | None:
+        """What is seen of the plane; None where all cells are, or nothing has been drawn yet."""
+        figure, result = self._figure, self.result
+        if figure is None or result is None:
+            return None
+        x, y = figure.x_range, figure.y_range
+        view = tuple(float(end) for end in (x.start, x.end, y.start, y.end))
+        (x0, y0), (x1, y1) = result.points.min(0), result.points.max(0)
+        whole = view[0] <= x0 and x1 <= view[1] and view[2] <= y0 and y1 <= view[3]
+        return None if whole else view
+
+    @property
     def shown_limit(self) -> float:
         """Where the colours of growth end on the figure that is shown."""
         return self.growth_limit or self.result.growth_limit
@@ -209,6 +223,9 @@ class Stage(pn.viewable.Viewer):
         if figure is not self._figure:
             look = self._look()
             self._figure, self._drawn = figure, {}
+            if self.next_view is not None:
+                plots.show_first(figure, self.next_view)
+                self.next_view = None
             self._growth, self._arrows = Image(figure), Lines(figure, look, head_size=6)
             self._streams, self._ribbons = Lines(figure, look, head_size=8), Ribbons(figure)
             self._show_layers(figure, self._columns(self.result, self.layers, self._t, LAYERS, self.growth_limit))
