@@ -270,9 +270,9 @@ def show_first(figure: Figure, view: View) -> None:
     figure.y_range.update(start=view[2], end=view[3])
 
 
-# What is wanted in view is the home view, or the one that is to be shown first, until the user moves; then the user's. A
-# frame of any shape shows all of it at equal scale. From what the last shape showed nothing is concluded: the view would
-# grow from one to the next.
+# What is wanted in view is the home view, or the one that is to be shown first, until the user moves; then the user's.
+# A frame of any shape shows all of it at equal scale. From what the last shape showed nothing is concluded: the view
+# would grow from one to the next.
 KEEP_SCALE = """
 const w = figure.inner_width, h = figure.inner_height, xr = figure.x_range, yr = figure.y_range
 if (!(w > 0 && h > 0)) return
