@@ -31,7 +31,7 @@ from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.shown import Shown
 from cellstream_app.sources import Source, open_source
 
-PAGES = ("data", "train", "explore", "genes", "compare")
+PAGES = ("data", "train", "explore", "genes", "compare", "export")
 SAMPLE = "sample"
 """The name in the address of the bundled run."""
 SAMPLE_NAME = "Sample: simulated blood"
@@ -82,6 +82,7 @@ class Session(param.Parameterized):
     time = param.Number(default=0.0, doc="The time that is shown of the result, in the data's unit.")
     playing = param.Boolean(default=True, doc="Whether that time runs by itself, or will on the next page that has it.")
     shown = param.ClassSelector(class_=Shown, default=Shown(), doc="What Explore shows, as it was left.")
+    genes = param.List(default=[], doc="Genes that were chosen on the Genes page.")
     asked = param.ClassSelector(
         class_=Shown, doc="What Explore is to show of the selected run, once; None where it shows what it chose."
     )

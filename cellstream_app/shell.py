@@ -22,6 +22,7 @@ from cellstream_app.leaving import forget_figures, forget_notifications, unlink_
 from cellstream_app.pages.compare import ComparePage
 from cellstream_app.pages.data import DataPage
 from cellstream_app.pages.explore import ExplorePage
+from cellstream_app.pages.export import ExportPage
 from cellstream_app.pages.genes import GenesPage
 from cellstream_app.pages.train import TrainPage
 from cellstream_app.parts.drop import Drop
@@ -40,6 +41,7 @@ TABS = {
     "explore": ("Explore", "bubble_chart"),
     "genes": ("Genes", "biotech"),
     "compare": ("Compare", "compare"),
+    "export": ("Export", "ios_share"),
 }
 MAKERS: dict[str, Callable[[Session], pn.viewable.Viewer]] = {
     "data": DataPage,
@@ -47,11 +49,12 @@ MAKERS: dict[str, Callable[[Session], pn.viewable.Viewer]] = {
     "explore": ExplorePage,
     "genes": GenesPage,
     "compare": ComparePage,
+    "export": ExportPage,
 }
 KEYED = ("explore", "compare")
 """Pages on which keys mean something; elsewhere they are the browser's, which scrolls and unfolds by them."""
 
-SEEN = ("explore", "genes", "compare")
+SEEN = ("explore", "genes", "compare", "export")
 """Pages that show a result, or the latest picture of a run under way."""
 
 STEPS = [
@@ -139,7 +142,7 @@ class Shell:
             active=PAGES.index(self.session.page),
             icon_position="start",
             margin=(0, 0, 0, 28),
-            width=640,
+            width=760,
             sx={
                 "minHeight": "52px",
                 "& .MuiTab-root": {"minHeight": "52px", "textTransform": "none", "fontSize": "14px", "py": 0},

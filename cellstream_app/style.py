@@ -17,6 +17,7 @@ from bokeh.plotting import figure as Figure
 from cellstream.colours import MISSING, css_colour
 
 FONT = "Inter, Roboto, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
+MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, monospace"
 TEXT_SIZE, SMALL_SIZE = "13px", "11px"
 SPACE = 8  # pixels; gaps are multiples of it
 

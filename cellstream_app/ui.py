@@ -19,6 +19,8 @@ WIDE = dict(sizing_mode="stretch_width")
 BOTH = dict(sizing_mode="stretch_both")
 # Panel's columns end in an invisible button, before which a gap would stand
 NO_BUTTON = [".scroll-button { display: none !important }"]
+READ_OUT = [".MuiFormLabel-root { display: none }"]
+"""Of a group whose label is read out and not shown: what it offers says enough to those who see it."""
 
 TABLE_STYLE = """
 .tabulator { font-size: 13px !important; background: transparent !important; border: none !important; color: inherit }

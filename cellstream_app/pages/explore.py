@@ -16,7 +16,6 @@ from cellstream_app.parts.choosing import COURSE, MOMENT
 from cellstream_app.parts.colours import Colours
 from cellstream_app.parts.opening import go_to_training, open_my_data
 from cellstream_app.parts.pacer import Pacer
-from cellstream_app.parts.saving import Saving
 from cellstream_app.parts.selecting import Selecting
 from cellstream_app.parts.stage import Stage
 from cellstream_app.parts.timebar import TimeBar
@@ -24,12 +23,10 @@ from cellstream_app.picking import BOX, LASSO, MOVE, turn_with
 from cellstream_app.session import SAMPLE, Session, folder_name, offered
 from cellstream_app.shown import PARTICLES, Shown
 from cellstream_app.style import theme
-from cellstream_app.ui import BOTH, WIDE
+from cellstream_app.ui import BOTH, READ_OUT, WIDE
 
 AXES = {"Components 1 and 2": (0, 1), "Components 1 and 3": (0, 2), "Components 2 and 3": (1, 2)}
 ON_STAGE = {"bgcolor": "background.paper"}
-READ_OUT = [".MuiFormLabel-root { display: none }"]
-"""Of a group whose label is read out and not shown: what it offers says enough to those who see it."""
 WHAT_ONE_SEES = (
     "Each dot is a cell, coloured by the time it was measured. The particles start at the first time point and follow "
     "the learned flow: what grows swells, what dies fades."
@@ -118,12 +115,17 @@ class ExplorePage(pn.viewable.Viewer):
         self.particles.param.watch(self._on_particles, "value")
         switches = ui.column(self.particles, self.streams, self.growth, self.arrows, gap=4)
         self.layers_card = ui.card(switches, self.when, self.growth_legend, title="Layers")
-        self.saving = ui.column(Saving(self.session))
+        export = pmui.Button(
+            label="Export", icon="ios_share", variant="outlined", size="small", margin=0,
+            on_click=lambda event: setattr(self.session, "page", "export"), **WIDE,
+        )  # fmt: skip
+        hint = "This picture as a figure for a paper, an animation, the result as a file, the methods in words"
+        self.exporting = ui.column(ui.card(export, title="Take it with you", hint=hint))
         self.controls = ui.side_panel(
             # which result can be chosen, also while the one that is chosen has nothing to show yet
             ui.card(self.result, self.axes, self.colours, self.message, title="Cells"),
             self.layers_card,
-            self.saving,
+            self.exporting,
             width=316,
         )
 
@@ -150,7 +152,7 @@ class ExplorePage(pn.viewable.Viewer):
         session, result = self.session, self.session.result
         for part in (self.what, self.stage_card, self.colours.box, self.layers_card):
             part.visible = result is not None
-        self.time_bar.view.visible = self.saving.visible = self._learned
+        self.time_bar.view.visible = self.exporting.visible = self._learned
         self.empty.visible = result is None and not session.loading
         self._undrawn = session.page != "explore"
         if result is None or self._undrawn:

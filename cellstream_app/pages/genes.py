@@ -54,7 +54,7 @@ class GenesPage(pn.viewable.Viewer):
         self._working = False
         self._folder: Any = None
         self._time, self._dark = 0.0, False
-        self.picker = GenePicker(lambda: self._ask("courses"), lambda: self._ask("cells"))
+        self.picker = GenePicker(self._on_genes, lambda: self._ask("cells"))
         self.drivers = Drivers(lambda: self._ask("ranking"), self._on_driver)
         self.map, self.courses, self.scoring = GeneMap(session), Courses(), Scoring()
         self._make_controls()
@@ -135,6 +135,7 @@ class GenesPage(pn.viewable.Viewer):
         if not known:
             self.drivers.start(result, stem(found.source) if found.source else result.run.folder.name, same)
             kept = [name for name in self.picker.names if same and name in found.names]
+            session.genes = kept
             self.picker.show(found, kept)
             self.scoring.wait()
             self.courses.wait()
@@ -188,6 +189,10 @@ class GenesPage(pn.viewable.Viewer):
         name = ui.escaped(result.run.name)
         self.cells.object = ui.styled(f"<b style='font-weight:600'>{name}</b> {ui.escaped(said)}")
         self.clear.visible = chosen is not None
+
+    def _on_genes(self) -> None:
+        self.session.genes = list(self.picker.names)
+        self._ask("courses")
 
     async def _on_driver(self, name: str) -> None:
         await ui.asks(self.picker.message)(partial(self.picker.add, name))()

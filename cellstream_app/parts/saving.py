@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import panel as pn
 import panel_material_ui as pmui
 
-from cellstream import by_parts, readers, scverse
+from cellstream import by_parts, handover, readers, scverse
 from cellstream.errors import UserError
 from cellstream.files import require_disk
 from cellstream.fit import located, write
@@ -27,6 +27,18 @@ from cellstream_app.ui import WIDE
 LARGEST_DOWNLOAD = 200_000_000
 """Bytes in memory; what is larger is saved to a path."""
 T = TypeVar("T")
+H5AD, ZARR = ".h5ad", ".zarr"
+TMAPS = "tmaps"
+MORE = (
+    ("velocity_layer", "Velocity of genes, for scVelo: layers['velocity']"),
+    ("transitions", "Transition matrix, for CellRank: obsp['T_fwd']"),
+    (TMAPS, "Transport maps as WOT writes them, in a folder beside the file"),
+)
+WHAT = (
+    "In it are the embedding (obsm['X_cellstream']), the velocity (obsm['velocity_cellstream']) and the growth rate "
+    "(obs['cellstream_growth_rate'], in natural logarithms: doublings × 0.69) of each cell, growth as moscot and WOT "
+    "read it, and the model itself: opened here again, it is this result."
+)
 
 
 class Saving(pn.viewable.Viewer):
@@ -37,7 +49,13 @@ class Saving(pn.viewable.Viewer):
         self.session = session
         self.message = ui.Message()
         self.path = pmui.TextInput(label="Path on this computer", size="small", margin=0, **WIDE)
-        self.save = pmui.Button(label="Save .h5ad", icon="save", size="small", margin=0, on_click=self._on_save)
+        self.format = pmui.RadioButtonGroup(
+            label="Format", options=[H5AD, ZARR], value=H5AD, size="small", margin=0, variant="outlined",
+            color="primary", width=150,
+        )  # fmt: skip
+        self.format.param.watch(self._on_format, "value")
+        self.further = {name: pmui.Switch(label=label, value=False, size="small", margin=0) for name, label in MORE}
+        self.save = pmui.Button(label="Save", icon="save", size="small", margin=0, on_click=self._on_save)
         self.download = ui.Download(
             callback=self._file, filename="cellstream.h5ad", label="Download", icon="download", size="small",
             variant="outlined", auto=True, embed=False, margin=0,
@@ -46,10 +64,11 @@ class Saving(pn.viewable.Viewer):
         self._on_result()
 
     def __panel__(self) -> pmui.Paper:
+        what = ui.text(WHAT)
+        switches = ui.column(*self.further.values(), gap=4)
         return ui.card(
-            self.message, self.path, ui.row(self.save, self.download), title="Save",
-            hint="A copy of the data with embedding, velocity and growth in it (growth in natural logarithms: "
-            "doublings × 0.69)",
+            what, switches, self.format, self.message, self.path, ui.row(self.save, self.download), title="The result",
+            hint="A copy of the data with the result in it, for scanpy, scVelo, CellRank, moscot and WOT",
         )  # fmt: skip
 
     def _on_result(self, *events: Any) -> None:
@@ -57,16 +76,22 @@ class Saving(pn.viewable.Viewer):
         ready = self.session.result is not None and self.session.result_source is not None
         self.save.disabled = not ready
         self.download.disabled = not ready or size_of(self.session.result_source) > LARGEST_DOWNLOAD
-        name = f"{stem(self.session.result_source)}-cellstream.h5ad" if ready else ""
+        name = f"{stem(self.session.result_source)}-cellstream{H5AD}" if ready else ""
         if ready and name != self.download.filename:  # a path that was typed stays while it is for the same file
-            self.path.value = f"~/{name}"
+            self.path.value = f"~/{name.removesuffix(H5AD)}{self.format.value}"
             self.download.filename = name
+
+    def _on_format(self, event: Any) -> None:
+        self.path.value = f"{self.path.value.removesuffix(event.old)}{event.new}"
 
     async def _on_save(self, event: Any) -> None:
         async def save() -> None:
-            out = target(self.path.value)
-            await self._work(write_result, out)
-            self.message.say(f"Saved to {out}.", "success")
+            out = target(self.path.value, self.format.value)
+            maps = out.with_name(f"{out.stem}-tmaps") if self.further[TMAPS].value else None
+            if maps is not None and maps.exists():
+                raise UserError(f"There is a folder {maps} already: choose another name.")
+            await self._work(write_result, out, maps)
+            self.message.say(f"Saved to {out}{f' and {maps}' if maps else ''}.", "success")
 
         self.message.alert.severity = "error"
         await ui.asks(self.message, self.save)(save)()
@@ -87,10 +112,11 @@ class Saving(pn.viewable.Viewer):
             self.download.loading = False
         return file
 
-    async def _work(self, write: Callable[..., T], *where: Path) -> T:
+    async def _work(self, write: Callable[..., T], *where: Path | None) -> T:
         """``write`` the result in a thread; raises :class:`UserError`."""
+        more = {name: switch.value for name, switch in self.further.items() if name != TMAPS}
         try:
-            return await asyncio.to_thread(write, self.session.result, self.session.result_source, *where)
+            return await asyncio.to_thread(write, self.session.result, self.session.result_source, *where, **more)
         except MemoryError:
             raise UserError(
                 "There is not enough memory for a copy of the data set with the result in it: close other programs."
@@ -102,11 +128,11 @@ class Saving(pn.viewable.Viewer):
             ) from error
 
 
-def target(path: str) -> Path:
-    """The file to be written: an ``.h5ad`` that is not there yet, in a folder that is."""
+def target(path: str, suffix: str = H5AD) -> Path:
+    """The file, or the folder of zarr, to be written: not there yet, in a folder that is."""
     out = permitted(path)
-    if out.suffix != ".h5ad":
-        out = out.with_name(f"{out.name}.h5ad")
+    if out.suffix != suffix:
+        out = out.with_name(f"{out.name}{suffix}")
     if out.exists():
         raise UserError(f"There is a file {out} already: choose another name.")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
@@ -114,23 +140,38 @@ def target(path: str) -> Path:
     return out
 
 
-def write_result(result: Result, source: Source, out: Path) -> None:
-    """A copy of the data set with the result in it, as a whole file or none. Takes a while."""
+def write_result(
+    result: Result,
+    source: Source,
+    out: Path,
+    maps: Path | None = None,
+    *,
+    velocity_layer: bool = False,
+    transitions: bool = False,
+) -> None:
+    """A copy of the data set with the result in it and what other tools read of it, as a whole file or none; and
+    transport maps into the folder ``maps``. Takes a while."""
     path, _ = located(source.key)
-    require_disk(out.parent, readers.size_of(path, source.adata), "The file with the result")
+    layers = 2 * 4 * source.adata.n_obs * source.adata.n_vars if velocity_layer else 0
+    require_disk(out.parent, readers.size_of(path, source.adata) + layers, "The file with the result")
     adata = source.adata.copy()
     write_colours(source, adata)
-    run = result.run
+    run, stream, snapshots = result.run, result.stream, result.snapshots
     run.poll()
-    scverse.annotate(result.stream, adata, result.snapshots, run.recipe, metrics=run.metrics(), history=run.history)
+    scverse.annotate(stream, adata, snapshots, run.recipe, metrics=run.metrics(), history=run.history)
+    landed = handover.landings(stream, snapshots)
+    wanted = dict(velocity_layer=velocity_layer, transitions=transitions)
+    handover.hand_over(adata, stream, snapshots, **wanted, landed=landed)
+    if maps is not None:
+        handover.write_transport_maps(landed, adata.obs_names[scverse.rows_of(adata, snapshots)], maps)
     write(adata, out, "choose another place")
 
 
-def in_memory(result: Result, source: Source) -> io.BytesIO:
+def in_memory(result: Result, source: Source, **more: bool) -> io.BytesIO:
     """The bytes of what :func:`write_result` writes. Takes a while."""
     with tempfile.TemporaryDirectory(prefix="cellstream-") as folder:
         out = Path(folder) / "result.h5ad"
-        write_result(result, source, out)
+        write_result(result, source, out, **more)
         return io.BytesIO(out.read_bytes())
 
 

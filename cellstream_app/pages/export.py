@@ -1,0 +1,93 @@
+"""The Export page: figures for papers, the result for other tools, and the words and code that go with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from cellstream_app import ui
+from cellstream_app.parts.figurebuilder import FigureBuilder
+from cellstream_app.parts.opening import go_to_training, open_my_data
+from cellstream_app.parts.saving import Saving
+from cellstream_app.parts.wording import Wording
+from cellstream_app.session import Session
+from cellstream_app.ui import BOTH, READ_OUT
+
+FIGURE, DATA, WORDS = "Figure", "Data", "Methods and code"
+NOT_YET = "Velocity and growth have not been learned yet: figures show the embedding alone until there is a flow."
+
+
+class ExportPage(pn.viewable.Viewer):
+    """What is to be exported is chosen at the top; its controls stand at the left, what comes of it in the middle."""
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self.session = session
+        self._shown: Any = None
+        self._known: tuple = ()
+        self.what = pmui.RadioButtonGroup(
+            label="What to export", options=[FIGURE, DATA, WORDS], value=FIGURE, size="small", margin=0,
+            variant="outlined", color="primary", stylesheets=READ_OUT, width=420,
+        )  # fmt: skip
+        self.what.param.watch(self._turn, "value")
+        self.title = ui.text("")
+        self.note = ui.Message("info")
+        self.figure, self.words = FigureBuilder(session), Wording(session)
+        self.saving = ui.column(Saving(session), max_width=720)
+        self.side = ui.side_panel(self.figure.controls, width=316)
+        self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **ui.WIDE)
+        self.empty = ui.empty_state(
+            "Nothing to export yet",
+            "Open a data set and train on it; figures, files and words of the result are made here.",
+            open_my_data(session),
+            go_to_training(session),
+        )
+        self.place = ui.main_panel(
+            ui.at_top(self.busy), ui.row(self.what, self.title, gap=16), self.note, self.figure.place, self.saving,
+            self.words.place, self.empty,
+        )  # fmt: skip
+        session.param.watch(self._on_result, ["result", "result_source", "loading", "page", "shown", "selection"])
+        session.param.watch(self._on_page, "page")
+        session.param.watch(lambda event: self._say(), ["runs_changed", "run_id"])
+        self._on_result()
+
+    def __panel__(self) -> pn.Row:
+        return pn.Row(self.side, self.place, margin=0, **BOTH)
+
+    async def _on_page(self, event: Any) -> None:
+        if event.new == "export":
+            await self.session.load_latest()
+
+    def _on_result(self, *events: Any) -> None:
+        session, result = self.session, self.session.result
+        there = result is not None
+        self.empty.visible = not there and not session.loading
+        self.busy.visible = session.loading
+        self.what.visible = self.title.visible = there
+        self._turn()
+        if session.page != "export" or not there:
+            return
+        self._say()
+        self.note.say("" if result.learned else NOT_YET)
+        known = result, session.result_source, session.shown, session.time, id(session.selection)
+        if known != self._known:
+            same = result.of_same_run(self._shown)
+            self._shown, self._known = result, known
+            self.figure.show(same)
+        if self.what.value == WORDS:
+            pn.state.execute(self.words.show)
+
+    def _say(self) -> None:
+        if self.session.result is not None:
+            name = self.session.result.run.name
+            self.title.object = ui.styled(f"<b style='font-weight:600'>{ui.escaped(name)}</b>")
+
+    def _turn(self, *events: Any) -> None:
+        there = self.session.result is not None
+        chosen = self.what.value if there else ""
+        self.side.visible = self.figure.place.visible = chosen == FIGURE
+        self.saving.visible, self.words.place.visible = chosen == DATA, chosen == WORDS
+        if events and chosen == WORDS:
+            pn.state.execute(self.words.show)

@@ -1,0 +1,323 @@
+"""The Export page: what the screen shows is what comes out, and every number of it comes from the result."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from playwright.sync_api import Browser, expect
+from pypdf import PdfReader
+
+from cellstream import account, script, words
+from cellstream.errors import UserError
+from cellstream.figures.paper import Sheet
+from cellstream_app.figuring import colour_word, figure_bytes, numbers_bytes, preview, source_of
+from cellstream_app.pages.export import ExportPage
+from cellstream_app.palette import own_colours, paint
+from cellstream_app.parts import wording
+from cellstream_app.parts.saving import write_result
+from cellstream_app.parts.sheets import Sheets
+from cellstream_app.results import Result, load_result, sample_run
+from cellstream_app.session import Session, with_source
+from cellstream_app.shown import Shown
+from cellstream_app.sources import Source
+from tests.app.browser import button, choose, chromium, complaints, turn_to, visit, whole_app
+
+LINEAGES = {"progenitor", "erythroid", "monocyte", "neutrophil"}
+
+
+@pytest.fixture(scope="module")
+def found() -> tuple[Result, Source]:
+    result, source, problem = with_source(load_result(sample_run()))
+    assert not problem
+    return result, source
+
+
+@pytest.fixture
+def session(found: tuple[Result, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path))
+    result, source = found
+    return Session(page="export", run=result.run, result=result, result_source=source, time=2.0)
+
+
+async def drawn(page: ExportPage) -> None:
+    """Until the picture is the last one that was asked for."""
+    figure = page.figure
+    while figure._working or figure._drawn != figure._wanted:
+        await asyncio.sleep(0.05)
+
+
+# figures
+
+
+def test_a_figure_begins_with_what_explore_shows(session: Session):
+    view = (-2.0, 2.0, -1.0, 1.0)
+    session.shown = Shown("obs:lineage", layers=("particles", "growth"), moment=True, view=view)
+
+    async def story() -> None:
+        page = ExportPage(session)
+        wish = page.figure.wish()
+        assert wish.kind == "embedding"
+        assert wish.colour == "obs:lineage"
+        assert wish.layers == ("cells", "growth")
+        assert wish.time == 2.0
+        assert wish.view == view
+        assert wish.cells is None
+        page.figure.zoomed.value = False
+        assert page.figure.wish().view is None
+        session.selection = np.arange(30)
+        assert page.figure.wish().cells is session.selection
+        # the whole course has no moment
+        session.shown = Shown("gene", "Stem05", layers=("streams",))
+        wish = page.figure.wish()
+        assert (wish.colour, wish.layers, wish.time, wish.view) == ("gene:Stem05", ("cells", "streams"), None, None)
+        await drawn(page)
+
+    asyncio.run(story())
+
+
+def test_the_picture_follows_what_is_chosen_and_a_mistake_is_a_sentence(session: Session):
+    async def story() -> None:
+        page = ExportPage(session)
+        figure = page.figure
+        await drawn(page)
+        assert "data:image/png;base64," in figure.picture.object
+        before = figure.picture.object
+        figure.colour.choose("growth")
+        figure.sheets.column.value = "double"
+        await drawn(page)
+        assert figure.picture.object != before
+        assert "180 ×" in figure.size.object
+        figure.sheets.text.value = "large"
+        await drawn(page)
+        assert "Expected a number for “Text in points”, but got 'large'" in figure.message.alert.object.replace(
+            "\\", ""
+        )
+        assert not figure.picture.visible
+        assert all(download.disabled for download in figure.downloads.values())
+        figure.sheets.text.value = "8,5"
+        await drawn(page)
+        assert figure.sheets.sheet().text == 8.5
+        assert figure.picture.visible
+        assert not figure.message.alert.visible
+        figure.kind.value = "lineage"
+        await drawn(page)
+        assert "No cells are selected" in figure.message.alert.object.replace("\\", "")
+        session.selection = np.flatnonzero(session.result.index == 2)
+        await drawn(page)
+        assert figure.picture.visible
+        assert "372 selected cells" in figure.size.object
+        figure.kind.value = "genes"
+        await drawn(page)
+        names = figure.genes.value.split(", ")
+        assert len(names) == 4
+        assert set(names) <= set(session.result.stream.genes.names)
+        figure.genes.value = "Nanog"
+        await drawn(page)
+        assert "does not decode Nanog" in figure.message.alert.object.replace("\\", "")
+        for kind in ("times", "match", "losses", "metrics"):
+            figure.kind.value = kind
+            await drawn(page)
+            assert figure.picture.visible, (kind, figure.message.alert.object)
+
+    asyncio.run(story())
+
+
+def test_what_comes_out_is_what_was_chosen(found: tuple[Result, Source], session: Session):
+    result, source = found
+    session.shown = Shown("obs:lineage", layers=("streams", "growth"), moment=True)
+
+    async def story() -> ExportPage:
+        page = ExportPage(session)
+        await drawn(page)
+        return page
+
+    page = asyncio.run(story())
+    wish, sheet = page.figure.wish(), Sheet(width=120, letter="b")
+    of = source_of(result, source)
+    told = PdfReader(io.BytesIO(figure_bytes(of, wish, sheet, ".pdf")))
+    text = told.pages[0].extract_text()
+    assert set(text.split()) >= LINEAGES
+    assert float(told.pages[0].mediabox.width) * 25.4 / 72 == pytest.approx(120, abs=0.1)
+    kept = json.loads(told.metadata.subject)
+    assert kept["shows"]["colour"] == "obs:lineage"
+    assert kept["shows"]["time"] == 2.0
+    assert kept["seed"] == result.stream.config.compute.seed
+    assert kept["cells_fingerprint"] == result.snapshots.fingerprint
+    assert "/" not in kept["data"]
+    name, packed = numbers_bytes(of, wish, sheet, "blood")
+    assert name == "blood-numbers.zip"
+    with zipfile.ZipFile(io.BytesIO(packed)) as zipped:
+        assert set(zipped.namelist()) == {"blood.csv", "blood-streams.csv", "blood-growth.csv"}
+        table = pd.read_csv(zipped.open("blood.csv"))
+    np.testing.assert_allclose(table[["x", "y"]], result.points, rtol=1e-5)
+    assert table["lineage"].tolist() == source.adata.obs["lineage"].iloc[result.rows].astype(str).tolist()
+    shown = preview(of, wish, sheet)
+    assert shown.width == pytest.approx(120)
+    assert shown.png.startswith(b"\x89PNG")
+
+
+def test_own_colours_are_those_of_the_figure(found: tuple[Result, Source], session: Session):
+    result, source = found
+    paint(source.key, "lineage", "erythroid", "#123456")
+    assert own_colours(source.key)["lineage"] == {"erythroid": "#123456"}
+    colour = source_of(result, source).painted("obs:lineage").colour
+    assert dict(zip(colour.names, colour.colours, strict=True))["erythroid"] == "#123456"
+
+
+def test_a_colour_of_the_screen_is_asked_for_in_words():
+    assert colour_word("time", "") == "time"
+    assert colour_word("direction spread", "") == "direction-uncertainty"
+    assert colour_word("gene", "SOX2") == "gene:SOX2"
+    assert colour_word("obs:time", "") == "obs:time"
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "told"),
+    [("height", "5", "height of 20 to 1000 mm"), ("point", "0", "point from 0.05"), ("text", "x", "Expected a number")],
+)
+def test_a_sheet_that_cannot_be_is_a_sentence(field: str, typed: str, told: str):
+    sheets = Sheets(lambda: None)
+    getattr(sheets, field).value = typed
+    with pytest.raises(UserError, match=told):
+        sheets.sheet()
+
+
+def test_without_its_file_a_result_is_still_drawn(found: tuple[Result, Source], session: Session):
+    session.result_source = None
+
+    async def story() -> None:
+        page = ExportPage(session)
+        await drawn(page)
+        assert page.figure.picture.visible
+        assert set(page.figure.colour.by.options.values()) == {"time", "growth", "speed", "gene"}
+
+    asyncio.run(story())
+
+
+# the result, and words
+
+
+def test_what_other_tools_read_is_in_the_file_on_demand(found: tuple[Result, Source], tmp_path: Path):
+    result, source = found
+    write_result(result, source, tmp_path / "plain.h5ad")
+    plain = anndata.read_h5ad(tmp_path / "plain.h5ad")
+    assert "velocity" not in plain.layers
+    assert "T_fwd" not in plain.obsp
+    np.testing.assert_allclose(plain.obsm["X_cellstream"], result.z, atol=1e-5)
+    out, maps = tmp_path / "all.zarr", tmp_path / "maps"
+    write_result(result, source, out, maps, velocity_layer=True, transitions=True)
+    full = anndata.read_zarr(out)
+    assert full.layers["velocity"].shape == full.shape
+    np.testing.assert_allclose(np.asarray(full.obsp["T_fwd"].sum(1)).ravel(), 1, atol=1e-6)
+    assert sorted(file.name for file in maps.iterdir()) == [
+        "tmap_0_1.h5ad", "tmap_1_2.h5ad", "tmap_2_3.h5ad", "tmap_3_5.h5ad", "tmap_5_7.h5ad",
+    ]  # fmt: skip
+    first = anndata.read_h5ad(maps / "tmap_0_1.h5ad")
+    assert first.shape == (231, 295)
+    assert set(first.obs_names) == set(source.adata.obs_names[result.rows[result.index == 0]])
+
+
+def test_the_words_are_those_of_the_library(found: tuple[Result, Source]):
+    run = found[0].run
+    told = account.of_run(run)
+    texts = wording.texts_of(run)
+    assert texts["Methods paragraph"] == words.methods_paragraph(told)
+    assert texts["References (BibTeX)"] == words.bibtex(told).rstrip("\n")
+    assert texts["Python script"] == script.python_script(told).rstrip("\n")
+    assert "2,736 cells" in texts["Methods paragraph"]
+    assert "<b>" not in wording.as_html("<b>x</b>", code=True)
+
+
+def test_a_text_that_cannot_be_made_says_why_and_the_others_stay(
+    found: tuple[Result, Source], monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(told: object) -> str:
+        raise UserError("There is nothing to say.")
+
+    pieces = [wording.Piece("One", "", refuse, "one.txt"), wording.Piece("Other", "", lambda told: "said\n", "b.txt")]
+    monkeypatch.setattr(wording, "PIECES", pieces)
+    texts = wording.texts_of(found[0].run)
+    assert str(texts["One"]) == "There is nothing to say."
+    assert texts["Other"] == "said"
+
+
+# in a browser
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("export")
+
+
+@pytest.fixture(scope="module")
+def address(place: Path) -> Iterator[str]:
+    log = place / "server.txt"
+    with whole_app(log, CELLSTREAM_HOME=str(place / "home")) as address:
+        yield address
+    assert not (said := complaints(log.read_bytes())), said
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.mark.browser
+def test_from_the_screen_to_files_and_words(browser: Browser, address: str, place: Path):
+    with visit(browser, address, permissions=["clipboard-read", "clipboard-write"]) as page:
+        expect(button(page, "Pause")).to_be_visible()
+        choose(page, "Colour cells by", "lineage")
+        expect(page.get_by_text("erythroid", exact=True)).to_be_visible()
+        button(page, "Pause").click()
+        stage = page.locator(".bk-Figure:visible").first.bounding_box()
+        page.mouse.move(stage["x"] + stage["width"] * 0.7, stage["y"] + stage["height"] * 0.5)
+        for _ in range(4):
+            page.mouse.wheel(0, -240)
+        page.wait_for_timeout(1500)
+        turn_to(page, "Export")
+        expect(page.get_by_alt_text("the figure")).to_be_visible()
+        expect(page.get_by_role("switch", name="Zoomed as on Explore")).to_be_checked()
+        with page.expect_download() as download:
+            button(page, "PDF").click()
+        assert download.value.suggested_filename.endswith("-embedding.pdf")
+        told = PdfReader(download.value.path())
+        assert set(told.pages[0].extract_text().split()) >= LINEAGES
+        view = json.loads(told.metadata.subject)["shows"]["view"]
+        result = load_result(sample_run())
+        (x0, y0), (x1, y1) = result.points.min(0), result.points.max(0)
+        assert view[1] - view[0] < x1 - x0  # what is seen is less than all
+        assert x0 < (view[0] + view[1]) / 2 < x1
+        assert y0 < (view[2] + view[3]) / 2 < y1
+        with page.expect_download() as download:
+            button(page, "Numbers behind it").click()
+        assert set(zipfile.ZipFile(download.value.path()).namelist()) == {
+            "branching-embedding.csv", "branching-embedding-streams.csv"
+        }  # fmt: skip
+        button(page, "Methods and code").click()
+        expect(page.get_by_text("Time-series single-cell data")).to_be_visible()
+        button(page, "Copy").first.click()
+        page.wait_for_timeout(500)
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied == words.methods_paragraph(account.of_run(sample_run()))
+        with page.expect_download() as download:
+            button(page, "run.py").click()
+        compile(Path(download.value.path()).read_text(), "run.py", "exec")
+        button(page, "Data").click()
+        out = place / "saved.h5ad"
+        page.get_by_role("switch", name=re.compile("^Transition matrix")).click()
+        page.get_by_label("Path on this computer").fill(str(out))
+        page.get_by_label("Path on this computer").press("Enter")
+        button(page, "Save").click()
+        expect(page.get_by_text("Saved to")).to_be_visible()
+    assert "T_fwd" in anndata.read_h5ad(out).obsp
