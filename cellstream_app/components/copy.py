@@ -6,9 +6,10 @@ import panel_material_ui as pmui
 
 # Browsers have a clipboard only on pages of this computer or of https; elsewhere the old way still works.
 COPY = """
+const held = text.data.value
 const old_way = () => {
   const area = document.createElement("textarea")
-  area.value = text.value
+  area.value = held
   area.style.position = "fixed"
   area.style.opacity = 0
   document.body.append(area)
@@ -17,8 +18,8 @@ const old_way = () => {
   area.remove()
   if (!done) throw new Error("no clipboard")
 }
-const say = (icon) => { button.icon = icon; setTimeout(() => { button.icon = "content_copy" }, 1500) }
-const new_way = navigator.clipboard?.writeText(text.value) ?? Promise.reject()
+const say = (icon) => { button.data.icon = icon; setTimeout(() => { button.data.icon = "content_copy" }, 1500) }
+const new_way = navigator.clipboard?.writeText(held) ?? Promise.reject()
 const copied = new_way.catch(old_way)
 copied.then(() => say("check"), () => say("error_outline"))
 """

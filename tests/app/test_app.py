@@ -122,6 +122,7 @@ def test_open_my_data_leads_to_the_data_page(browser: Browser, address: str):
         assert "page=data" in page.url
 
 
+@pytest.mark.slow
 def test_time_is_scrubbed_by_slider_and_keys(browser: Browser, address: str):
     with visit(browser, address) as page:
         button(page, "Pause").click()
@@ -150,6 +151,7 @@ def test_layers_and_colours(browser: Browser, address: str):
         expect(page.get_by_text("erythroid", exact=True)).to_be_visible()
 
 
+@pytest.mark.slow
 def test_cells_in_a_lasso_tell_where_they_came_from_and_where_they_go(browser: Browser, address: str):
     with visit(browser, address) as page:
         button(page, "Pause").click()
@@ -277,7 +279,7 @@ def test_a_run_that_was_stopped_before_it_had_a_flow_shows_none(browser: Browser
         expect(page.get_by_text("so there is no flow to show")).to_be_visible()
         expect(page.get_by_role("switch", name="Particles")).to_be_disabled()
         expect(button(page, "Play")).to_be_hidden()
-        expect(page.get_by_role("button", name="Save .h5ad")).to_be_hidden()
+        expect(button(page, "Export")).to_be_hidden()
     run.delete()
 
 
@@ -290,6 +292,7 @@ def test_a_finished_run_has_its_picture_on_a_page_made_when_it_is_asked_for(brow
         wait_for(lambda: (np.ptp(picture(page)[250:600, 350:850], axis=2) > 60).sum() > 1000, 30)
 
 
+@pytest.mark.slow
 def test_train_to_the_end_and_save(browser: Browser, address: str, place: Path):
     with visit(browser, address, "?page=data") as page:
         open_sample(page)
@@ -301,10 +304,12 @@ def test_train_to_the_end_and_save(browser: Browser, address: str, place: Path):
         expect(
             page.get_by_text("2,736 cells at 6 time points. Growth is learned from the numbers of cells")
         ).to_be_visible()
+        button(page, "Export").click()
+        button(page, "Data").click()
         out = place / "saved.h5ad"
         page.get_by_label("Path on this computer").fill(str(out))
         page.get_by_label("Path on this computer").press("Enter")
-        button(page, "Save .h5ad").click()
+        button(page, "Save").click()
         expect(page.get_by_text("Saved to")).to_be_visible()
         page.get_by_role("tab", name="Train").click()
         page.get_by_role("button", name="Rename").first.click()
@@ -380,6 +385,7 @@ window.WebSocket = class extends Socket { constructor(...of) { super(...of); win
 """
 
 
+@pytest.mark.slow
 def test_a_page_whose_connection_is_lost_comes_back_by_itself(browser: Browser, address: str):
     with visit(browser, address, "?page=genes") as page:
         page.add_init_script(KEEP_SOCKETS)
@@ -422,6 +428,7 @@ def test_names_from_a_file_are_text_and_never_code(browser: Browser, address: st
         assert "broken" not in page.title()
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_mended_button_by_button(browser: Browser, address: str, tmp_path: Path):
     """Missing values, a cell alone at its time, empty cells and copies; undone, and done again."""
     rng = np.random.default_rng(0)

@@ -172,6 +172,7 @@ def test_dynamics_can_be_fitted_and_stopped(page: Page, home: Path):
     assert run.status().state == "cancelled"
 
 
+@pytest.mark.slow
 def test_results_of_different_data_stand_side_by_side_without_a_winner(page: Page, home: Path, moving_cloud: Snapshots):
     config = preset("quick", **TINY, embedding_steps=10, warm_steps=10)
     run = Run.create(home / "runs" / "cloud", moving_cloud, config, {"name": "a cloud"})

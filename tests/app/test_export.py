@@ -24,6 +24,7 @@ from cellstream_app.figuring import colour_word, figure_bytes, numbers_bytes, pr
 from cellstream_app.pages.export import ExportPage
 from cellstream_app.palette import own_colours, paint
 from cellstream_app.parts import wording
+from cellstream_app.parts.figurebuilder import FigureBuilder
 from cellstream_app.parts.saving import write_result
 from cellstream_app.parts.sheets import Sheets
 from cellstream_app.results import Result, load_result, sample_run
@@ -46,7 +47,9 @@ def found() -> tuple[Result, Source]:
 def session(found: tuple[Result, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.setenv("CELLSTREAM_HOME", str(tmp_path))
     result, source = found
-    return Session(page="export", run=result.run, result=result, result_source=source, time=2.0)
+    run = sample_run()
+    run.poll()
+    return Session(page="export", run=run, result=result, result_source=source, time=2.0)
 
 
 async def drawn(page: ExportPage) -> None:
@@ -54,6 +57,10 @@ async def drawn(page: ExportPage) -> None:
     figure = page.figure
     while figure._working or figure._drawn != figure._wanted:
         await asyncio.sleep(0.05)
+
+
+def said(figure: FigureBuilder) -> str:
+    return figure.message.alert.object.replace("\\", "")
 
 
 # figures
@@ -111,7 +118,7 @@ def test_the_picture_follows_what_is_chosen_and_a_mistake_is_a_sentence(session:
         assert not figure.message.alert.visible
         figure.kind.value = "lineage"
         await drawn(page)
-        assert "No cells are selected" in figure.message.alert.object.replace("\\", "")
+        assert "No cells are selected" in said(figure)
         session.selection = np.flatnonzero(session.result.index == 2)
         await drawn(page)
         assert figure.picture.visible
@@ -123,7 +130,7 @@ def test_the_picture_follows_what_is_chosen_and_a_mistake_is_a_sentence(session:
         assert set(names) <= set(session.result.stream.genes.names)
         figure.genes.value = "Nanog"
         await drawn(page)
-        assert "does not decode Nanog" in figure.message.alert.object.replace("\\", "")
+        assert "does not decode Nanog" in said(figure)
         for kind in ("times", "match", "losses", "metrics"):
             figure.kind.value = kind
             await drawn(page)
@@ -199,7 +206,8 @@ def test_without_its_file_a_result_is_still_drawn(found: tuple[Result, Source], 
         page = ExportPage(session)
         await drawn(page)
         assert page.figure.picture.visible
-        assert set(page.figure.colour.by.options.values()) == {"time", "growth", "speed", "gene"}
+        assert not any(key.startswith("obs:") for key in page.figure.colour.by.options.values())
+        assert page.figure.wish().colour == "time"
 
     asyncio.run(story())
 

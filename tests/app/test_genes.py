@@ -86,6 +86,7 @@ def add(page: Page, typed: str) -> None:
     search.press("Enter")
 
 
+@pytest.mark.slow
 def test_a_gene_is_searched_followed_ranked_filtered_and_taken_away(browser: Browser, address: str, tmp_path: Path):
     with watched(browser, (1280, 800)) as (page, wrong):
         page.set_default_timeout(PATIENCE)

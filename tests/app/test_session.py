@@ -361,6 +361,7 @@ def mended(path: Path) -> Session:
     return session
 
 
+@pytest.mark.slow
 def test_fixes_are_remembered_by_the_run_and_its_result_annotates_all_cells(tmp_path: Path):
     path, out = tmp_path / "broken.h5ad", tmp_path / "out.h5ad"
     adata = broken(path)

@@ -147,6 +147,7 @@ def test_a_run_waits_is_cancelled_and_its_place_is_given_on(make, on_cluster):
     assert fourth.status().state == second.status().state == "dead"
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_named_and_its_run_goes_on(make, on_cluster):
     run, other, unbroken = make(rounds=25), make("other"), make("unbroken", rounds=25)
     run.start()
@@ -225,6 +226,7 @@ def occupied(until: str) -> None:
 # --- ensembles --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_members_of_an_ensemble_are_those_of_one_machine(moving_cloud, on_cluster, tmp_path, monkeypatch):
     run, alone = (Run.create(tmp_path / name, moving_cloud, THREE, {}) for name in ("run", "alone"))
     client, free = cluster.connect(on_cluster), tmp_path / "free"

@@ -165,6 +165,7 @@ def children(run: Run) -> list[psutil.Process]:
     return [one for one in started if "spawn_main" in " ".join(one.cmdline())]
 
 
+@pytest.mark.slow
 def test_a_lost_process_is_told_and_the_run_goes_on_from_its_checkpoint(make):
     run = make("run", devices=2, rounds=10_000, patience=10_000)
     run.start()
@@ -187,6 +188,7 @@ def test_a_lost_process_is_told_and_the_run_goes_on_from_its_checkpoint(make):
     until(lambda: not helper.is_running())
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_run_that_is_killed(make, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     run = make("run", devices=2, rounds=10_000, patience=10_000)
@@ -239,6 +241,7 @@ def working(run: Run, **instead: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", "\n".join(code), str(run.folder)], env=env, stdout=subprocess.PIPE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("helper", "first", "says"),
     [
