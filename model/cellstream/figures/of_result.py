@@ -178,10 +178,15 @@ class Source:
 
     def provenance(self, wish: Wish, sheet: Sheet) -> dict[str, Any]:
         """Where a figure came from: data, settings, seed, version, and what it shows on which sheet."""
+        shows = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(wish).items()}
+        return self.origin() | dict(shows=shows, sheet=asdict(sheet))
+
+    def origin(self) -> dict[str, Any]:
+        """Where what is drawn came from: data, settings, seed, version."""
         return dict(
             # names alone: where a person keeps their files is nobody's business
-            data=_name(self.recipe.get("source") or ""),
-            result=_name(self.path or ""),
+            data=name_of(self.recipe.get("source") or ""),
+            result=name_of(self.path or ""),
             result_sha256=_hash(self.path),
             cells=len(self.snapshots.index),
             cells_fingerprint=self.snapshots.fingerprint,
@@ -191,12 +196,10 @@ class Source:
             method=self.stream.method,
             trained_by=f"CellStream {self.kept.get('version', '')}".strip(),
             drawn_by=f"CellStream {__version__}",
-            shows={key: list(value) if isinstance(value, tuple) else value for key, value in asdict(wish).items()},
-            sheet=asdict(sheet),
         )
 
 
-def _name(path: Path | str) -> str:
+def name_of(path: Path | str) -> str:
     """The last part of a path of any system."""
     return re.split(r"[\\/]", str(path))[-1]
 
