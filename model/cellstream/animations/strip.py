@@ -36,18 +36,21 @@ class Mark:
 
 
 class Strip:
-    """Words on the left, and an axis with marks. ``longest`` are the widest words that will be shown."""
+    """Words on the left, in ``size`` against the text, and an axis with marks, which are ``dots`` or where parts begin.
 
-    def __init__(self, marked: Sequence[Mark], longest: str, dots: bool = True):
-        self.marked, self.longest, self.dots = marked, longest, dots
+    ``longest`` are the widest words that will be shown.
+    """
+
+    def __init__(self, marked: Sequence[Mark], longest: str, dots: bool = True, size: float = CLOCK):
+        self.marked, self.longest, self.dots, self.size = marked, longest, dots, size
 
     def put(self, page: Page, shot: Shot, rim: float) -> None:
         """Draw what stands still on a page, ``rim`` millimetres from its border."""
         figure, sheet = page.figure, page.sheet
-        size = CLOCK * sheet.text
+        size = self.size * sheet.text
         middle = rim + HIGH / 2 - 0.5
         self.words = figure.text(
-            rim / sheet.width, middle / page.height, plain(self.longest), fontsize=size, fontweight="bold",
+            rim / sheet.width, middle / page.height, _lines(self.longest), fontsize=size, fontweight="bold",
             va="center_baseline", in_layout=False,
         )  # fmt: skip
         self.words.set_animated(True)
@@ -83,7 +86,7 @@ class Strip:
         x = self._x(share)
         self.passed.set_xdata([self.ends[0], x])
         self.now.set_xdata([x])
-        self.words.set_text(plain(words))
+        self.words.set_text(_lines(words))
         yield from (self.passed, *self.dotted, self.now, self.words)
 
     def _x(self, share: float) -> float:
@@ -115,3 +118,7 @@ class Strip:
             reach = left + wide + APART
             name.set_position((left / page.sheet.width, below))
             name.set_in_layout(False)
+
+
+def _lines(words: str) -> str:
+    return "\n".join(map(plain, words.split("\n")))

@@ -57,7 +57,6 @@ def _of_time(scene: Scene) -> Tint:
 
 def _of_values(scene: Scene, colour: Values) -> Tint:
     """The mean of the cells around, at each time point of its cells; in between a straight line."""
-    low, high = colour.span()
     palette, known = _bytes(colour.palette), scene.tau(scene.times)
     means = []
     for z, (tree, there) in _passed(scene):
@@ -69,9 +68,7 @@ def _of_values(scene: Scene, colour: Values) -> Tint:
     def at(t: float) -> np.ndarray:
         i = int(np.clip(np.searchsorted(known, t) - 1, 0, len(known) - 2))
         u = np.clip((t - known[i]) / (known[i + 1] - known[i]), 0, 1)
-        value = np.clip(((1 - u) * means[i] + u * means[i + 1] - low) / (high - low), 0, 1)
-        code = np.where(np.isfinite(value), np.round(np.nan_to_num(value) * (len(palette) - 2)), -1).astype(int)
-        return palette[code]
+        return _shaded((1 - u) * means[i] + u * means[i + 1], colour.span(), palette)
 
     return at
 
@@ -86,3 +83,16 @@ def _passed(scene: Scene) -> list[tuple[np.ndarray, tuple]]:
 def _bytes(colours) -> np.ndarray:
     """Colours from 0 to 1, and below them that of what is not known, (n + 1, 3)."""
     return colour_array([*colours, MISSING])[:, :3] / 255
+
+
+def shades(colour: Categories | Values) -> np.ndarray:
+    """The colour of each cell, (n, 3) from 0 to 1."""
+    if isinstance(colour, Categories):
+        return _bytes(colour.colours)[np.asarray(colour.codes)]
+    return _shaded(np.asarray(colour.values, np.float64), colour.span(), _bytes(colour.palette))
+
+
+def _shaded(values: np.ndarray, limits: tuple[float, float], palette: np.ndarray) -> np.ndarray:
+    """Numbers in the colours of a palette, the last of which is for what is none."""
+    place = np.clip((values - limits[0]) / (limits[1] - limits[0]), 0, 1)
+    return palette[np.where(np.isfinite(place), np.round(np.nan_to_num(place) * (len(palette) - 2)), -1).astype(int)]

@@ -66,18 +66,7 @@ class Source:
 
     def painted(self, colour: str) -> Painted:
         """The cells in the colours that are named as in :class:`Wish`."""
-        key, gene = colour, ""
-        if colour.startswith("gene:"):
-            key, gene = GENE, colour.removeprefix("gene:")
-            names = gene_names(self.scene, self.adata)
-            if gene not in names:
-                close = difflib.get_close_matches(gene, names, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:8])}, …."
-                raise UserError(f"There is no gene '{gene}' in the file: {hint}")
-        elif colour not in (TIME, GROWTH, SPEED):
-            scverse.column(self.adata, self.snapshots, colour)
-            key = f"obs:{colour}"
-        return painted(self.scene, self.adata, key, gene)
+        return cells_in(self.scene, self.adata, colour)
 
     def drawn(self, wish: Wish, sheet: Sheet) -> Drawn:
         """The figure that is wished for. Raises :class:`UserError` where the file does not hold what it needs."""
@@ -197,6 +186,22 @@ class Source:
             trained_by=f"CellStream {self.kept.get('version', '')}".strip(),
             drawn_by=f"CellStream {__version__}",
         )
+
+
+def cells_in(scene: Scene, adata: AnnData, colour: str) -> Painted:
+    """The cells of a result in the colours that are named as in :class:`Wish`, looked up in their file."""
+    key, gene = colour, ""
+    if colour.startswith("gene:"):
+        key, gene = GENE, colour.removeprefix("gene:")
+        names = gene_names(scene, adata)
+        if gene not in names:
+            close = difflib.get_close_matches(gene, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:8])}, …."
+            raise UserError(f"There is no gene '{gene}' in the file: {hint}")
+    elif colour not in (TIME, GROWTH, SPEED):
+        scverse.column(adata, scene.snapshots, colour)
+        key = f"obs:{colour}"
+    return painted(scene, adata, key, gene)
 
 
 def name_of(path: Path | str) -> str:
