@@ -63,7 +63,7 @@ class Album:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What an :class:`Album` has kept: ``points`` (pictures, cells, 2) in :data:`BOX`, after ``steps`` (pictures,), of
+    """What an :class:`Album` has kept: ``points`` (pictures, cells, 2), after ``steps`` (pictures,), of
     the ``cells`` at these positions among all."""
 
     points: np.ndarray
@@ -71,8 +71,9 @@ class Pictures:
     cells: np.ndarray
 
 
-def read(folder: Path, index: np.ndarray) -> Pictures:
+def read(folder: Path, index: np.ndarray, box: np.ndarray = BOX) -> Pictures:
     """The pictures of the run in a folder, turned onto the last one; ``index`` (n,) are the time points of all cells.
+    Each fills a ``box`` (2,), of which this is the half.
 
     Raises :class:`UserError` where there are less than two, which no film can be made of.
     """
@@ -92,10 +93,10 @@ def read(folder: Path, index: np.ndarray) -> Pictures:
         )
     steps = np.array(list(kept))
     cells = spaced(len(index), len(kept[steps[0]])).numpy()
-    return Pictures(aligned([kept[step] for step in steps], index[cells]), steps, cells)
+    return Pictures(aligned([kept[step] for step in steps], index[cells], box), steps, cells)
 
 
-def aligned(pictures: list[np.ndarray], index: np.ndarray) -> np.ndarray:
+def aligned(pictures: list[np.ndarray], index: np.ndarray, box: np.ndarray = BOX) -> np.ndarray:
     """Embeddings (n, d) of the same cells in the plane, one after the other (pictures, n, 2): each in the box, and from
     the last one back turned and flipped such that it lies on the next as well as can be (orthogonal Procrustes).
 
@@ -108,20 +109,20 @@ def aligned(pictures: list[np.ndarray], index: np.ndarray) -> np.ndarray:
             z = np.column_stack([index * np.ptp(z), z[:, 0]])
         elif z.shape[1] > 2:
             z = z @ leading_axes(z - z.mean(0), index)
-        points = framed(z)[0].astype(np.float64)
+        points = framed(z, box)[0].astype(np.float64)
         if found:
             turn = orthogonal_procrustes(points, found[-1])[0]
             if one_dimension:  # time stays where it is
                 turn = np.diag([1.0, np.sign((points[:, 1] * found[-1][:, 1]).sum()) or 1.0])
-            points = framed(points @ turn)[0].astype(np.float64)
+            points = framed(points @ turn, box)[0].astype(np.float64)
         found.append(points)
     return np.stack(found[::-1]).astype(np.float32)
 
 
-def framed(points: np.ndarray) -> tuple[np.ndarray, float]:
+def framed(points: np.ndarray, box: np.ndarray = BOX) -> tuple[np.ndarray, float]:
     """Points (n, 2) in the box, but for a few far out, as float32; and the length that became one."""
     low, high = np.percentile(points, [0.2, 99.8], axis=0)
-    half = max(float(((high - low) / BOX).max()) / 2, 1e-9)
+    half = max(float(((high - low) / box).max()) / 2, 1e-9)
     return ((points - (low + high) / 2) / half).astype(np.float32), half
 
 

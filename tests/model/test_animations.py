@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ from PIL import Image
 from scipy.spatial import procrustes
 
 from cellstream import __version__, cli, pictures
-from cellstream.animations import BACK, CELLS, END, GROUNDS, ONCE, PLAIN, START, TIME
+from cellstream.animations import BACK, CELLS, END, GROUNDS, ONCE, PLAIN, START, TIME, particles
 from cellstream.animations import flow as flow_module
 from cellstream.animations.canvas import Canvas
 from cellstream.animations.film import Film, Shot
@@ -96,9 +96,8 @@ def scene(moving_cloud, tiny_config) -> Scene:
     z = np.zeros((len(t), 2, made.z.shape[1]), np.float32)
     made.flow = Flow(t, z, np.stack([np.log(2) * t, -2.5 * t], 1).astype(np.float32))
     made.starts = np.array([0, 1])
-    made.paths = np.stack([np.column_stack([2 * t, 0 * t]), np.column_stack([3 + 0 * t, 4 + 0 * t])], 1).astype(
-        np.float32
-    )
+    ways = np.column_stack([2 * t, 0 * t]), np.column_stack([3 + 0 * t, 4 + 0 * t])
+    made.paths = np.stack(ways, 1).astype(np.float32)
     return made
 
 
@@ -123,11 +122,16 @@ def told_by_ffmpeg(path: Path) -> str:
     return subprocess.run(asked, capture_output=True, text=True, errors="replace").stderr
 
 
+def at_work(process: int | None = None) -> list[psutil.Process]:
+    """The ffmpegs that a process has started and that are still there."""
+    return [child for child in psutil.Process(process).children() if "ffmpeg" in child.name()]
+
+
 def frames_of(path: Path) -> np.ndarray:
     """All frames of a file, (frames, height, width, 3)."""
-    reader = imageio_ffmpeg.read_frames(str(path))
-    width, height = next(reader)["size"]
-    return np.stack([np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in reader])
+    with closing(imageio_ffmpeg.read_frames(str(path))) as reader:
+        width, height = next(reader)["size"]
+        return np.stack([np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in reader])
 
 
 # --- what a frame shows -----------------------------------------------------------------------------------------------
@@ -142,17 +146,19 @@ class Watched:
         self.canvas = next(
             cell.cell_contents for cell in self.film.draw.__closure__ if isinstance(cell.cell_contents, Canvas)
         )
-        bare = copy.copy(scene)
-        bare.flow = replace(scene.flow, log_w=np.where(np.arange(len(scene.moments))[:, None], -50.0, 0.0))
-        self.empty = flow(bare, by_time(bare), shot, **kinds)
         self.shot = shot
 
+    def empty(self, k: int) -> np.ndarray:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(particles, "opacity", np.zeros_like)
+            return self.film.draw(k)
+
     def seen(self, k: int, place: np.ndarray, reach: int = 25) -> np.ndarray:
-        """How much the particles darken each pixel around a place of the plane, and none elsewhere is asked for."""
+        """How much the particles darken each pixel around a place of the plane; elsewhere nothing is asked for."""
         x, y = self.canvas.at(np.asarray(place, float))
         row, column = round(self.shot.size[1] - y), round(x)
         near = slice(max(row - reach, 0), row + reach), slice(max(column - reach, 0), column + reach)
-        darker = (self.empty.draw(k).astype(float) - self.film.draw(k)).sum(-1)
+        darker = (self.empty(k).astype(float) - self.film.draw(k)).sum(-1)
         found = np.zeros_like(darker)
         found[near] = darker[near]
         return found
@@ -242,9 +248,9 @@ def test_the_clock_and_the_axis_tell_the_time(scene):
         made.film.draw(k)
         said.append(made.canvas.strip.words.get_text())
         places.append(float(made.canvas.strip.now.get_xdata()[0]))
-    assert said[0] == "0.0 d"
-    assert said[-1] == "3.0 d"
-    assert said[5] == f"{moment(scene, LARGE, 5):.1f} d"
+    assert said[0] == "0.00 d"
+    assert said[-1] == "3.00 d"
+    assert said[5] == f"{moment(scene, LARGE, 5):.2f} d"
     begin, end = made.canvas.strip.ends
     known = [(float(line.get_xdata()[0]) - begin) / (end - begin) for line in made.canvas.strip.dotted]
     assert known == pytest.approx(scene.tau(scene.times) / scene.tau(scene.times)[-1])
@@ -262,15 +268,17 @@ def test_the_clock_speaks_like_the_labels(source):
 
 
 def test_the_cells_of_now_are_bright_and_the_others_faint(scene):
-    scene.points = np.column_stack([4.0 * scene.index, 8 + 0 * scene.index]).astype(np.float32)
+    first = [int(np.flatnonzero(scene.index == i)[0]) for i in range(3)]
+    scene.points[first] = [(0, 12), (3, 12), (6, 12)]  # each on its own
     watched = Watched(scene)
-    for k, i in ((0, 0), (LARGE.frames - 1, 2)):
-        frame = watched.empty.draw(k)
-        dark = []
-        for j in range(3):
-            x, y = watched.canvas.at(np.array([4.0 * j, 8.0]))
-            dark.append(255 - frame[round(LARGE.size[1] - y), round(x)].astype(int).min())
-        assert dark[i] >= max(dark) > 100
+    dark = []
+    for k in (0, LARGE.frames - 1):
+        x, y = watched.canvas.at(scene.points[first].astype(float)).T
+        frame = watched.empty(k)
+        dark.append(255.0 - frame[(LARGE.size[1] - y).astype(int), x.astype(int)].min(-1))
+    assert dark[0][0] > 2 * dark[1][0] > 10
+    assert dark[1][2] > 2 * dark[0][2] > 10
+    assert dark[0][1] == dark[1][1] > 10
 
 
 def test_streamlines_are_of_the_moment_and_can_be_left_out(source):
@@ -281,7 +289,7 @@ def test_streamlines_are_of_the_moment_and_can_be_left_out(source):
     assert (np.abs(with_them.astype(int) - without).sum(-1) > 20).mean() > 0.002
 
 
-def test_there_and_back_ends_as_it_began(source):
+def test_there_and_back_ends_as_it_began(source, no_tails):
     scene = source.scene
     shot = replace(SMALL, loop=BACK)
     made = flow(scene, by_time(scene), shot, streams=False)
@@ -299,8 +307,7 @@ def test_ground_and_title_are_as_asked(source, ground):
     rgb = tuple(int(GROUNDS[ground][i : i + 2], 16) for i in (1, 3, 5))
     assert tuple(titled[0, 0]) == tuple(titled[-1, -1]) == tuple(titled[0, -1]) == rgb
     above = slice(0, 40)
-    assert (titled[above] != rgb).any()
-    assert (bare[above] == rgb).all()
+    assert (titled[above] != rgb).sum() > (bare[above] != rgb).sum() + 100
 
 
 # --- colours ----------------------------------------------------------------------------------------------------------
@@ -408,7 +415,7 @@ def test_a_film_that_is_stopped_leaves_nothing_but_what_was_there(tmp_path, suff
         write(numbered(), path, progress=lambda k, n: k == 4 and stop.set(), stop=stop.is_set)
     assert [path.name for path in tmp_path.iterdir()] == [path.name]
     assert path.read_text() == "before"
-    assert not psutil.Process().children()  # no ffmpeg is left at work
+    assert not at_work()
 
 
 def test_a_frame_that_fails_leaves_nothing(tmp_path):
@@ -420,7 +427,7 @@ def test_a_frame_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="broken"):
         write(Film(SMALL, draw), tmp_path / "film.mp4")
     assert not list(tmp_path.iterdir())
-    assert not psutil.Process().children()
+    assert not at_work()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell's limit of a file's size")
@@ -432,7 +439,7 @@ def test_a_full_disk_is_one_sentence_and_no_file(tmp_path, monkeypatch):
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(fake))
     noise = np.random.default_rng(0).integers(0, 255, (20, 120, 160, 3), np.uint8)
-    with pytest.raises(UserError, match="could not be written .*disk") as said:
+    with pytest.raises(UserError, match=r"could not be written .*disk") as said:
         write(Film(replace(SMALL, seconds=2.0), lambda k: noise[k]), place / "film.mp4")
     assert "\n" not in str(said.value)
     assert not list(place.iterdir())
@@ -490,7 +497,7 @@ def test_pictures_that_are_turned_and_flipped_lie_on_each_other():
         turned.append(7 * z @ turn + 3)
     found = pictures.aligned([*turned, z], index)
     assert np.allclose(found[-1], pictures.framed(z)[0], atol=1e-5)
-    assert np.abs(found - found[-1]).max() < 0.01
+    assert np.abs(found - found[-1]).max() < 0.02  # a box along other axes is another one
     line = pictures.aligned([-z[:, 1:], z[:, 1:]], np.repeat([0, 1], 100))
     assert np.allclose(line[0], line[1], atol=1e-4)  # time stays on x
 
@@ -520,8 +527,15 @@ def test_a_film_of_a_training_shows_cells_step_and_stage(made):
 QUICK = ("--size", "160x120", "--fps", "5", "--seconds", "1")
 
 
-@pytest.mark.parametrize("words", [(), ("--colour", "lineage", "--ground", "dark"), ("--colour", "growth", "--no-streams"),
-    ("--labels", "lineage", "--particles", "start", "--loop", "back", "--title", "Blood")])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--colour", "lineage", "--ground", "dark"),
+        ("--colour", "growth", "--no-streams"),
+        ("--labels", "lineage", "--particles", "start", "--loop", "back", "--title", "Blood"),
+    ],
+)
 def test_the_command_makes_a_film_of_a_result(made, tmp_path, animate, words):
     out = tmp_path / "flow.mp4"
     code, said, _ = animate(made / "result.h5ad", "--out", out, *QUICK, *words)
@@ -599,14 +613,10 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(made, tmp_pa
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_ends_ffmpeg_and_leaves_no_file(made, tmp_path):
     words = "animate", made / "result.h5ad", "--out", tmp_path / "flow.mp4", "--size", "720p", "--seconds", "600"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cellstream", *map(str, words)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    command = [sys.executable, "-m", "cellstream", *map(str, words)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     until = time.monotonic() + 60
-    while not (at_work := psutil.Process(process.pid).children()) or not list(tmp_path.glob(".flow*")):
+    while not (ours := at_work(process.pid)) or not list(tmp_path.glob(".flow*")):
         assert time.monotonic() < until
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
@@ -614,4 +624,4 @@ def test_ctrl_c_ends_ffmpeg_and_leaves_no_file(made, tmp_path):
     assert process.returncode == 130
     assert said.splitlines()[-1] == "Stopped. No file was written."
     assert not list(tmp_path.iterdir())
-    assert not psutil.wait_procs(at_work, timeout=5)[1]
+    assert not psutil.wait_procs(ours, timeout=5)[1]

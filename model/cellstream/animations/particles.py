@@ -80,6 +80,7 @@ def dots(at: np.ndarray, mass: np.ndarray, colours: np.ndarray, rim: str, unit: 
     return PathCollection(
         [Path.unit_circle()], sizes=np.pi * (wide / 2 * pixel) ** 2, offsets=at[order], linewidths=RIM * wide * pixel,
         offset_transform=IdentityTransform(), facecolors=np.column_stack([colours[order], alpha]), edgecolors=edges,
+        antialiaseds=[True, True],  # with all properties alike, marks would be put on whole pixels, and jerk
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from cellstream.figures.drawings import time_names
 from cellstream.figures.of_result import STAGES, cells_in, name_of
 from cellstream.fit import located
 from cellstream.painting import Painted, painted
-from cellstream.pictures import BOX, Pictures
+from cellstream.pictures import Pictures
 from cellstream.runs import Run
 from cellstream.scene import Scene
 
@@ -56,7 +56,7 @@ def training(
     provenance: Mapping[str, Any] | None = None,
 ) -> Film:
     """The film of pictures of ``cells``, which are coloured as given; ``times`` says how labels of time are written."""
-    x, y = ROOM * BOX
+    x, y = ROOM * box_of(shot)
     last = int(kept.steps[-1])
     began = [stage for stage in stages if stage.step < last] or [Stage("training", 0)]
     many = f"step {last:,}"
@@ -87,6 +87,12 @@ def training(
     return Film(shot, frame, provenance or {})
 
 
+def box_of(shot: Shot) -> np.ndarray:
+    """Half of the width and of the height that a picture fills: about as the film leaves room for it."""
+    width, height = shot.size
+    return np.array([np.clip(width / height, 0.5, 2.5), 1.0])
+
+
 def film_of_run(run: Run, colour: str, shot: Shot) -> Film:
     """The film of the training in a run's folder, its cells coloured by ``time``, or as those of a figure.
 
@@ -95,7 +101,7 @@ def film_of_run(run: Run, colour: str, shot: Shot) -> Film:
     run.poll()
     snapshots = run.snapshots()
     index = snapshots.index.numpy()
-    kept = pictures.read(run.folder, index)
+    kept = pictures.read(run.folder, index, box_of(shot))
     cells = _painted(run, colour)
     paint = Painted(cells.colour.only(kept.cells), cells.title, cells.name)
     stages = [Stage(STAGES.get(stage.name, stage.name), stage.step) for stage in run.history.stages]
