@@ -9,9 +9,8 @@ import numpy as np
 
 from cellstream.fields import Field, Grid, leading_axes
 from cellstream.history import History
+from cellstream.pictures import framed, steady
 
-BOX = np.array([1.0, 0.9])
-"""Half of the width and of the height that the live picture fills, whatever the size of the embedding."""
 CURVE_POINTS = 250
 """Points of a loss curve; steps are averaged in between."""
 
@@ -79,22 +78,13 @@ class Camera:
                 np.column_stack([np.ones(len(v)) * np.ptp(z), v[:, 0]]),
             )
         elif z.shape[1] > 2:
-            axes = self._steady(leading_axes(z - z.mean(0), index))
-            z, v = z @ axes, v @ axes
-        low, high = np.percentile(z, [0.2, 99.8], axis=0)
-        half = max(((high - low) / BOX).max() / 2, 1e-9)
-        points = ((z - (low + high) / 2) / half).astype(np.float32)
+            self.axes = steady(leading_axes(z - z.mean(0), index), self.axes)
+            z, v = z @ self.axes, v @ self.axes
+        points, half = framed(z)
         grid = Grid.around(points)
         vx, vy = (grid.average(points, part) for part in (v / half).T)
         field = Field(grid.x, grid.y, vx, vy, np.zeros_like(vx), grid.cover(points))
         return Picture(points, index, field, int(preview["step"]))
-
-    def _steady(self, axes: np.ndarray) -> np.ndarray:
-        """The sign of a principal axis is arbitrary: the one nearer to the picture before."""
-        if self.axes is not None:
-            axes = axes * np.where((axes * self.axes).sum(0) < 0, -1, 1)
-        self.axes = axes
-        return axes
 
 
 def curves(history: History, stage: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -13,10 +13,11 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cellstream import __version__
+from cellstream.animations import options as animation_options
 from cellstream.benchmark import NAMES as TABLE_NAMES
 from cellstream.config import Config, find, settings
 from cellstream.errors import UserError, is_memory
-from cellstream.figures import options
+from cellstream.figures import options as figure_options
 from cellstream.files import new_file, new_folder, path_of, resuming, whole
 from cellstream.fixes import FIXES
 from cellstream.presets import PRESETS, preset
@@ -180,6 +181,13 @@ def figure(arguments: argparse.Namespace) -> int:
 
     for path in figure(arguments):
         write(f"{path}\n")
+    return 0
+
+
+def animate(arguments: argparse.Namespace) -> int:
+    from cellstream.animations.command import animate
+
+    write(f"{animate(arguments)}\n")
     return 0
 
 
@@ -504,7 +512,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--overwrite", action="store_true", help="replace FILE and DIR where they exist")
 
     one = command("figure", figure, "Draw a figure of a result, for a paper.")
-    options.add(one)
+    figure_options.add(one)
+
+    one = command("animate", animate, "Make a film of a result's flow, or of a training, for a talk or a paper.")
+    animation_options.add(one)
 
     one = command("benchmark", benchmark, "Make one of the paper's tables anew, beside the paper's numbers.")
     one.add_argument("name", metavar="NAME", help=f"one of {', '.join(TABLE_NAMES)}")

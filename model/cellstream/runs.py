@@ -3,6 +3,7 @@
     config.json       settings          recipe.json   name, source file, time key, input, when it was made
     data.npz          snapshots         events.jsonl  what happened, one event a line
     preview.npz       the latest picture               checkpoint-*.safetensors   the last two
+    pictures/         some cells at even steps
     model.safetensors the result        metrics.json  what it is worth
     worker.json       who works here    heartbeat     touched every second
     cancel, pause     wishes of the user                stderr.txt   the process's last words
@@ -42,6 +43,7 @@ from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.files import path_of, require_disk, require_vacant, whole
 from cellstream.history import History
+from cellstream.pictures import spaced
 from cellstream.snapshots import Snapshots
 from cellstream.state import State, require_devices
 from cellstream.stream import CellStream
@@ -345,18 +347,11 @@ def require_devices_here(config: Config) -> None:
 
 def picture(stream: CellStream, s: Snapshots, step: int) -> dict[str, Any]:
     """The arrays of preview.npz: the cells as a model sees them after so many steps; see :meth:`Run.preview`."""
-    cells = _spaced(len(s.index), PICTURED)
+    cells = spaced(len(s.index), PICTURED)
     index = s.index[cells].cpu().numpy()
     t = s.times.cpu().numpy()[index]
     z = stream.encode(s.x[cells].cpu().numpy(), t)
     return dict(z=z, v=stream.velocity(z, t), index=index, cells=cells.numpy(), step=np.array(step))
-
-
-def _spaced(n: int, most: int) -> torch.Tensor:
-    """At most ``most`` of ``0 .. n-1``, the same ones every time so that a live picture does not flicker."""
-    if n <= most:
-        return torch.arange(n)
-    return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:most].sort().values
 
 
 def home() -> Path:

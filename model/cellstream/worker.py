@@ -26,6 +26,7 @@ from cellstream.events import Event
 from cellstream.files import whole
 from cellstream.helpers import helped
 from cellstream.members import train_on_cluster
+from cellstream.pictures import FOLDER, Album
 from cellstream.runs import Run, picture
 from cellstream.snapshots import Snapshots
 from cellstream.state import State, require_devices
@@ -152,8 +153,10 @@ class Worker:
 
     def _follow(self, state: State, takes_turns: bool) -> None:
         """Train, tell of it, and do what is wished meanwhile."""
+        album = Album(self.folder, state)
         for event in train_on_cluster(state, self.folder) if cluster.address() else train(state):
             self.step = state.step
+            album.see(state, final=isinstance(event, events.Finished))
             if isinstance(event, events.Finished):
                 self._checkpoint(state)
                 self._preview(state.present(), state.snapshots)
@@ -284,8 +287,8 @@ class Worker:
 
     def _tidy(self) -> None:
         """Clear up after a worker that was killed while writing: half files, and half a line of events."""
-        for name in ("checkpoint-", "model-", "preview-", "metrics-"):
-            for path in self.folder.glob(f".{name}*"):
+        for name in (".checkpoint-", ".model-", ".preview-", ".metrics-", f"{FOLDER}/."):
+            for path in self.folder.glob(f"{name}*"):
                 path.unlink(missing_ok=True)
         path = self.folder / "events.jsonl"
         if path.exists() and (text := path.read_bytes()) and not text.endswith(b"\n"):

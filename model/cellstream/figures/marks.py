@@ -64,7 +64,7 @@ def compass_room(page: Page) -> float:
     return 1.5 * (page.sheet.text - 1) * POINT
 
 
-def compass(page: Page, ax: Axes, names: tuple[str, str]) -> None:
+def compass(page: Page, ax: Axes, names: tuple[str, str], ink: str = INK) -> None:
     """Two short arrows in the corner that name the axes of the plane."""
     text = page.sheet.text
     box = ax.get_position()
@@ -74,7 +74,7 @@ def compass(page: Page, ax: Axes, names: tuple[str, str]) -> None:
         ax.annotate(
             "", tip, (0.0, 0.0), xycoords="axes fraction", textcoords="axes fraction", annotation_clip=False,
             arrowprops=dict(
-                arrowstyle="-|>", color=INK, linewidth=0.6, shrinkA=0, shrinkB=0, mutation_scale=0.7 * text
+                arrowstyle="-|>", color=ink, linewidth=0.6, shrinkA=0, shrinkB=0, mutation_scale=0.7 * text
             ),
         )  # fmt: skip
     for name, offset, ha, va, turned in (
@@ -151,6 +151,13 @@ def traced(field: Field) -> list[Streamline]:
 
 def streams(ax: Axes, lines: Iterable[Streamline], view: View) -> None:
     """Streamlines as tapered bands that swell towards their head; vectors, not pixels."""
+    bands, heads = stream_shapes(field, view)
+    ax.add_collection(PolyCollection(bands, facecolors=INK, alpha=0.75, linewidths=0, zorder=3), autolim=False)
+    ax.add_collection(PolyCollection(heads, facecolors=INK, alpha=0.9, linewidths=0, zorder=3.1), autolim=False)
+
+
+def stream_shapes(field: Field, view: View) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The bands (k, 2) of the streamlines, and a head (3, 2) on each."""
     side = max(view[1] - view[0], view[3] - view[2])
     bands, heads = [], []
     for line in lines:
@@ -162,8 +169,7 @@ def streams(ax: Axes, lines: Iterable[Streamline], view: View) -> None:
         at = int(HEAD_AT * (len(line.xy) - 1))
         way = line.xy[at + 1] - line.xy[at - 1]
         heads.append(_head(line.xy[at], way, ARROW_HEAD * side * (0.35 + 0.65 * strength[at])))
-    ax.add_collection(PolyCollection(bands, facecolors=INK, alpha=0.75, linewidths=0, zorder=3), autolim=False)
-    ax.add_collection(PolyCollection(heads, facecolors=INK, alpha=0.9, linewidths=0, zorder=3.1), autolim=False)
+    return bands, heads
 
 
 def _head(at: np.ndarray, way: np.ndarray, length: float) -> np.ndarray:

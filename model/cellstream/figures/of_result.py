@@ -129,19 +129,7 @@ class Source:
 
     def painted(self, colour: str, scene: Scene | None = None) -> Painted:
         """The cells in the colours that are named as in :class:`Wish`."""
-        key, gene = OF_RESULT.get(colour, ""), ""
-        if colour.startswith("gene:"):
-            key, gene = GENE, colour.removeprefix("gene:")
-            names = gene_names(self.scene, self.adata)
-            if gene not in names:
-                close = difflib.get_close_matches(gene, names, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:8])}, …."
-                raise UserError(f"There is no gene '{gene}' in the file: {hint}")
-        elif not key:
-            column = colour.removeprefix("obs:")
-            scverse.column(self._file(), self.snapshots, column)
-            key = f"obs:{column}"
-        return painted(scene or self.scene, self.adata, key, gene, self.own)
+        return cells_in(scene or self.scene, self.adata, colour, self.own)
 
     def drawn(self, wish: Wish, sheet: Sheet) -> Drawn:
         """The figure that is wished for. Raises :class:`UserError` where the file does not hold what it needs."""
@@ -181,21 +169,12 @@ class Source:
             raise UserError(f"Expected two of the embedding's {d} components, of more than two, but got {told}.")
         return self.scene.along(axes)
 
-    def _file(self) -> AnnData:
-        """The file behind the result. Raises :class:`UserError` where it is not there."""
-        if self.adata is None:
-            raise UserError(
-                "The file behind this result is not there, so its columns cannot be shown: open it on the Data page, "
-                "or colour by time, growth or speed."
-            )
-        return self.adata
-
     def selected(self, words: str) -> np.ndarray:
         """Positions of the cells that ``KEY=VALUE`` names."""
         key, equals, value = words.partition("=")
         if not equals:
             raise UserError(f"Expected cells as KEY=VALUE, as in lineage=erythroid, but got '{words}'.")
-        column = scverse.column(self._file(), self.snapshots, key).astype(str)
+        column = scverse.column(file_of(self.adata), self.snapshots, key).astype(str)
         cells = np.flatnonzero(column == value)
         if not len(cells):
             there = ", ".join(f"'{name}'" for name in pd.unique(column)[:12])
@@ -220,7 +199,7 @@ class Source:
             raise UserError(f"The model does not decode {', '.join(missing)}; it knows {some}, ….")
         cells = genes.some(self.snapshots, cells)
         flow = self.stream.carry(scene.z[cells], scene.t[cells], scene.moments)
-        expression = scverse.expression(self._file(), self.stream, self.snapshots, self.recipe)
+        expression = scverse.expression(file_of(self.adata), self.stream, self.snapshots, self.recipe)
         returned = evaluation.returned(self.stream, self.snapshots, expression)
         found = []
         for name in names:
@@ -278,10 +257,14 @@ class Source:
 
     def provenance(self, wish: Wish, sheet: Sheet) -> dict[str, Any]:
         """Where a figure came from: data, settings, seed, version, and what it shows on which sheet."""
+        return self.origin() | dict(shows=_told(wish), sheet=asdict(sheet))
+
+    def origin(self) -> dict[str, Any]:
+        """Where what is drawn came from: data, settings, seed, version."""
         return dict(
             # names alone: where a person keeps their files is nobody's business
-            data=_name(self.recipe.get("source") or ""),
-            result=_name(self.path or ""),
+            data=name_of(self.recipe.get("source") or ""),
+            result=name_of(self.path or ""),
             result_sha256=_hash(self.path),
             cells=len(self.snapshots.index),
             cells_fingerprint=self.snapshots.fingerprint,
@@ -291,8 +274,6 @@ class Source:
             method=self.stream.method,
             trained_by=f"CellStream {self.trained_by}".strip(),
             drawn_by=f"CellStream {__version__}",
-            shows=_told(wish),
-            sheet=asdict(sheet),
         )
 
 
@@ -303,7 +284,34 @@ def _told(wish: Wish) -> dict[str, Any]:
     return told
 
 
-def _name(path: Path | str) -> str:
+def file_of(adata: AnnData | None) -> AnnData:
+    """The file behind a result. Raises :class:`UserError` where it is not there."""
+    if adata is None:
+        raise UserError(
+            "The file behind this result is not there, so its columns cannot be shown: open it on the Data page, "
+            "or colour by time, growth or speed."
+        )
+    return adata
+
+
+def cells_in(scene: Scene, adata: AnnData | None, colour: str, own: Own | None = None) -> Painted:
+    """The cells of a result in the colours that are named as in :class:`Wish`, looked up in their file."""
+    key, gene = OF_RESULT.get(colour, ""), ""
+    if colour.startswith("gene:"):
+        key, gene = GENE, colour.removeprefix("gene:")
+        names = gene_names(scene, adata)
+        if gene not in names:
+            close = difflib.get_close_matches(gene, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:8])}, …."
+            raise UserError(f"There is no gene '{gene}' in the file: {hint}")
+    elif not key:
+        column = colour.removeprefix("obs:")
+        scverse.column(file_of(adata), scene.snapshots, column)
+        key = f"obs:{column}"
+    return painted(scene, adata, key, gene, own)
+
+
+def name_of(path: Path | str) -> str:
     """The last part of a path of any system."""
     return re.split(r"[\\/]", str(path))[-1]
 

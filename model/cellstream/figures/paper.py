@@ -84,17 +84,18 @@ class Sheet:
             )
 
     @contextmanager
-    def type(self) -> Iterator[None]:
-        """Matplotlib's settings while something is drawn or written; they are the process's, so one at a time."""
+    def type(self, ink: str = INK) -> Iterator[None]:
+        """Matplotlib's settings while something is drawn or written, in a colour that the ground asks for; they are the
+        process's, so that one is drawn at a time."""
         families = list(dict.fromkeys([*([self.font] if self.font else []), *FALLBACK, *FURTHER, "sans-serif"]))
         small = self.text - 1
         with _TYPE, _without_a_word_of_fonts(), mpl.rc_context(
             {
                 "font.family": families,
                 "font.size": self.text,
-                "text.color": INK,
-                "axes.labelcolor": INK,
-                "axes.edgecolor": INK,
+                "text.color": ink,
+                "axes.labelcolor": ink,
+                "axes.edgecolor": ink,
                 "axes.labelsize": self.text,
                 "axes.titlesize": self.text,
                 "axes.titlepad": 3,
@@ -103,8 +104,8 @@ class Sheet:
                 "axes.facecolor": "none",
                 "axes.spines.top": False,
                 "axes.spines.right": False,
-                "xtick.color": INK,
-                "ytick.color": INK,
+                "xtick.color": ink,
+                "ytick.color": ink,
                 "xtick.labelsize": small,
                 "ytick.labelsize": small,
                 "xtick.major.width": 0.6,
