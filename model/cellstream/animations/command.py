@@ -63,4 +63,4 @@ def film_for(arguments: argparse.Namespace, shot: Shot) -> Film:
         return film_of_run(Run(place), asked.get("colour", TIME), shot)
     if is_run:
         raise UserError(f"{arguments.result} is the folder of a run: add --kind training, or name a file.")
-    return film_of(Source(readers.open_file(place).adata, place), Wish(**asked), shot)
+    return film_of(Source.in_file(readers.open_file(place).adata, place), Wish(**asked), shot)

@@ -94,7 +94,7 @@ def flow(
     @lru_cache(3)
     def lines(j: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         field = scene.field(float(np.interp(looked[j], known, scene.times)))
-        bands, heads = marks.stream_shapes(field, view)
+        bands, heads = marks.stream_shapes(marks.traced(field), view)
         return [canvas.at(band) for band in bands], [canvas.at(head) for head in heads]
 
     def frame(k: int) -> np.ndarray:

@@ -151,12 +151,12 @@ def traced(field: Field) -> list[Streamline]:
 
 def streams(ax: Axes, lines: Iterable[Streamline], view: View) -> None:
     """Streamlines as tapered bands that swell towards their head; vectors, not pixels."""
-    bands, heads = stream_shapes(field, view)
+    bands, heads = stream_shapes(lines, view)
     ax.add_collection(PolyCollection(bands, facecolors=INK, alpha=0.75, linewidths=0, zorder=3), autolim=False)
     ax.add_collection(PolyCollection(heads, facecolors=INK, alpha=0.9, linewidths=0, zorder=3.1), autolim=False)
 
 
-def stream_shapes(field: Field, view: View) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def stream_shapes(lines: Iterable[Streamline], view: View) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The bands (k, 2) of the streamlines, and a head (3, 2) on each."""
     side = max(view[1] - view[0], view[3] - view[2])
     bands, heads = [], []
