@@ -6,6 +6,7 @@ import difflib
 import json
 import logging
 import math
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ FALLBACK = ("Arial", "Helvetica", "Liberation Sans", "DejaVu Sans")
 """Typefaces in the order in which they are looked for; the last one comes with matplotlib."""
 FURTHER = ("Noto Sans CJK SC", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic")
 """Those that have the letters which these have not."""
+
+_DRAWING = threading.RLock()
+"""Matplotlib's settings are those of the whole process: of two threads that draw, one waits."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Sheet:
         """Matplotlib's settings while something is drawn or written, in a colour that the ground asks for."""
         families = list(dict.fromkeys([*([self.font] if self.font else []), *FALLBACK, *FURTHER, "sans-serif"]))
         small = self.text - 1
-        with _without_a_word_of_fonts(), mpl.rc_context(
+        with _DRAWING, _without_a_word_of_fonts(), mpl.rc_context(
             {
                 "font.family": families,
                 "font.size": self.text,
