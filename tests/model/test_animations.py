@@ -47,6 +47,7 @@ from cellstream.state import State
 from cellstream.stream import Flow
 from tests.conftest import TINY
 from tests.model.test_cli import one_sentence
+from tests.model.test_figures import HOSTILE
 
 SMALL = Shot(size=(160, 120), fps=10, seconds=1.0)
 LARGE = Shot(size=(640, 480), fps=10, seconds=1.0)
@@ -279,6 +280,21 @@ def test_the_cells_of_now_are_bright_and_the_others_faint(scene):
     assert dark[0][0] > 2 * dark[1][0] > 10
     assert dark[1][2] > 2 * dark[0][2] > 10
     assert dark[0][1] == dark[1][1] > 10
+
+
+@pytest.mark.parametrize("size", [(160, 120), (640, 480), (240, 640)])
+def test_a_strangers_names_break_no_picture(moving_cloud, tiny_config, size):
+    hostile = replace(moving_cloud, labels=tuple(HOSTILE[3:6]), unit="long " * 30)
+    scene = Scene(State.initial(hostile, tiny_config).present(), hostile)
+    names = Painted(Categories(scene.index, HOSTILE[:3], ["#ff0000", "#00ff00", "#0000ff"]), "long " * 60)
+    shot = replace(SMALL, size=size, title=" ".join(HOSTILE))
+    made = flow(scene, by_time(scene), shot, names, START)
+    canvas = next(cell.cell_contents for cell in made.draw.__closure__ if isinstance(cell.cell_contents, Canvas))
+    assert made.draw(3).shape == (size[1], size[0], 3)
+    begin, end = canvas.strip.ends
+    assert 0.2 < end - begin < 1
+    for words in canvas.figure.texts:
+        assert canvas.page.measured(words)[2] <= canvas.sheet.width
 
 
 def test_streamlines_are_of_the_moment_and_can_be_left_out(source):

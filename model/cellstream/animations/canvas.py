@@ -101,12 +101,19 @@ class Canvas:
         return np.ascontiguousarray(pixels[..., :3])
 
     def _title(self, page: Page, words: str) -> None:
-        size = TITLE * self.sheet.text
-        page.figure.text(
-            RIM / self.sheet.width, 1 - RIM / page.height, plain(words), fontsize=size, fontweight="bold", va="top",
-            in_layout=False,
+        """In one line above all: smaller if it is long, and cut if it is too long even so."""
+        text, room = self.sheet.text, self.sheet.width - 2 * RIM
+        title = page.figure.text(
+            RIM / self.sheet.width, 1 - RIM / page.height, plain(words), fontsize=TITLE * text, fontweight="bold",
+            va="top", in_layout=False,
         )  # fmt: skip
-        page.top += 1.7 * size * POINT
+        page.top += 1.7 * TITLE * text * POINT
+        wide = page.measured(title)[2]
+        title.set_fontsize(float(np.clip(TITLE * text * room / max(wide, 1e-9), text, TITLE * text)))
+        letters = len(title.get_text())
+        while (wide := page.measured(title)[2]) > room and letters > 2:
+            letters = max(min(int(letters * room / wide), letters - 1), 2)
+            title.set_text(keys.cut(words, letters))
 
 
 def between(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from cellstream.animations.film import Shot
+from cellstream.figures.keys import cut
 from cellstream.figures.page import Page
 from cellstream.figures.paper import POINT, plain
 
@@ -21,6 +22,10 @@ CLOCK = 1.45
 """Size of the words, in that of the text."""
 APART = 1.5
 """Millimetres between the names of two marks at least."""
+WIDEST = 0.35
+"""Part of the sheet's width that the words take at most."""
+LETTERS = 14
+"""Of a mark's name at most."""
 DOT = 5.0
 """Diameter of a mark in points."""
 
@@ -54,9 +59,12 @@ class Strip:
             va="center_baseline", in_layout=False,
         )  # fmt: skip
         self.words.set_animated(True)
-        begin = rim + page.measured(self.words)[2] + 5
+        wide = page.measured(self.words)[2]
+        room = WIDEST * sheet.width
+        self.words.set_fontsize(size * min(1.0, room / max(wide, 1e-9)))
+        begin = rim + min(wide, room) + 5
         names = [
-            figure.text(0, 0, plain(mark.name), fontsize=sheet.text - 1, color=shot.muted, va="top")
+            figure.text(0, 0, cut(mark.name, LETTERS), fontsize=sheet.text - 1, color=shot.muted, va="top")
             for mark in self.marked
         ]
         widths = [page.measured(name)[2] for name in names]

@@ -75,11 +75,11 @@ def training(
     def frame(k: int) -> np.ndarray:
         s = float(np.interp(course[k], pace, np.arange(len(pace))))
         step = float(np.interp(s, np.arange(len(pace)), kept.steps))
-        # matplotlib's own dots are as wide as the root of their size
         dots = PathCollection(
             [Shape.unit_circle()], sizes=[np.pi * (size / 2) ** 2], offsets=canvas.at(paths.place(s)),
             offset_transform=IdentityTransform(), facecolors=colours, linewidths=0,
         )  # fmt: skip
+        dots.set_clip_box(canvas.ax.bbox)  # a few cells are far out
         stage = next((one.name for one in reversed(began) if one.step <= step), began[0].name)
         words = f"{stage.capitalize()}\nstep {round(step):,}"
         return canvas.frame(still, [*drawn_by(canvas.figure, dots), *canvas.strip.shown(step / last, words)])

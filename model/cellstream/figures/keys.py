@@ -60,10 +60,10 @@ class Scale:
         self.title = page.figure.text(0, 0, "", fontsize=text, va="top")
         self.title.set_in_layout(False)
         letters = _letters(page)
-        self.title.set_text(_cut(title, letters))
+        self.title.set_text(cut(title, letters))
         while (wide := page.measured(self.title)[2]) > _widest(page) and letters > FEWEST:
             letters = max(min(int(letters * _widest(page) / wide), letters - 1), FEWEST)
-            self.title.set_text(_cut(title, letters))
+            self.title.set_text(cut(title, letters))
         self.below = page.measured(self.title)[3] + 1.5
         thick, long = (side * text / 7 for side in BAR)
         self.bar = (thick, long) if self.upright else (1.6 * long, thick)
@@ -178,8 +178,8 @@ def _in_columns(page: Page, handles: Sequence[Handle], names: Sequence[str], tit
 
 def _with(page: Page, handles: Sequence[Handle], names: Sequence[str], title: str, letters: int, columns: int) -> Names:
     """A legend of names with at most so many letters, in which their dots count."""
-    cut = [_cut(name, max(letters - 4, FEWEST // 2)) for name in names]
-    return Names(page, handles, cut, _cut(title, max(letters * columns, FEWEST)), columns)
+    short = [cut(name, max(letters - 4, FEWEST // 2)) for name in names]
+    return Names(page, handles, short, cut(title, max(letters * columns, FEWEST)), columns)
 
 
 def _widest(page: Page) -> float:
@@ -192,7 +192,7 @@ def _letters(page: Page) -> int:
     return max(int(_widest(page) / (LETTER * page.sheet.text * POINT)), FEWEST)
 
 
-def _cut(name: object, letters: int) -> str:
+def cut(name: object, letters: int) -> str:
     """A name in at most so many letters; what tells long names apart is often their end."""
     words = plain(name)
     if len(words) <= letters:

@@ -34,9 +34,11 @@ LONGEST_LETTER = 4
 MOST_PIXELS = 4e8
 FALLBACK = ("Arial", "Helvetica", "Liberation Sans", "DejaVu Sans")
 """Typefaces in the order in which they are looked for; the last one comes with matplotlib."""
-_TYPE = threading.RLock()
 FURTHER = ("Noto Sans CJK SC", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic")
 """Those that have the letters which these have not."""
+
+_DRAWING = threading.RLock()
+"""Matplotlib's settings are those of the whole process: of two threads that draw, one waits."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Sheet:
         process's, so that one is drawn at a time."""
         families = list(dict.fromkeys([*([self.font] if self.font else []), *FALLBACK, *FURTHER, "sans-serif"]))
         small = self.text - 1
-        with _TYPE, _without_a_word_of_fonts(), mpl.rc_context(
+        with _DRAWING, _without_a_word_of_fonts(), mpl.rc_context(
             {
                 "font.family": families,
                 "font.size": self.text,
