@@ -22,6 +22,7 @@ from cellstream.fixes import FIXES
 from cellstream.presets import PRESETS, preset
 from cellstream.setting import described
 from cellstream.terminal import as_json, columns, growth_of, hush, ready, say, table_of, write
+from cellstream.web import options as page_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,6 +181,17 @@ def figure(arguments: argparse.Namespace) -> int:
 
     for path in figure(arguments):
         write(f"{path}\n")
+    return 0
+
+
+def page(arguments: argparse.Namespace) -> int:
+    from cellstream.files import size_in_words
+    from cellstream.web.command import page
+
+    made = page(arguments)
+    for words in made.left_out:
+        say(f"Not among the colours: {words}.")
+    write(f"{made.path}  {made.cells:,} cells, {size_in_words(made.size)}\n")
     return 0
 
 
@@ -505,6 +517,9 @@ def parser() -> argparse.ArgumentParser:
 
     one = command("figure", figure, "Draw a figure of a result, for a paper.")
     options.add(one)
+
+    one = command("page", page, "Write a page to explore a result: one file that needs no server and no internet.")
+    page_options.add(one)
 
     one = command("benchmark", benchmark, "Make one of the paper's tables anew, beside the paper's numbers.")
     one.add_argument("name", metavar="NAME", help=f"one of {', '.join(TABLE_NAMES)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -24,7 +23,7 @@ from cellstream.figures import CELLS, KINDS, charts, drawings
 from cellstream.figures.drawings import Drawn
 from cellstream.figures.paper import Sheet
 from cellstream.genes import Course
-from cellstream.painting import GENE, GROWTH, SPEED, TIME, Painted, gene_names, painted
+from cellstream.painting import GENE, GROWTH, SPEED, TIME, Painted, painted, require_gene
 from cellstream.scene import Scene
 
 STAGES = dict(
@@ -69,11 +68,7 @@ class Source:
         key, gene = colour, ""
         if colour.startswith("gene:"):
             key, gene = GENE, colour.removeprefix("gene:")
-            names = gene_names(self.scene, self.adata)
-            if gene not in names:
-                close = difflib.get_close_matches(gene, names, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:8])}, …."
-                raise UserError(f"There is no gene '{gene}' in the file: {hint}")
+            require_gene(self.scene, self.adata, gene)
         elif colour not in (TIME, GROWTH, SPEED):
             scverse.column(self.adata, self.snapshots, colour)
             key = f"obs:{colour}"
@@ -178,6 +173,11 @@ class Source:
 
     def provenance(self, wish: Wish, sheet: Sheet) -> dict[str, Any]:
         """Where a figure came from: data, settings, seed, version, and what it shows on which sheet."""
+        shows = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(wish).items()}
+        return self.origin() | dict(shows=shows, sheet=asdict(sheet))
+
+    def origin(self) -> dict[str, Any]:
+        """Where what is drawn came from: data, settings, seed, version; plain JSON values, and no path."""
         return dict(
             # names alone: where a person keeps their files is nobody's business
             data=_name(self.recipe.get("source") or ""),
@@ -191,8 +191,6 @@ class Source:
             method=self.stream.method,
             trained_by=f"CellStream {self.kept.get('version', '')}".strip(),
             drawn_by=f"CellStream {__version__}",
-            shows={key: list(value) if isinstance(value, tuple) else value for key, value in asdict(wish).items()},
-            sheet=asdict(sheet),
         )
 
 
