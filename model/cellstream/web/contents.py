@@ -136,7 +136,7 @@ class Contents:
     def _colour(self, group: str, label: str, key: str, gene: str = "") -> dict[str, Any] | None:
         """A choice of the page; None where no cell has a value."""
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+            warnings.filterwarnings("ignore", "All-NaN|invalid value", RuntimeWarning)
             made = painted(self.scene, self.adata, key, gene)
         about = dict(key=f"{GENE}:{gene}" if gene else key, group=GROUPS[group], label=label, title=made.title)
         if isinstance(made.colour, Categories):
