@@ -52,7 +52,7 @@ class Cells {
 
   build() {
     const gl = this.gl
-    Object.assign(this, linked(gl, CELL_VERTEX, CELL_FRAGMENT))
+    Object.assign(this, linked(gl, CELL_VERTEX, CELL_FRAGMENT), {buffers: {}, elements: null})
     gl.bindVertexArray(gl.createVertexArray())
     gl.enable(gl.BLEND)
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA)
@@ -62,7 +62,6 @@ class Cells {
 
   attribute(name, values, channels, type) {
     const gl = this.gl, place = gl.getAttribLocation(this.program, name)
-    this.buffers ??= {}
     gl.deleteBuffer(this.buffers[name] ?? null)
     gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[name] = gl.createBuffer())
     gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW)
