@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellstream import cli, scverse, web
+from cellstream import account, cli, scverse, web
 from cellstream.colours import category_colours, time_colours
 from cellstream.config import Config
 from cellstream.errors import UserError
@@ -401,6 +401,20 @@ def test_the_command_writes_a_page_that_says_where_it_came_from(file, command, t
     assert "Stem01" in labels
     assert "day" not in labels  # the time, which is offered as such
     assert "secret folder" not in out.read_text()
+
+
+def test_a_scene_with_an_account_tells_what_its_file_tells(file):
+    """As an app calls it, which has the scene already."""
+    adata = anndata.read_h5ad(file)
+    source = Source(adata, file)
+    alone = Read.of(made(source.scene, Options(), adata, account.of_result(adata))[0]).told["about"]
+    whole = Read.of(made(source)[0]).told["about"]
+    facts, all_facts = dict(alone["facts"]), dict(whole["facts"])
+    assert set(all_facts) - set(facts) == {"Result", "SHA-256 of the result"}  # what only a file has
+    assert facts == {name: all_facts[name] for name in facts}
+    assert facts["Data"] == "my cells.h5ad"
+    assert alone["methods"] == whole["methods"]
+    assert "secret folder" not in json.dumps(alone)
 
 
 WRONG = [

@@ -180,8 +180,8 @@ class Source:
         """Where what is drawn came from: data, settings, seed, version; plain JSON values, and no path."""
         return dict(
             # names alone: where a person keeps their files is nobody's business
-            data=_name(self.recipe.get("source") or ""),
-            result=_name(self.path or ""),
+            data=file_name(self.recipe.get("source") or ""),
+            result=file_name(self.path or ""),
             result_sha256=_hash(self.path),
             cells=len(self.snapshots.index),
             cells_fingerprint=self.snapshots.fingerprint,
@@ -194,7 +194,7 @@ class Source:
         )
 
 
-def _name(path: Path | str) -> str:
+def file_name(path: Path | str) -> str:
     """The last part of a path of any system."""
     return re.split(r"[\\/]", str(path))[-1]
 

@@ -3,8 +3,8 @@
 
 // ---- knobs ---------------------------------------------------------------------------------------------------------
 const TRAIL = 0.12          // length of the trails as a share of the whole time
-const PARTICLE = 4.5        // diameter in pixels on a stage of COMFORTABLE pixels
-const COMFORTABLE = 640     // shorter side of a stage in pixels, at which dots have their size
+const PARTICLE = 4.5        // diameter in pixels where the view has COMFORTABLE pixels
+const COMFORTABLE = 640     // pixels of the view that holds all cells, as the side of a square, where dots have their size
 const BEHIND = 0.5, ON_GROWTH = 0.75, ALONE = 0.85  // opacity of cells behind particles, there on the map, and alone
 const UNLIT = 0.2           // opacity of cells that the legend fades, as a share
 const UNKNOWN = "#9aa0a6"   // cells without a value, and those that are faded
@@ -15,6 +15,8 @@ const STRIDES = 50          // of the arrow keys through the whole time
 const REACH = 9             // pixels within which the pointer finds a cell
 const TWICE = 320           // milliseconds between the two clicks of a double click
 const SOME = 12             // values that the pointer reads
+const CLICK = "A click on a name shows only its cells; with shift, also others."
+const TAP = "A tap on a name shows only its cells."
 const PICTURE = 2           // pixels of a saved picture for a pixel of the screen, at least
 
 const $ = id => document.getElementById(id)
@@ -166,7 +168,10 @@ async function main() {
     schedule()
   }
   const zoom_middle = factor => { const {width, height} = size(); zoom(factor, width / 2, height / 2) }
-  const bigger = ({width, height}) => clamp(Math.sqrt(Math.min(width, height) / COMFORTABLE), 0.75, 2)
+  function bigger(box) {
+    const [x0, x1, y0, y1] = told.home
+    return clamp(Math.sqrt(Math.sqrt((x1 - x0) * (y1 - y0)) / per_pixel(box) / view.zoom / COMFORTABLE), 0.55, 2)
+  }
   function dot({width, height}) {  // diameter of a cell in css pixels
     return clamp(2.5 + 150 / Math.sqrt(n), 3, 9) * bigger({width, height}) * clamp(view.zoom ** 0.3, 1, 2.5)
   }
@@ -306,7 +311,7 @@ async function main() {
       node("span", whole(colour.counts[code]), "count", made)
       made.addEventListener("click", event => choose(code, event.shiftKey || event.ctrlKey || event.metaKey))
     })
-    const all = node("button", "Show all", "all", key), hint = node("p", "A click on a name shows only its cells; with shift, also others.", "hint", key)
+    const all = node("button", "Show all", "all", key), hint = node("p", matchMedia("(pointer: coarse)").matches ? TAP : CLICK, "hint", key)
     all.type = "button"
     all.addEventListener("click", () => choose(-1))
     const codes = colour.names.map((_, code) => code).filter(code => colour.counts[code])

@@ -15,7 +15,7 @@ from anndata import AnnData
 
 from cellstream import __version__, account, words
 from cellstream.account import Account
-from cellstream.figures.of_result import Source
+from cellstream.figures.of_result import Source, file_name
 from cellstream.figures.paper import plain
 from cellstream.files import whole
 from cellstream.literature import REFERENCES
@@ -80,6 +80,11 @@ def made(
     else:
         scene = of
     recipe = dict(told.recipe) if told else {}
+    if told and not origin:
+        kept = {key: value for key, value in recipe.items() if key not in ("source", "out")}
+        version = f"CellStream {told.version or recipe.get('versions', {}).get('cellstream', '')}".strip()
+        origin = dict(data=file_name(recipe.get("source") or ""), trained_by=version, recipe=kept)
+        origin |= dict(config=told.config.to_dict(), seed=told.config.compute.seed)
     contents = Contents(scene, adata, options, str(recipe.get("time_key") or ""))
     title = plain(options.title or recipe.get("name") or origin.get("data") or "") or "Time-series single-cell data"
     shown = contents.told | dict(title=title, about=_about(contents, origin, told))
