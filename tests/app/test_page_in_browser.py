@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -501,6 +502,25 @@ def test_about_tells_what_it_is_and_closes(browser, scene, file):
         on.page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
         expect(on.page.get_by_role("heading", level=1)).to_have_text(f"Known {STRANGE}")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_names_of_times_that_are_long_or_many_lie_beside_each_other(browser, tmp_path, width):
+    scene = known_scene(Config().with_settings(**TINY), (3,) * 14)
+    names = tuple(f"embryonic day {t:g} of the second batch" for t in scene.times)
+    object.__setattr__(scene.snapshots, "labels", names)
+    write_page(scene, tmp_path / "page.html")
+    with opened(browser, scene, tmp_path / "page.html", (width, 844)) as on:
+        labels = on.page.locator("#marks button:not(.bare)")
+        boxes = [labels.nth(i).bounding_box() for i in range(labels.count())]
+        assert 2 <= len(boxes) < 14
+        assert all(a["x"] + a["width"] <= b["x"] + 0.5 for a, b in pairwise(boxes))
+        track = on.page.locator("#time").bounding_box()
+        assert boxes[0]["x"] >= track["x"] - 0.5
+        assert boxes[-1]["x"] + boxes[-1]["width"] <= track["x"] + track["width"] + 0.5
+        assert on.page.evaluate("document.documentElement.scrollWidth") == width
+        on.page.get_by_role("button", name=f"Go to {names[5]}", exact=False).click()  # its label may be left out
+        assert on.time() == scene.times[5]
 
 
 @pytest.mark.slow

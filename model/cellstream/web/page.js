@@ -247,13 +247,19 @@ async function main() {
     made.addEventListener("click", () => go_to(mark.time))
     return made
   })
-  function thin_marks() {  // labels that would lie on each other are left out; their ticks stay
+  // Labels at the ends stay above the slider; those that would lie on each other are left out, and their ticks stay.
+  function thin_marks() {
+    const track = slider.getBoundingClientRect()
     let free = -Infinity
     for (const made of mark_buttons) {
-      const {left, width} = made.getBoundingClientRect()
-      const fits = left > free
+      made.classList.remove("bare")
+      made.style.removeProperty("--aside")
+      const {left, width} = made.getBoundingClientRect(), aside = clamp(left, track.left, Math.max(track.right - width, track.left)) - left
+      const fits = left + aside >= free
       made.classList.toggle("bare", !fits)
-      if (fits) free = left + width
+      if (!fits) continue
+      made.style.setProperty("--aside", `${aside}px`)
+      free = left + aside + width
     }
   }
   function show_time() {
