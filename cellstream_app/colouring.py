@@ -8,22 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from anndata import AnnData
 
-from cellstream import painting, scverse, times
+from cellstream import painting, times
 from cellstream.colours import Categories, Values
-from cellstream.painting import DIRECTION_SPREAD, GENE, GROWTH, GROWTH_SPREAD, SPEED, TIME, is_number, is_scale
+
+# keys of what can be chosen, for those who choose
+from cellstream.painting import DIRECTION_SPREAD, GENE, GROWTH, GROWTH_SPREAD, SPEED, TIME, is_scale  # noqa: F401
 from cellstream_app.palette import own_colours
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
 from cellstream_app.style import colour_bar_html, legend_html
 
-NAMES = {
-    TIME: "Time",
-    GROWTH: "Growth rate",
-    SPEED: "Speed",
-    DIRECTION_SPREAD: "Uncertainty of direction",
-    GROWTH_SPREAD: "Uncertainty of growth",
-    GENE: "Gene …",
-}
+NAMES = painting.NAMES | {GENE: "Gene …"}
 
 
 @dataclass(frozen=True)
@@ -39,16 +34,10 @@ class Colouring:
 
 def choices(result: Result, source: Source | None) -> dict[str, str]:
     """What can be chosen: shown name -> key. Columns of the file have keys ``obs:NAME``."""
-    unsure = (DIRECTION_SPREAD, GROWTH_SPREAD) if result.stream.members else ()
-    found = {NAMES[key]: key for key in (TIME, GROWTH, SPEED, *unsure, GENE)}
+    found = {NAMES[key]: key for key in (*painting.own_keys(result), GENE)}
     if source is not None:
-        obs = source.adata.obs
-        labels = [str(guess.key) for guess in times.guess_label_keys(obs)]
-        above = (scverse.GROWTH, scverse.VELOCITY_UNCERTAINTY, scverse.GROWTH_UNCERTAINTY)  # growth in doublings
-        numbers = [str(key) for key in obs.columns if is_number(obs[key]) and key not in (*labels, *above)]
-        own = str(result.run.recipe.get("time_key"))  # offered as time already
-        shown = {key: f"{key}, in the file" if key in found else key for key in [*labels, *numbers] if key != own}
-        found |= {name: f"obs:{key}" for key, name in shown.items()}
+        shown = painting.columns(source.adata.obs, str(result.run.recipe.get("time_key")))
+        found |= {f"{key}, in the file" if key in found else key: f"obs:{key}" for key in shown}
     return found
 
 

@@ -1,7 +1,8 @@
 """FlowCanvas: particles that flow over an embedding, drawn by the browser's graphics card.
 
-The server sends paths once; ``flow.js`` interpolates between their frames, so playing costs the server nothing. The
-canvas lies over a Bokeh figure, lets the mouse through to it, and follows its pan and zoom in the browser alone.
+The server sends paths once; the library's ``web/flow.js`` interpolates between their frames, so playing costs the
+server nothing. The canvas lies over a Bokeh figure, lets the mouse through to it, and follows its pan and zoom in the
+browser alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import panel as pn
 import param
 from bokeh.models import CustomJS
 
+from cellstream import web
 from cellstream_app.style import FONT, LIGHT, Theme
 
 # Tells the canvas of this id which figure it lies over, and that something about the figure has changed.
@@ -57,7 +59,8 @@ class FlowCanvas(pn.custom.JSComponent):
     theme = param.ClassSelector(default=LIGHT, class_=Theme, doc="Colours of the clock and of the particles' rims.")
     look = param.Dict(default={}, doc="The theme, as the browser reads it.")
 
-    _esm = Path(__file__).with_name("flow.js")
+    # one source of what draws for the app and for pages that stand alone; what knows Panel comes behind it
+    _esm = web.text("flow.js") + "\n" + Path(__file__).with_name("flow.js").read_text(encoding="utf-8")
     _rename: ClassVar[dict] = {"theme": None}
 
     def __init__(self, **params: object) -> None:

@@ -23,6 +23,7 @@ from cellstream.fixes import FIXES
 from cellstream.presets import PRESETS, preset
 from cellstream.setting import described
 from cellstream.terminal import as_json, columns, growth_of, hush, ready, say, table_of, write
+from cellstream.web import options as page_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,6 +189,17 @@ def animate(arguments: argparse.Namespace) -> int:
     from cellstream.animations.command import animate
 
     write(f"{animate(arguments)}\n")
+    return 0
+
+
+def page(arguments: argparse.Namespace) -> int:
+    from cellstream.files import size_in_words
+    from cellstream.web.command import page
+
+    made = page(arguments)
+    for words in made.left_out:
+        say(f"Not among the colours: {words}.")
+    write(f"{made.path}  {made.cells:,} cells, {size_in_words(made.size)}\n")
     return 0
 
 
@@ -516,6 +528,9 @@ def parser() -> argparse.ArgumentParser:
 
     one = command("animate", animate, "Make a film of a result's flow, or of a training, for a talk or a paper.")
     animation_options.add(one)
+
+    one = command("page", page, "Write a page to explore a result: one file that needs no server and no internet.")
+    page_options.add(one)
 
     one = command("benchmark", benchmark, "Make one of the paper's tables anew, beside the paper's numbers.")
     one.add_argument("name", metavar="NAME", help=f"one of {', '.join(TABLE_NAMES)}")

@@ -3,6 +3,7 @@ from the file."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy.sparse import issparse
 
-from cellstream import by_parts
+from cellstream import by_parts, scverse, times
 from cellstream.colours import (
     MISSING,
     VALUE_PALETTE,
@@ -30,6 +31,14 @@ from cellstream.scene import Scene
 
 TIME, GROWTH, SPEED, GENE = "time", "growth", "speed", "gene"
 DIRECTION_SPREAD, GROWTH_SPREAD = "direction spread", "growth spread"
+NAMES = {
+    TIME: "Time",
+    GROWTH: "Growth rate",
+    SPEED: "Speed",
+    DIRECTION_SPREAD: "Uncertainty of direction",
+    GROWTH_SPREAD: "Uncertainty of growth",
+}
+"""What comes from the result, as a person chooses it."""
 SCATTER = (10.0, 70.0)
 """Degrees between which the colours of a direction's scatter end: less is nothing to warn of, beyond it nothing is left
 of a direction."""
@@ -123,6 +132,22 @@ def _column(scene: Scene, adata: AnnData | None, key: str, own: Own) -> Painted:
     return Painted(Categories(codes, names, [colours[name] for name in names], below), key, counts=counts)
 
 
+def own_keys(scene: Scene) -> tuple[str, ...]:
+    """What the cells of a result can be coloured by without a file: keys of :data:`NAMES`."""
+    return (TIME, GROWTH, SPEED, *((DIRECTION_SPREAD, GROWTH_SPREAD) if scene.stream.members else ()))
+
+
+def columns(obs: pd.DataFrame, time_key: str = "") -> list[str]:
+    """Columns of obs that cells can be coloured by: labels, likely ones first, then numbers.
+
+    Left out are the time, which is offered as such, and those that :data:`NAMES` stand for.
+    """
+    labels = [str(guess.key) for guess in times.guess_label_keys(obs)]
+    above = (scverse.GROWTH, scverse.VELOCITY_UNCERTAINTY, scverse.GROWTH_UNCERTAINTY)  # growth in doublings
+    numbers = [str(key) for key in obs.columns if is_number(obs[key]) and key not in (*labels, *above)]
+    return [key for key in [*labels, *numbers] if key != time_key]
+
+
 def colours_of(adata: AnnData, key: str, kinds: pd.Series | None = None, own: Own | None = None) -> dict[str, str]:
     """The colour of each label of a column of the file: the user's own, else the file's, else one of our palette.
 
@@ -155,6 +180,16 @@ def gene_names(scene: Scene, adata: AnnData | None) -> list[str]:
     if adata is not None and adata.n_vars and adata.X is not None:
         return [str(name) for name in adata.var_names]
     return [str(name) for name in scene.snapshots.features]
+
+
+def require_gene(scene: Scene, adata: AnnData | None, gene: str) -> None:
+    """Raises :class:`UserError` with the name that was meant, perhaps, where there is no gene of this one."""
+    names = gene_names(scene, adata)
+    if gene in names:
+        return
+    close = difflib.get_close_matches(gene, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:8])}, …."
+    raise UserError(f"There is no gene '{gene}' in the file: {hint}")
 
 
 def gene_limits(values: np.ndarray) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from cellstream.colours import Categories, Values, time_colours
 from cellstream.errors import UserError
 from cellstream.figures import keys, marks
 from cellstream.figures.drawings import time_names
-from cellstream.figures.of_result import STAGES, cells_in, name_of
+from cellstream.figures.of_result import STAGES, cells_in, file_name
 from cellstream.fit import located
 from cellstream.painting import Painted, painted
 from cellstream.pictures import Pictures
@@ -106,7 +106,7 @@ def film_of_run(run: Run, colour: str, shot: Shot) -> Film:
     paint = Painted(cells.colour.only(kept.cells), cells.title, cells.name)
     stages = [Stage(STAGES.get(stage.name, stage.name), stage.step) for stage in run.history.stages]
     told = dict(
-        data=name_of(run.recipe.get("source") or ""),
+        data=file_name(run.recipe.get("source") or ""),
         run=run.folder.name,
         cells=len(index),
         cells_fingerprint=snapshots.fingerprint,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -33,8 +32,8 @@ from cellstream.painting import (
     TIME,
     Own,
     Painted,
-    gene_names,
     painted,
+    require_gene,
 )
 from cellstream.scene import Scene
 
@@ -260,11 +259,11 @@ class Source:
         return self.origin() | dict(shows=_told(wish), sheet=asdict(sheet))
 
     def origin(self) -> dict[str, Any]:
-        """Where what is drawn came from: data, settings, seed, version."""
+        """Where what is drawn came from: data, settings, seed, version; plain JSON values, and no path."""
         return dict(
             # names alone: where a person keeps their files is nobody's business
-            data=name_of(self.recipe.get("source") or ""),
-            result=name_of(self.path or ""),
+            data=file_name(self.recipe.get("source") or ""),
+            result=file_name(self.path or ""),
             result_sha256=_hash(self.path),
             cells=len(self.snapshots.index),
             cells_fingerprint=self.snapshots.fingerprint,
@@ -299,11 +298,7 @@ def cells_in(scene: Scene, adata: AnnData | None, colour: str, own: Own | None =
     key, gene = OF_RESULT.get(colour, ""), ""
     if colour.startswith("gene:"):
         key, gene = GENE, colour.removeprefix("gene:")
-        names = gene_names(scene, adata)
-        if gene not in names:
-            close = difflib.get_close_matches(gene, names, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:8])}, …."
-            raise UserError(f"There is no gene '{gene}' in the file: {hint}")
+        require_gene(scene, adata, gene)
     elif not key:
         column = colour.removeprefix("obs:")
         scverse.column(file_of(adata), scene.snapshots, column)
@@ -311,7 +306,7 @@ def cells_in(scene: Scene, adata: AnnData | None, colour: str, own: Own | None =
     return painted(scene, adata, key, gene, own)
 
 
-def name_of(path: Path | str) -> str:
+def file_name(path: Path | str) -> str:
     """The last part of a path of any system."""
     return re.split(r"[\\/]", str(path))[-1]
 
