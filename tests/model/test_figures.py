@@ -430,7 +430,7 @@ def test_the_numbers_are_those_of_the_arrays(file, source, tmp_path, figure):
     np.testing.assert_allclose(seen["mean"], course.observed.mean[:, 0])
     np.testing.assert_allclose(table.loc[table["what"] == "along the flow", "mean"], course.flow.mean[:, 0])
     assert figure(*words, "--kind", "match")[0] == 0
-    kept = json.loads(source.kept["metrics"])
+    kept = source.record.metrics
     table = pd.read_csv(tmp_path / "f.csv", index_col=0)
     assert table["w2"].tolist() == pytest.approx([kept["match"][label]["w2"] for label in kept["match"]])
     assert figure(*words, "--kind", "losses")[0] == 0

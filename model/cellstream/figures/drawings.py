@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
@@ -17,7 +16,7 @@ from cellstream.colours import CATEGORY_PALETTE, Categories, growth_colours
 from cellstream.errors import UserError
 from cellstream.figures import ARROWS, CELLS, GROWTH, LAYERS, STREAMS, keys, marks
 from cellstream.figures.marks import View
-from cellstream.figures.page import Page, Rect
+from cellstream.figures.page import Page, Rect, ResultFigure
 from cellstream.figures.paper import INK, POINT, Sheet, plain
 from cellstream.painting import Painted
 from cellstream.scene import Scene
@@ -44,7 +43,7 @@ BARS = 24.0
 class Drawn:
     """A figure with the numbers behind it."""
 
-    figure: Figure
+    figure: ResultFigure
     numbers: pd.DataFrame
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from cellstream.figures.paper import Sheet
 from cellstream.genes import Course
 from cellstream.painting import GENE, GROWTH, SPEED, TIME, Painted, gene_names, painted
 from cellstream.scene import Scene
+from cellstream.stream import CellStream
 
 STAGES = dict(
     start="autoencoder start", embedding="embedding", warm="warm start", rounds="joint rounds", dynamics="dynamics"
@@ -53,12 +53,24 @@ class Wish:
 
 
 class Source:
-    """A result with the file that it is in; ``path``, where it was read from, is for its name and hash."""
+    """A result with the file that it is in; ``path``, where it was read from, is for its name and hash.
 
-    def __init__(self, adata: AnnData, path: Path | None = None):
+    One that is in memory is given as ``result``, with the AnnData that it knows.
+    """
+
+    def __init__(self, adata: AnnData, path: Path | None = None, result: CellStream | None = None):
         self.adata, self.path = adata, path
-        self.stream, self.snapshots, self.recipe = scverse.read_result(adata)
-        self.kept = adata.uns[scverse.KEY]
+        self.stream = scverse.result_in(adata, path) if result is None else result
+        self.record = self.stream.known
+        self.snapshots, self.recipe = self.record.snapshots, self.record.recipe
+
+    @classmethod
+    def of(cls, result: CellStream) -> Source:
+        """A result with the cells that it knows. Raises :class:`UserError` where it knows none, or where others are in
+        their place now."""
+        known = result.known
+        scverse.require_same_cells(known.adata, known.snapshots, known.recipe)
+        return cls(known.adata, known.path, result)
 
     @cached_property
     def scene(self) -> Scene:
@@ -146,7 +158,7 @@ class Source:
 
     def losses(self) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
         """Losses by stage and name: steps and values, averaged to at most :data:`POINTS`."""
-        kept = self.kept.get("losses") or {}
+        kept = self.record.losses
         if not len(kept):
             return {}
         steps, stages = np.asarray(kept["step"], float), np.asarray(kept["stage"]).astype(str)
@@ -167,7 +179,7 @@ class Source:
 
     def match(self) -> pd.DataFrame:
         """A row for each later time point, as :func:`cellstream.figures.charts.match` draws it."""
-        metrics = json.loads(self.kept.get("metrics", "{}"))
+        metrics = self.record.metrics
         if not metrics.get("match"):
             return pd.DataFrame()
         rows = {
@@ -189,7 +201,7 @@ class Source:
             config=self.stream.config.to_dict(),
             seed=self.stream.config.compute.seed,
             method=self.stream.method,
-            trained_by=f"CellStream {self.kept.get('version', '')}".strip(),
+            trained_by=f"CellStream {self.record.version}".strip(),
             drawn_by=f"CellStream {__version__}",
             shows={key: list(value) if isinstance(value, tuple) else value for key, value in asdict(wish).items()},
             sheet=asdict(sheet),
