@@ -35,11 +35,14 @@ WHAT_ONE_SEES = (
 
 
 class ExplorePage(pn.viewable.Viewer):
-    """Controls at the left; the stage with its time bar at the right."""
+    """Controls at the left; the stage with its time bar at the right.
 
-    def __init__(self, session: Session):
+    ``alone``, it stands outside of the app and shows one result: no other can be chosen, and no other page gone to.
+    """
+
+    def __init__(self, session: Session, alone: bool = False):
         super().__init__()
-        self.session = session
+        self.session, self.alone = session, alone
         self._make_tools()
         self.stage = Stage(session, self._on_picked, (self.drag, self.fit))
         self.drag.param.watch(lambda event: setattr(self.stage, "drag", event.new), "value")
@@ -92,7 +95,7 @@ class ExplorePage(pn.viewable.Viewer):
         )  # fmt: skip
 
     def _make_controls(self) -> None:
-        self.result = pmui.Select(label="Result", size="small", margin=0, **WIDE)
+        self.result = pmui.Select(label="Result", size="small", margin=0, visible=not self.alone, **WIDE)
         self.result.param.watch(self._on_choice, "value")
         self.message = ui.Message()
         self.axes = pmui.Select(
@@ -115,7 +118,7 @@ class ExplorePage(pn.viewable.Viewer):
         self.particles.param.watch(self._on_particles, "value")
         switches = ui.column(self.particles, self.streams, self.growth, self.arrows, gap=4)
         self.layers_card = ui.card(switches, self.when, self.growth_legend, title="Layers")
-        self.saving = ui.column(Saving(self.session))
+        self.saving = ui.column(*([] if self.alone else [Saving(self.session)]))
         self.controls = ui.side_panel(
             # which result can be chosen, also while the one that is chosen has nothing to show yet
             ui.card(self.result, self.axes, self.colours, self.message, title="Cells"),
@@ -127,9 +130,9 @@ class ExplorePage(pn.viewable.Viewer):
     def _make_place(self) -> None:
         session = self.session
         self.title = ui.text("", align="center")
-        open_mine = open_my_data(session, size="small", css_classes=["open-my-data"])
+        mine = [] if self.alone else [open_my_data(session, size="small", css_classes=["open-my-data"])]
         bare = {"boxShadow": "none", "backgroundImage": "none", "overflow": "hidden"}
-        self.what = ui.card(ui.row(self.title, open_mine, gap=16), sx={**bare, "px": "16px", "py": "10px"})
+        self.what = ui.card(ui.row(self.title, *mine, gap=16), sx={**bare, "px": "16px", "py": "10px"})
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
         self.stage_card = ui.card(self.stage, sx={**bare, "p": 0}, **BOTH)
         self.empty = ui.empty_state(

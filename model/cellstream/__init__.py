@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "fit": "cellstream.api",
     "load": "cellstream.api",
+    "export": "cellstream.api",
     "settings": "cellstream.api",
     "CellStream": "cellstream.stream",
     "UserError": "cellstream.errors",

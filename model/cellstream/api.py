@@ -16,12 +16,13 @@ from typing import Any, TextIO
 import pandas as pd
 from anndata import AnnData
 
-from cellstream import __version__, cluster, config, datasets, readers, scverse
+from cellstream import __version__, cluster, config, datasets, handover, readers, scverse
 from cellstream.config import Config
 from cellstream.errors import UserError
-from cellstream.files import path_of, require_vacant, resuming
+from cellstream.files import new_folder, path_of, require_vacant, resuming
 from cellstream.fitting import located
 from cellstream.intake import PYTHON, take_in
+from cellstream.keeping import place_for, write
 from cellstream.presets import PRESETS
 from cellstream.presets import preset as preset_of
 from cellstream.progress import follow, in_notebook, interrupts
@@ -186,6 +187,58 @@ def load(path: str | Path, adata: AnnData | None = None) -> CellStream:
     snapshots = run.snapshots()
     scverse.require_same_cells(adata, snapshots, recipe)
     return replace(stream, record=_record(run, adata, status, snapshots.report, place))
+
+
+def export(
+    result: CellStream,
+    out: str | Path | None = None,
+    *,
+    velocity_layer: bool = False,
+    transitions: bool = False,
+    tmaps: str | Path | None = None,
+    overwrite: bool = False,
+) -> pd.DataFrame:
+    """Hand a result over to scVelo, CellRank, moscot and WOT, as ``cellstream export`` does: see
+    :mod:`cellstream.handover`.
+
+    Parameters
+    ----------
+    result
+        Of :func:`fit` or :func:`load`.
+    out
+        An ``.h5ad`` or a ``.zarr`` folder for a copy of the cells with the result, growth and time in it.
+    velocity_layer
+        Velocities of genes as well, for scVelo.
+    transitions
+        Transition probabilities between cells as well, for CellRank's ``PrecomputedKernel``.
+    tmaps
+        A folder for a transport map of each interval, as WOT writes them, for CellRank's ``RealTimeKernel.from_wot``.
+    overwrite
+        Replace what is there.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Each key that was written beside the result, and what it holds.
+    """
+    again = "choose another name, or say overwrite=True"
+    if out is None and (tmaps is None or velocity_layer or transitions):
+        raise UserError('Expected a file to write to, as in cs.export(result, "handed.h5ad"), but got none.')
+    place = place_for(out, overwrite) if out is not None else None
+    if place is not None and place.suffix == ".safetensors":
+        raise UserError(f"Expected a name that ends in .h5ad or .zarr to write to, but got '{out}'.")
+    maps = new_folder(str(tmaps), overwrite, handover.only_maps, "transport maps", again) if tmaps is not None else None
+    known = result.known
+    adata = known.adata.copy()
+    result.annotate(adata)
+    landed = handover.landings(result, known.snapshots)
+    wanted = dict(velocity_layer=velocity_layer, transitions=transitions)
+    written = handover.hand_over(adata, result, known.snapshots, **wanted, landed=landed) if place else {}
+    if maps is not None:
+        handover.write_transport_maps(landed, adata.obs_names[scverse.rows_of(adata, known.snapshots)], maps)
+    if place is not None:
+        write(adata, place, "choose another place")
+    return pd.DataFrame(written.items(), columns=["key", "what"])
 
 
 def settings(preset: str = "best") -> pd.DataFrame:

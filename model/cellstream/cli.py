@@ -380,8 +380,7 @@ def exported(out: str, overwrite: bool) -> Path:
 def tmaps_in(folder: str, overwrite: bool) -> Path:
     """A place for transport maps, which are read by their folder: no others may lie beside them."""
 
-    def only_maps(path: Path) -> bool:
-        return all(file.is_file() and re.fullmatch(r"tmap_.*_.*\.h5ad", file.name) for file in path.iterdir())
+    from cellstream.handover import only_maps
 
     return new_folder(folder, overwrite, only_maps, "transport maps")
 

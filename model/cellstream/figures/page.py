@@ -51,14 +51,14 @@ class ResultFigure(Figure):
         self.numbers = pd.DataFrame()
         """What is drawn: of ``embedding`` and ``times`` a row for each cell."""
         self.provenance: dict[str, Any] = {}
-        """Data, settings, seed, version, and what the figure shows: plain JSON values, written into its file."""
+        """Data, settings, seed, version, and what the figure shows; plain JSON values, written into its file."""
 
     def save(self, path: File | str, overwrite: bool = False) -> File:
         """Write a png, pdf or svg as ``cellstream figure`` does, with its provenance inside; where it now is.
 
         Raises:
-            UserError: the name ends otherwise, nothing can be written there, or something is there and ``overwrite`` is
-                not said.
+            UserError: the name ends otherwise, nothing can be written there, or something is there and ``overwrite``
+                is not said.
         """
         out = place_for(str(path), overwrite, "choose another name, or say overwrite=True")
         write(self, out, self.sheet, self.provenance)
