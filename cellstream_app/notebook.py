@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 import weakref
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import cellstream
 from cellstream import scverse
 from cellstream.errors import UserError
 from cellstream.files import path_of
+from cellstream.progress import in_notebook
 from cellstream.runs import Run, Status
 from cellstream.scverse import result_in
 from cellstream.stream import CellStream
@@ -113,16 +115,25 @@ def explore(data: CellStream | AnnData | str | Path, *, height: int = HEIGHT, da
     UserError
         There is no result, or its cells have changed.
     """
+    style.use_defaults()
     if isinstance(data, AnnData):
         data = result_in(data)
     elif isinstance(data, str | Path):
         data = cellstream.load(data)
     elif not isinstance(data, CellStream):
         raise UserError(f"Expected a result, an AnnData or a file, but got {type(data).__name__}.")
-    if state.curdoc is None or state.curdoc.session_context is None:
-        pn.extension(respect_explicit_sizing=True)
-    style.use_defaults()
     return Explorer(data, height, dark)
+
+
+def _prepare_cells() -> None:
+    """Let the notebook fetch what draws the explorer, which takes it seconds: as early as can be, since what is shown
+    before it is there stays empty. HoloViews' own extension would fetch all of it once more."""
+    pn.extension(respect_explicit_sizing=True)
+    import_module("holoviews.plotting.bokeh")
+
+
+if in_notebook():
+    _prepare_cells()
 
 
 def _as_run(result: CellStream, folder: Path) -> Run:

@@ -29,6 +29,7 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0b7a75", "color-brand-content": "#0b7a75"},
     "dark_css_variables": {"color-brand-primary": "#4fd1c5", "color-brand-content": "#4fd1c5"},
 }
+highlight_language = "none"
 pygments_style, pygments_dark_style = "tango", "monokai"
 language = "en"
 
@@ -66,7 +67,8 @@ def as_written(app: Sphinx, what: str, name: str, thing: object, options: object
             literal = True
             found += ["::", ""]
         found.append(line if literal else _barred(line))
-    lines[:] = ["", *found] if what in ("attribute", "property", "data") else found
+    # an empty comment is what is taken for the type's line
+    lines[:] = ["..", "", *found] if what in ("attribute", "property", "data") else found
 
 
 def _barred(line: str) -> str:

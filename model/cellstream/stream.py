@@ -78,6 +78,7 @@ class Clock:
 
     @classmethod
     def of(cls, snapshots: Snapshots) -> Clock:
+        """That of snapshots."""
         s = snapshots
         return cls(tuple(s.times.tolist()), tuple(s.tau.tolist()), s.labels, s.unit, s.even)
 
