@@ -111,19 +111,14 @@ LOOK = {
 
 # what a theme of the document names, pmui leaves as the plots have it: their axes and legends are dressed by `charts`
 PLOTS = Theme(json={"attrs": {name: {} for name in ("Axis", "Legend", "Grid")}})
-BUTTONS = {
-    "MuiButton": {"styleOverrides": {"root": {"textTransform": "none"}}},
-    "MuiToggleButton": {"styleOverrides": {"root": {"textTransform": "none", "padding": "4px 10px"}}},
-    "MuiFormControlLabel": {"styleOverrides": {"label": {"fontSize": "14px"}}},
-    # not of a field, whose label is drawn at three quarters, and the gap for it in the border is reckoned with 16 px
-    "MuiFormLabel": {"styleOverrides": {"root": {"&:not(.MuiInputLabel-root)": {"fontSize": "13px"}}}},
-}
 
 
 def themes() -> dict:
     """The style's themes. Where there are two, nothing beside them is read: so what they share goes into both."""
     config = style.theme_config()
-    shared = {key: value for key, value in config.items() if key not in ("light", "dark")} | {"components": BUTTONS}
+    shared = {key: value for key, value in config.items() if key not in ("light", "dark")} | {
+        "components": style.BUTTONS
+    }
     return {mode: {**shared, **config[mode]} for mode in ("light", "dark")}
 
 

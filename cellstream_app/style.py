@@ -21,6 +21,15 @@ MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, monospace"
 TEXT_SIZE, SMALL_SIZE = "13px", "11px"
 SPACE = 8  # pixels; gaps are multiples of it
 
+BUTTONS = {
+    "MuiButton": {"styleOverrides": {"root": {"textTransform": "none"}}},
+    "MuiToggleButton": {"styleOverrides": {"root": {"textTransform": "none", "padding": "4px 10px"}}},
+    "MuiFormControlLabel": {"styleOverrides": {"label": {"fontSize": "14px"}}},
+    # not of a field, whose label is drawn at three quarters, and the gap for it in the border is reckoned with 16 px
+    "MuiFormLabel": {"styleOverrides": {"root": {"&:not(.MuiInputLabel-root)": {"fontSize": "13px"}}}},
+}
+"""How widgets look in either theme."""
+
 
 @dataclass(frozen=True)
 class Theme:

@@ -34,11 +34,14 @@ WHAT_ONE_SEES = (
 
 
 class ExplorePage(pn.viewable.Viewer):
-    """Controls at the left; the stage with its time bar at the right."""
+    """Controls at the left; the stage with its time bar at the right.
 
-    def __init__(self, session: Session):
+    ``alone``, it stands outside of the app and shows one result: no other can be chosen, and no other page gone to.
+    """
+
+    def __init__(self, session: Session, alone: bool = False):
         super().__init__()
-        self.session = session
+        self.session, self.alone = session, alone
         self._make_tools()
         self.stage = Stage(session, self._on_picked, (self.drag, self.fit))
         self.drag.param.watch(lambda event: setattr(self.stage, "drag", event.new), "value")
@@ -92,7 +95,7 @@ class ExplorePage(pn.viewable.Viewer):
         )  # fmt: skip
 
     def _make_controls(self) -> None:
-        self.result = pmui.Select(label="Result", size="small", margin=0, **WIDE)
+        self.result = pmui.Select(label="Result", size="small", margin=0, visible=not self.alone, **WIDE)
         self.result.param.watch(self._on_choice, "value")
         self.message = ui.Message()
         self.axes = pmui.Select(
@@ -120,7 +123,8 @@ class ExplorePage(pn.viewable.Viewer):
             on_click=lambda event: setattr(self.session, "page", "export"), **WIDE,
         )  # fmt: skip
         hint = "This picture as a figure for a paper, an animation, the result as a file, the methods in words"
-        self.exporting = ui.column(ui.card(export, title="Take it with you", hint=hint))
+        card = ui.card(export, title="Take it with you", hint=hint)
+        self.exporting = ui.column(*([] if self.alone else [card]))
         self.controls = ui.side_panel(
             # which result can be chosen, also while the one that is chosen has nothing to show yet
             ui.card(self.result, self.axes, self.colours, self.message, title="Cells"),
@@ -132,9 +136,9 @@ class ExplorePage(pn.viewable.Viewer):
     def _make_place(self) -> None:
         session = self.session
         self.title = ui.text("", align="center")
-        open_mine = open_my_data(session, size="small", css_classes=["open-my-data"])
+        mine = [] if self.alone else [open_my_data(session, size="small", css_classes=["open-my-data"])]
         bare = {"boxShadow": "none", "backgroundImage": "none", "overflow": "hidden"}
-        self.what = ui.card(ui.row(self.title, open_mine, gap=16), sx={**bare, "px": "16px", "py": "10px"})
+        self.what = ui.card(ui.row(self.title, *mine, gap=16), sx={**bare, "px": "16px", "py": "10px"})
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
         self.stage_card = ui.card(self.stage, sx={**bare, "p": 0}, **BOTH)
         self.empty = ui.empty_state(

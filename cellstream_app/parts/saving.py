@@ -16,7 +16,7 @@ import panel_material_ui as pmui
 from cellstream import by_parts, handover, readers, scverse
 from cellstream.errors import UserError
 from cellstream.files import require_disk
-from cellstream.fit import located, write
+from cellstream.fitting import located, write
 from cellstream_app import ui
 from cellstream_app.colouring import write_colours
 from cellstream_app.results import Result

@@ -28,7 +28,7 @@ from cellstream.web import options as page_options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cellstream.fit import Outcome
+    from cellstream.fitting import Outcome
 
 CODES = {"finished": 0, "cancelled": 130, "failed": 1, "dead": 1}
 """Exit codes by how a run ended; 130 is a shell's for Ctrl-C."""
@@ -89,11 +89,11 @@ def fit(arguments: argparse.Namespace) -> int:
     config = configured(arguments)
     out = new_file(arguments.out, arguments.overwrite)
     masses = numbers(arguments.masses) if arguments.masses else None
-    from cellstream import fit
+    from cellstream import fitting
     from cellstream.times import read_time_map
 
     return report(
-        fit.fit(
+        fitting.fit(
             arguments.file,
             out,
             config,
@@ -229,7 +229,7 @@ def export(arguments: argparse.Namespace) -> int:
         raise UserError("--velocity-layer and --transitions are written into a file: name it with --out.")
     out = exported(arguments.out, arguments.overwrite) if arguments.out else None
     maps = tmaps_in(arguments.tmaps, arguments.overwrite) if arguments.tmaps else None
-    from cellstream import fit, handover, readers, scverse
+    from cellstream import fitting, handover, readers, scverse
     from cellstream.files import require_disk
 
     path = path_of(arguments.result)
@@ -247,7 +247,7 @@ def export(arguments: argparse.Namespace) -> int:
         for name in handover.write_transport_maps(landed, names, maps):
             write(f"{maps / name}\n")
     if out:
-        fit.write(adata, out)
+        fitting.write(adata, out)
         write(columns([("key", "what"), *written.items()]) + f"{out}\n")
     return 0
 
@@ -283,22 +283,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def resume(arguments: argparse.Namespace) -> int:
-    from cellstream import fit
+    from cellstream import fitting
     from cellstream.runs import Run
 
     run = Run(arguments.folder)
     out = arguments.out or run.recipe.get("out")
-    return report(fit.resume(run, new_file(out, arguments.overwrite) if out else None), arguments.json)
+    return report(fitting.resume(run, new_file(out, arguments.overwrite) if out else None), arguments.json)
 
 
 def simulate(arguments: argparse.Namespace) -> int:
     out = new_file(arguments.out, arguments.overwrite)
-    from cellstream import fit
+    from cellstream import fitting
     from cellstream.simulate import simulate
 
     further = {} if arguments.sigma is None else {"sigma_main": arguments.sigma}
     adata = simulate(arguments.name, n_cells=arguments.cells, seed=arguments.seed, **further)
-    fit.write(adata, out)
+    fitting.write(adata, out)
     write(f"{out}  {adata.n_obs:,} cells, {adata.n_vars:,} features\n")
     return 0
 
@@ -400,8 +400,7 @@ def exported(out: str, overwrite: bool) -> Path:
 def tmaps_in(folder: str, overwrite: bool) -> Path:
     """A place for transport maps, which are read by their folder: no others may lie beside them."""
 
-    def only_maps(path: Path) -> bool:
-        return all(file.is_file() and re.fullmatch(r"tmap_.*_.*\.h5ad", file.name) for file in path.iterdir())
+    from cellstream.handover import only_maps
 
     return new_folder(folder, overwrite, only_maps, "transport maps")
 

@@ -342,6 +342,7 @@ class Config:
         return cls().with_settings(**values)
 
     def to_json(self) -> str:
+        """:meth:`to_dict` as JSON, for people to read."""
         return json.dumps(self.to_dict(), indent=2)
 
 

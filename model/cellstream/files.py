@@ -26,19 +26,23 @@ def path_of(words: Path | str) -> Path:
         ) from error
 
 
-def new_file(out: str, overwrite: bool, suffix: str = ".h5ad") -> Path:
-    """A place for a file that can be written to, looked at before the work instead of after it."""
+AGAIN = "choose another name, or add --overwrite to replace it"
+
+
+def new_file(out: str, overwrite: bool, suffix: str = ".h5ad", again: str = AGAIN) -> Path:
+    """A place for a file that can be written to, looked at before the work instead of after it; ``again`` says what to
+    do where there is one already."""
     path = path_of(out)
     if path.suffix != suffix:
         raise UserError(f"Expected a name that ends in {suffix} to write to, but got {out!r}.")
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"Expected a file in a folder that exists to write to, but got {out!r}.")
     if path.exists() and not overwrite:
-        raise UserError(f"{out} exists already: choose another name, or add --overwrite to replace it.")
+        raise UserError(f"{out} exists already: {again}.")
     return _tried(path, beside(path), Path.touch)
 
 
-def new_folder(out: str, overwrite: bool, holds: Callable[[Path], bool], what: str) -> Path:
+def new_folder(out: str, overwrite: bool, holds: Callable[[Path], bool], what: str, again: str = AGAIN) -> Path:
     """A place for a folder that is written whole, looked at before the work.
 
     A folder that is there must be empty, or hold ``what`` (``holds`` says so) and ``overwrite`` be asked for: of
@@ -53,7 +57,7 @@ def new_folder(out: str, overwrite: bool, holds: Callable[[Path], bool], what: s
                 f"{out} holds files that are not {what}, and nothing of them is removed: name another folder."
             )
         if not overwrite:
-            raise UserError(f"{out} exists already: choose another name, or add --overwrite to replace it.")
+            raise UserError(f"{out} exists already: {again}.")
     return _tried(path, beside_folder(path), Path.mkdir)
 
 

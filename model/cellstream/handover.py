@@ -42,6 +42,7 @@ Source: Lange et al., Nature Methods 2022 (CellRank); Schiebinger et al., Cell 2
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -192,6 +193,11 @@ def transport_maps(landed: list[Landing], names: pd.Index) -> Iterator[AnnData]:
         obs, var = (pd.DataFrame(index=pd.Index(names[k].astype(str), name="index")) for k in (part.before, part.after))
         obs[DESCENDANTS], obs[WOT_GROWTH] = part.mass, part.mass ** (1 / (end - start))
         yield AnnData(coupling(part).astype(np.float32), obs, var, uns=dict(t0=start, t1=end))
+
+
+def only_maps(folder: Path) -> bool:
+    """Whether there is nothing in a folder but what :func:`write_transport_maps` writes."""
+    return all(file.is_file() and re.fullmatch(r"tmap_.*_.*\.h5ad", file.name) for file in folder.iterdir())
 
 
 def write_transport_maps(landed: list[Landing], names: pd.Index, folder: Path) -> list[str]:

@@ -8,9 +8,10 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -21,6 +22,8 @@ from cellstream.terminal import say
 from cellstream.training import part_steps
 
 POLL_SECONDS = 0.2
+WIDE = 110
+"""Letters of a bar of text in a notebook, which does not tell its size."""
 EARLY = ("rounds", "ensemble")
 """Parts that may stop before their last step."""
 FITTED = ("warm", "rounds", "ensemble")
@@ -31,12 +34,13 @@ COSTS = dict(start=1.0, embedding=3.6, warm=0.8, rounds=6.1, ensemble=2.9)
 """What a step of each part takes, in those of the first, with the preset ``best`` (mean of iPSC and EMT, measured)."""
 
 
-def follow(run: Run, out: TextIO | None = None, told: int = 0) -> Status:
-    """Show a run's progress until it is over; returns how it ended. Of its parts so many have been ``told`` before.
+def follow(run: Run, out: TextIO | None = None, told: int = 0, notebook: bool = False) -> Status:
+    """Show a run's progress until it is over; returns how it ended. Of its parts so many have been ``told`` before;
+    in a ``notebook`` there is a bar whatever ``out`` is.
 
     Ctrl-C (or the signal that ends a process) asks the run to stop and keep its best model; a second one kills it.
     """
-    bar = Bar(run, out or sys.stderr, told)
+    bar = Bar(run, out or sys.stderr, told, notebook)
     heeded = 0
     with interrupts() as came:
         while True:
@@ -52,22 +56,23 @@ def follow(run: Run, out: TextIO | None = None, told: int = 0) -> Status:
 
 
 class Bar:
-    """A tqdm bar where ``out`` is a terminal; elsewhere, in a log file, one line for each part."""
+    """A tqdm bar where ``out`` is a terminal, and in a notebook; elsewhere, in a log file, one line for each part."""
 
-    def __init__(self, run: Run, out: TextIO, told: int = 0):
+    def __init__(self, run: Run, out: TextIO, told: int = 0, notebook: bool = False):
         self.run, self.out, self.told = run, out, told
         self.clock = Clock(run.config)
         self.lost = 0
         # made when there is something to show: the process needs seconds to come up
-        self.bar = tqdm(
+        drawn, wide = _in_cell() if notebook else (tqdm, shutil.get_terminal_size().columns)
+        self.bar = drawn(
             desc="Starting ",
             unit="",
             total=1,
             file=out,
-            disable=not out.isatty(),
+            disable=not (notebook or out.isatty()),
             bar_format="{desc}{percentage:3.0f}%|{bar}| {unit}",
             # a terminal that does not tell its size would get no bar at all
-            ncols=shutil.get_terminal_size().columns,
+            ncols=wide,
             nrows=2,
         )
 
@@ -82,7 +87,9 @@ class Bar:
                 say(stage.text, self.out)
             self.told = len(history.stages)
             return
-        self.bar.total, self.bar.n = max(history.total, 1), history.step
+        if self.bar.total != (total := max(history.total, 1)):
+            self.bar.reset(total)
+        self.bar.n = history.step
         self.bar.set_description_str(self._doing(status, stopping), refresh=False)
         self.bar.unit = ", ".join(filter(None, [self.clock.left(), _losses(history)]))
         self.bar.refresh()
@@ -97,6 +104,21 @@ class Bar:
             return "Measuring the result "
         words = {"starting": "Starting", "queued": "Waiting for its turn", "paused": "Paused"}
         return f"{words.get(status.state, status.stage.capitalize() or 'Preparing')} "
+
+
+def in_notebook() -> bool:
+    """Whether this is the kernel of a notebook, where cells show what is written and no terminal is there."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+def _in_cell() -> tuple[type[tqdm], Any]:
+    """The bar of a notebook's cell and its width: a widget where there is ipywidgets, else text, without a word."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm as drawn
+        from tqdm.notebook import tqdm_notebook
+    return drawn, "100%" if issubclass(drawn, tqdm_notebook) else WIDE
 
 
 class Tally:

@@ -78,7 +78,7 @@ def open_file(path: str | Path) -> Reading:
     notes: list[str] = []
     with _explained(path, name):
         adata = _READERS[name](path, notes)
-        _check(adata, path.name)
+        require_cells(adata, path.name)
         _make_unique(adata, notes)
     return Reading(adata, name, tuple(notes))
 
@@ -288,7 +288,8 @@ _READERS: dict[str, Callable[[Path, list[str]], AnnData]] = {
 # --- what came out ----------------------------------------------------------------------------------------------------
 
 
-def _check(adata: AnnData, name: str) -> None:
+def require_cells(adata: AnnData, name: str) -> None:
+    """Raise :class:`UserError` where ``adata``, called ``name``, holds nothing that can be trained on."""
     if adata.n_obs == 0:
         raise UserError(f"'{name}' holds no cells: expected at least one row.")
     if adata.n_vars == 0 and not adata.obsm:

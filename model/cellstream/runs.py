@@ -198,6 +198,7 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
+        """Its settings. Raises :class:`UserError` where they are missing or damaged."""
         return Config.from_dict(self._read("config.json"))
 
     @property
@@ -215,9 +216,11 @@ class Run:
 
     @property
     def name(self) -> str:
+        """What people call it; the folder's name where nobody has named it."""
         return str(self.recipe.get("name", self.folder.name))
 
     def snapshots(self) -> Snapshots:
+        """What it is trained on."""
         return Snapshots.load(self.folder / "data.npz")
 
     def state(self, beginning: Path | None = None) -> State:
@@ -235,6 +238,7 @@ class Run:
         return CellStream.load(path) if path.exists() else None
 
     def metrics(self) -> dict[str, Any] | None:
+        """What the result is worth, by the names of :mod:`cellstream.evaluation`; None where it was not measured."""
         try:
             return json.loads((self.folder / "metrics.json").read_text())
         except (FileNotFoundError, ValueError):

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from cellstream.fixes import TEXT
 from cellstream.metadata import as_text
 from cellstream.metrics import labelled
 from cellstream.preprocess import cells_of, expressed
+from cellstream.record import Record
 from cellstream.snapshots import Snapshots, fingerprint, from_anndata
 from cellstream.stream import CellStream
 from cellstream.time_labels import counted, shortened
@@ -62,13 +64,15 @@ def annotate(
     *,
     metrics: Mapping[str, Any] | None = None,
     history: History | None = None,
+    losses: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a result into ``adata``, in place; cells that did not take part get NaN.
 
     Velocities and growth rates are per ``stream.clock.rate_unit``, and ``uns["cellstream"]["units"]`` says so.
     ``recipe`` holds the arguments of :func:`cellstream.snapshots.from_anndata` by which ``snapshots`` came from
     ``adata``; without it :func:`read_result` cannot find its way back. An earlier result of CellStream is replaced.
-    Where the recipe asks for it, columns that an .h5ad cannot hold become text.
+    ``losses`` are those of ``history`` where that is at hand no more. Where the recipe asks for it, columns that an
+    .h5ad cannot hold become text.
 
     Raises:
         UserError: a name is taken by something that is not CellStream's, or ``adata`` has other cells.
@@ -89,7 +93,7 @@ def annotate(
         clock=json.dumps({**asdict(stream.clock), "rate_unit": per}, ensure_ascii=False),
         units={GROWTH: f"natural logarithm per {per}", VELOCITY: f"embedding per {per}"},
         metrics=json.dumps(dict(metrics or {}), ensure_ascii=False),
-        losses=losses_of(history),
+        losses=dict(losses_of(history) if losses is None else losses),
         model=dict(
             header=json.dumps(stream.header(), ensure_ascii=False),
             weights={name: value.cpu().numpy().copy() for name, value in stream.weights().items()},
@@ -168,6 +172,21 @@ def read_result(adata: AnnData) -> tuple[CellStream, Snapshots, dict[str, Any]]:
     if stream.genes is None:  # of an earlier version: the same cells and values have the same components
         stream = replace(stream, genes=snapshots.genes)
     return stream, _as_counted(snapshots, counted), recipe
+
+
+def result_in(adata: AnnData, path: Path | None = None) -> CellStream:
+    """The result in an AnnData, which knows its cells; ``path`` is where that was read from. Raises as
+    :func:`read_result`."""
+    stream, snapshots, recipe = read_result(adata)
+    kept = adata.uns[KEY]
+    metrics, losses = json.loads(kept.get("metrics", "{}")), kept.get("losses") or {}
+    # of a training that was stopped nothing is measured
+    state = "finished" if metrics or not len(losses) else "cancelled"
+    version = str(kept.get("version", ""))
+    record = Record(
+        adata, snapshots, recipe, metrics, losses, snapshots.report, state, version=version, path=path
+    )  # fmt: skip
+    return replace(stream, record=record)
 
 
 def require_same_cells(adata: AnnData, snapshots: Snapshots, recipe: Mapping[str, Any] | None = None) -> None:

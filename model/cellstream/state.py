@@ -106,6 +106,7 @@ class State:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
+        """Those that are trained, by name."""
         every = dict(
             autoencoder=self.autoencoder, velocity=self.velocity, growth=self.growth, magnification=self.magnification
         )
@@ -293,6 +294,7 @@ class PrincipalComponents:
         return cls(mean, axes.to(data.dtype))
 
     def project(self, data: Float[Tensor, "n q"]) -> Float[Tensor, "n d"]:
+        """The components (n, d) of data (n, q)."""
         return (data - self.mean) @ self.axes
 
 

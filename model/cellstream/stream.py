@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path as File
@@ -30,7 +30,10 @@ from cellstream.snapshots import Snapshots
 from cellstream.time_labels import number_label
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
+
+    from cellstream.record import Record
 
 Net = TypeVar("Net", bound=Module)
 
@@ -75,6 +78,7 @@ class Clock:
 
     @classmethod
     def of(cls, snapshots: Snapshots) -> Clock:
+        """That of snapshots."""
         s = snapshots
         return cls(tuple(s.times.tolist()), tuple(s.tau.tolist()), s.labels, s.unit, s.even)
 
@@ -129,8 +133,13 @@ class Uncertainty:
 
 @dataclass(frozen=True)
 class CellStream:
-    """An embedding with its velocity and growth field. Made by training, by :mod:`cellstream.baselines` or by
-    :meth:`load`; never changed."""
+    """An embedding with its velocity and growth field. Made by :func:`cellstream.fit`, by training, by
+    :mod:`cellstream.baselines` or by :meth:`load`; never changed.
+
+    A result of :func:`cellstream.fit` or :func:`cellstream.load` knows its cells (``record``): asked without points and
+    times, :meth:`encode`, :meth:`velocity` and so on tell of each of these, in the order of ``record.snapshots``, which
+    is the file's without the cells that have no time or were left out (``record.snapshots.rows``).
+    """
 
     autoencoder: Autoencoder
     velocity_net: Velocity
@@ -144,6 +153,8 @@ class CellStream:
     """The ensemble beside the model itself; empty where none was trained."""
     genes: GeneSpace | None = None
     """The way from features back to genes; None where the input was an embedding."""
+    record: Record | None = field(default=None, compare=False)
+    """The cells it was trained on, how training went and what it is worth; None where only the model is known."""
 
     @classmethod
     def from_weights(
@@ -186,7 +197,66 @@ class CellStream:
 
     @property
     def latent_dim(self) -> int:
+        """Dimensions of the embedding, d."""
         return self.config.networks.latent_dim
+
+    # what is known beside the networks
+
+    @property
+    def known(self) -> Record:
+        """The ``record``; a :class:`UserError` where there is none."""
+        if self.record is None:
+            raise UserError(
+                "Only the model of this result is known, not its cells: give points and times, or open the file with "
+                "the cells, as in cs.load('result.h5ad')."
+            )
+        return self.record
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What the result is worth, by the names of :mod:`cellstream.evaluation`; empty where it was not measured."""
+        return dict(self.known.metrics)
+
+    @property
+    def losses(self) -> pd.DataFrame:
+        """A row for each step of the training: its stage, and each loss, NaN where the stage does not have it."""
+        import pandas as pd
+
+        losses = self.known.losses
+        steps = pd.Index(losses.get("step", ()), name="step")
+        names = sorted(set(losses) - {"step"}, key=lambda name: (name != "stage", name))
+        return pd.DataFrame({name: losses[name] for name in names}, index=steps)
+
+    def summary(self) -> pd.DataFrame:
+        """The metrics as a table, each with what it is read beside."""
+        from cellstream.portrait import summary
+
+        return summary(self)
+
+    def __repr__(self) -> str:
+        from cellstream.portrait import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from cellstream.portrait import as_html
+
+        return as_html(self)
+
+    def _cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features (n, p) and times (n,) of the cells that are known."""
+        snapshots = self.known.snapshots
+        times = snapshots.times.cpu().numpy().astype(np.float64)
+        return snapshots.x.cpu().numpy(), times[snapshots.index.cpu().numpy()]
+
+    def _places(self, z: np.ndarray | None, t: Any) -> tuple[np.ndarray, Any]:
+        """Points of the embedding with their times; those of the known cells where neither is given."""
+        if z is None and t is None:
+            x, t = self._cells()
+            return self.encode(x, t), t
+        if z is None or t is None:
+            raise UserError("Expected points with their times, or neither for the result's own cells, but got one.")
+        return z, t
 
     def weights(self) -> dict[str, Tensor]:
         """Every parameter, named ``network.parameter``.
@@ -205,16 +275,23 @@ class CellStream:
 
     # what the networks say, at cells or anywhere
 
-    def encode(self, x: Float[np.ndarray, "n p"], t: Any) -> Float[np.ndarray, "n d"]:
-        """Embedding of cells with features ``x`` measured at ``t`` (a number, or one per cell)."""
+    def encode(self, x: Float[np.ndarray, "n p"] | None = None, t: Any = None) -> Float[np.ndarray, "n d"]:
+        """Embedding of cells with features ``x`` measured at ``t`` (a number, or one per cell); of the result's own
+        cells where neither is given."""
+        if x is None and t is None:
+            x, t = self._cells()
+        if x is None or t is None:
+            raise UserError("Expected features with their times, or neither for the result's own cells, but got one.")
         return self._chunks(lambda tau, x: self.autoencoder.encode(tau, x), t, x)
 
-    def decode(self, z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n p"]:
-        """Features at points of the embedding."""
+    def decode(self, z: Float[np.ndarray, "n d"] | None = None) -> Float[np.ndarray, "n p"]:
+        """Features at points of the embedding, by default of the result's own cells."""
+        z = self.encode() if z is None else z
         return self._chunks(lambda tau, z: self.autoencoder.decode(z)[1], self.clock.times[0], z)
 
-    def decode_genes(self, z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n m"]:
-        """Genes ``genes.names`` at points of the embedding, as the preprocessing left them (log-normalised).
+    def decode_genes(self, z: Float[np.ndarray, "n d"] | None = None) -> Float[np.ndarray, "n m"]:
+        """Genes ``genes.names`` at points of the embedding, as the preprocessing left them (log-normalised); by default
+        of the result's own cells.
 
         Where the input was reduced to principal components, the decoded ones are turned back by their loadings. Raises
         :class:`UserError` where the features do not lead back to genes.
@@ -226,16 +303,21 @@ class CellStream:
             )
         return self.genes.expression(self.decode(z))
 
-    def velocity(self, z: Float[np.ndarray, "n d"], t: Any) -> Float[np.ndarray, "n d"]:
-        """``v_phi`` at points of the embedding, in embedding units per ``clock.rate_unit``."""
+    def velocity(self, z: Float[np.ndarray, "n d"] | None = None, t: Any = None) -> Float[np.ndarray, "n d"]:
+        """``v_phi`` at points of the embedding, in embedding units per ``clock.rate_unit``; by default of the result's
+        own cells, each at its own time."""
+        z, t = self._places(z, t)
         return self._chunks(self.velocity_net, t, z) * np.float32(self.clock.rate)
 
-    def growth(self, z: Float[np.ndarray, "n d"], t: Any) -> Float[np.ndarray, " n"]:
-        """``g_psi``, d log(mass)/dt, at points of the embedding, per ``clock.rate_unit``."""
+    def growth(self, z: Float[np.ndarray, "n d"] | None = None, t: Any = None) -> Float[np.ndarray, " n"]:
+        """``g_psi``, d log(mass)/dt, at points of the embedding, per ``clock.rate_unit``: a natural logarithm, which
+        divided by log 2 is in doublings. By default of the result's own cells, each at its own time."""
+        z, t = self._places(z, t)
         return self._chunks(self.growth_net, t, z) * np.float32(self.clock.rate)
 
-    def uncertainty(self, z: Float[np.ndarray, "n d"], t: Any) -> Uncertainty:
-        """How far the models of the ensemble, this one among them, disagree at points of the embedding.
+    def uncertainty(self, z: Float[np.ndarray, "n d"] | None = None, t: Any = None) -> Uncertainty:
+        """How far the models of the ensemble, this one among them, disagree at points of the embedding, by default at
+        the result's own cells.
 
         All share the embedding, so this is the uncertainty of the dynamics given the map. Raises :class:`UserError`
         where no ensemble was trained.
@@ -244,6 +326,7 @@ class CellStream:
             raise UserError(
                 "Expected an ensemble, but this result has one model only: train it with the setting ensemble=5."
             )
+        z, t = self._places(z, t)
         every = (Member(self.velocity_net, self.growth_net), *self.members)
         velocities = np.stack([self._chunks(model.velocity_net, t, z) for model in every])
         growths = np.stack([self._chunks(model.growth_net, t, z) for model in every]) * np.float32(self.clock.rate)
@@ -369,8 +452,18 @@ class CellStream:
         features = tuple(header["features"])
         return cls._build(weights, header["n_features"], Clock(**clock), features, config, genes, method)
 
-    def save(self, path: File | str) -> None:
-        """Write one ``.safetensors`` file: weights, and everything else as JSON in its header."""
+    def save(self, path: File | str, overwrite: bool = False) -> None:
+        """Write the result with its cells as ``.h5ad`` or ``.zarr``, as ``cellstream fit`` does; or the model alone as
+        ``.safetensors``: weights, and everything else as JSON in its header.
+
+        The cells are written from a copy: ``record.adata`` stays as it is. Raises :class:`UserError` where nothing can
+        be written there, or where something is there and ``overwrite`` is not said.
+        """
+        from cellstream.keeping import place_for, save
+
+        path = place_for(path, overwrite)
+        if path.suffix != ".safetensors":
+            return save(self, path)
         save_file(
             {k: v.cpu() for k, v in self.weights().items()}, path, metadata={"cellstream": json.dumps(self.header())}
         )
@@ -386,9 +479,24 @@ class CellStream:
             raise UserError(f"Expected a CellStream model in {path}, but could not read it ({error}).") from error
 
     def annotate(
-        self, adata: AnnData, snapshots: Snapshots, recipe: Mapping[str, Any] | None = None, **more: Any
+        self,
+        adata: AnnData | None = None,
+        snapshots: Snapshots | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> None:
-        """See :func:`cellstream.scverse.annotate`."""
+        """Write embedding, velocity, growth and the model into ``adata``, in place, under names that scanpy, scVelo and
+        CellRank know: see :func:`cellstream.scverse.annotate`.
+
+        By default into the AnnData that the result was trained on; any other has to hold the same cells. ``snapshots``
+        and ``recipe`` are given where the result has no ``record``.
+        """
         from cellstream.scverse import annotate
 
+        if snapshots is None:
+            known = self.known
+            adata, snapshots, recipe = known.adata if adata is None else adata, known.snapshots, known.recipe
+            more = {"metrics": known.metrics, "losses": known.losses, **more}
+        elif adata is None:
+            raise UserError("Expected the AnnData that the snapshots were made from, but got none.")
         annotate(self, adata, snapshots, recipe, **more)

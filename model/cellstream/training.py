@@ -1,9 +1,9 @@
 """Training: PCA start, then block coordinate descent, then the ensemble, as a generator of events.
 
-state = State.initial(snapshots, config)
-for event in train(state):
-    ...
-stream = state.result()
+>>> state = State.initial(snapshots, config)
+>>> for event in train(state):
+...     pass
+>>> stream = state.result()
 """
 
 from __future__ import annotations

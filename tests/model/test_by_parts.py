@@ -14,7 +14,7 @@ import pytest
 import scipy.sparse
 import zarr
 
-from cellstream import by_parts, fit, memory, readers, scverse
+from cellstream import by_parts, fitting, memory, readers, scverse
 from cellstream.config import Config, Preprocess
 from cellstream.errors import UserError
 from cellstream.preprocess import expressed, prepare
@@ -153,7 +153,7 @@ def test_a_training_from_file_to_file(tmp_path, tight):
     adata.obs.loc[adata.obs_names[::10], "day"] = np.nan
     path = written(adata, tmp_path / "x.h5ad")
     said = []
-    outcome = fit.fit(str(path), tmp_path / "out.h5ad", Config().with_settings(**TINY), said.append, time_key="day")
+    outcome = fitting.fit(str(path), tmp_path / "out.h5ad", Config().with_settings(**TINY), said.append, time_key="day")
     assert outcome.status.state == "finished", outcome.status
     assert any("stay in the file" in sentence for sentence in said)
     result = anndata.read_h5ad(tmp_path / "out.h5ad")
@@ -377,7 +377,7 @@ def test_a_full_disk_is_told_before_the_training(tmp_path, monkeypatch, left):
     free = shutil.disk_usage(tmp_path)._replace(free=stored - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: free)
     with one_sentence("The file with the result needs", "MB of disk", str(tmp_path)):
-        fit.fit(str(path), tmp_path / "out.h5ad", Config().with_settings(**TINY), print, time_key="day")
+        fitting.fit(str(path), tmp_path / "out.h5ad", Config().with_settings(**TINY), print, time_key="day")
     assert sorted(found.name for found in tmp_path.iterdir()) == ["x.h5ad"]
 
 

@@ -24,7 +24,7 @@ from cellstream import cli, evaluation, events, genes, progress, scverse, serve
 from cellstream.config import Config, settings
 from cellstream.errors import UserError
 from cellstream.files import resuming
-from cellstream.fit import Outcome
+from cellstream.fitting import Outcome
 from cellstream.history import History
 from cellstream.presets import PRESETS, preset
 from cellstream.progress import Bar, Clock, part_ends
@@ -105,7 +105,7 @@ def test_fit_writes_a_result_and_says_what_it_did(fitted, data):
 
 def test_fit_says_where_population_sizes_come_from_and_that_steps_are_even(fitted, tmp_path, command, monkeypatch):
     outcome = Outcome(Status("cancelled"), None, None)
-    monkeypatch.setattr("cellstream.fit.train", lambda *words, **options: outcome)
+    monkeypatch.setattr("cellstream.fitting.train", lambda *words, **options: outcome)
     adata = simulate("populations", n_cells=40)
     adata.obs["time"] = adata.obs["time"].map({0: 0.0, 1: 2.0, 2: 12.0})
     adata.write_h5ad(tmp_path / "cells.h5ad")
@@ -438,7 +438,7 @@ def test_a_folder_that_was_removed_is_told_in_a_sentence(tmp_path, command, monk
     run = make_run(tmp_path)
     monkeypatch.setattr(Run, "start", lambda self: None)
     remove = lambda run, told: (run.folder / "config.json").unlink() or Status("new")  # noqa: E731
-    monkeypatch.setattr("cellstream.fit.follow", remove)
+    monkeypatch.setattr("cellstream.fitting.follow", remove)
     code, _, err = command("resume", run.folder)
     assert code == 2
     assert "was removed" in one_sentence(err)
@@ -604,7 +604,7 @@ def test_the_training_goes_on_when_nobody_listens(data, tmp_path):
 
 def test_ctrl_c_while_the_process_comes_up_stops_it(tmp_path, monkeypatch):
     """It reaches the worker as a wish, and the signal's own handler is back afterwards."""
-    from cellstream import fit
+    from cellstream import fitting
 
     run, started = make_run(tmp_path), Run.start
 
@@ -614,7 +614,7 @@ def test_ctrl_c_while_the_process_comes_up_stops_it(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Run, "start", start)
     handler = signal.getsignal(signal.SIGINT)
-    outcome = fit.train(run, None, None, run.snapshots())
+    outcome = fitting.train(run, None, None, run.snapshots())
     assert outcome.status.state == "cancelled"
     assert signal.getsignal(signal.SIGINT) is handler
 
@@ -716,7 +716,7 @@ def test_too_little_memory_is_one_sentence(data, tmp_path, command, monkeypatch,
     def too_much(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr("cellstream.fit.from_anndata", too_much)
+    monkeypatch.setattr("cellstream.intake.from_anndata", too_much)
     code, _, err = command("fit", data, "--out", tmp_path / "r.h5ad")
     assert code == 2
     assert "not enough memory" in one_sentence(err)
@@ -726,7 +726,7 @@ def test_a_fault_of_ours_is_not_dressed_up(data, tmp_path, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("strange")
 
-    monkeypatch.setattr("cellstream.fit.from_anndata", broken)
+    monkeypatch.setattr("cellstream.intake.from_anndata", broken)
     with pytest.raises(RuntimeError, match="strange"):
         cli.main(["fit", str(data), "--out", str(tmp_path / "r.h5ad")])
 

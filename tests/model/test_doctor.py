@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from cellstream import by_parts, doctor, fit, fixes, readers, scverse
+from cellstream import by_parts, doctor, fitting, fixes, readers, scverse
 from cellstream.checkup import checkup, kept
 from cellstream.config import Config, Preprocess
 from cellstream.doctor import CAUTION, NOTE, STOP, Diagnosis, Finding, examine
@@ -341,15 +341,15 @@ def test_metadata_that_cannot_be_written_is_written_as_text(tmp_path: Path):
     assert "obs['day'], obs['plate']" in finding.sentence
     out = tmp_path / "out.h5ad"
     with pytest.raises(UserError, match=f"--fix {fixes.TEXT}"):
-        fit.require_writable(adata, out)
-    fit.require_writable(adata, out, [finding.remedy.name])
+        fitting.require_writable(adata, out)
+    fitting.require_writable(adata, out, [finding.remedy.name])
     assert kinds(examine(adata, "day", asked=[fixes.TEXT])) == []
     snapshots = from_anndata(adata, "day", fixes=[fixes.TEXT])
     recipe = dict(time_key="day", fixes=[fixes.TEXT])
     run = Run.create(tmp_path / "run", snapshots, Config().with_settings(**TINY), recipe)
     work(run.folder)
     scverse.annotate(run.result(), adata, snapshots, recipe)
-    fit.write(adata, out)
+    fitting.write(adata, out)
     again = readers.read(out)
     _, s, _ = scverse.read_result(again)  # the times are read from the text as from the dates
     assert s.labels == ("2024-01-01", "2024-01-03", "2024-01-06")
@@ -417,10 +417,10 @@ def test_the_command_line_mends_trains_and_annotates_all_cells_of_the_original(t
     before = path.read_bytes()
     config = Config().with_settings(**TINY)
     with pytest.raises(UserError, match=f"--fix {fixes.NONFINITE} leaves out"):
-        fit.fit(str(path), out, config, lambda sentence: None, time_key="day")
+        fitting.fit(str(path), out, config, lambda sentence: None, time_key="day")
     said: list[str] = []
     asked = [fixes.COPIES, fixes.NONFINITE, fixes.EMPTY]
-    outcome = fit.fit(str(path), out, config, said.append, time_key="day", asked=asked, run_dir=tmp_path / "run")
+    outcome = fitting.fit(str(path), out, config, said.append, time_key="day", asked=asked, run_dir=tmp_path / "run")
     assert outcome.status.state == "finished"
     assert "1 cell left out, as asked for: copies of others." in said
     assert path.read_bytes() == before

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cellstream import datasets, handover, scverse
-from cellstream.fit import write
+from cellstream.fitting import write
 from cellstream.runs import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]

@@ -23,7 +23,7 @@ from cellstream.errors import UserError
 from cellstream.figures import keys, marks
 from cellstream.figures.drawings import time_names
 from cellstream.figures.of_result import STAGES, cells_in, file_name
-from cellstream.fit import located
+from cellstream.fitting import located
 from cellstream.painting import Painted, painted
 from cellstream.pictures import Pictures
 from cellstream.runs import Run

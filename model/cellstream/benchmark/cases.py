@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cellstream import datasets, fit, readers, scverse, simulate
+from cellstream import datasets, fitting, intake, readers, scverse, simulate
 from cellstream.errors import UserError
 from cellstream.files import path_of
 from cellstream.snapshots import Snapshots, from_anndata
@@ -96,7 +96,7 @@ def load(source: str, time_key: str | None = None, lineages: str | None = None) 
     place, at, input = source.rpartition("@")
     if not (at and input.startswith(("obsm:", "layer:", "X"))) or path_of(source).exists():
         place, input = source, "X"
-    path, dataset = fit.located(place)
+    path, dataset = fitting.located(place)
     adata = readers.open_file(path).adata
     since, as_used = None, ""
     if dataset:
@@ -106,7 +106,7 @@ def load(source: str, time_key: str | None = None, lineages: str | None = None) 
         known, since = LINEAGES.get(dataset, (None, None)) if lineages is None else (lineages, None)
     else:
         known = lineages
-    snapshots = from_anndata(adata, time_key or fit.guessed_time_key(adata), input=input)
+    snapshots = from_anndata(adata, time_key or intake.guessed_time_key(adata), input=input)
     labels = scverse.lineages(adata, snapshots, known) if known else None
     # a file may be called like a data set and is not one
     name = dataset or (f"{path.stem} (file)" if path.stem.lower() in datasets.DATASETS else path.stem)

@@ -8,8 +8,20 @@ drawings   embedding, times, lineage: arrays ->      marks      cells, streamlin
            figure and numbers                        page       who takes which room, in millimetres
                                                      paper      the sheet: size and type; the file
 
-Only words stand here, since the command line's help has to come at once.
+shown      a result in memory -> a figure in a notebook, one function for each kind
+
+In a notebook ``cs.figures.embedding(result)`` and so on each give a :class:`~cellstream.figures.page.ResultFigure`.
+
+Only words stand here, since the command line's help has to come at once; the functions come when they are asked for.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cellstream.figures.shown import embedding, genes, lineage, losses, match, metrics, times
+
+__all__ = ["embedding", "genes", "lineage", "losses", "match", "metrics", "times"]
 
 KINDS = ("embedding", "times", "lineage", "genes", "losses", "match", "metrics")
 CELLS, STREAMS, GROWTH, ARROWS = LAYERS = ("cells", "streams", "growth", "arrows")
@@ -17,3 +29,13 @@ LEGENDS = ("right", "below", "none")
 WIDTHS = {"single": 88.0, "one-and-a-half": 120.0, "double": 180.0}
 """Millimetres of the columns that journals ask for."""
 SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def __getattr__(name: str) -> Any:
+    if name in KINDS:
+        return getattr(import_module("cellstream.figures.shown"), name)
+    raise AttributeError(f"module 'cellstream.figures' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *KINDS})

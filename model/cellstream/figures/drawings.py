@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
@@ -18,7 +17,7 @@ from cellstream.errors import UserError
 from cellstream.fields import Field
 from cellstream.figures import ARROWS, CELLS, GROWTH, LAYERS, STREAMS, keys, marks
 from cellstream.figures.marks import View
-from cellstream.figures.page import Page, Rect
+from cellstream.figures.page import Page, Rect, ResultFigure
 from cellstream.figures.paper import INK, POINT, Sheet, plain
 from cellstream.painting import Painted
 from cellstream.scene import Scene
@@ -46,7 +45,7 @@ BARS = 24.0
 class Drawn:
     """A figure with the numbers behind it."""
 
-    figure: Figure
+    figure: ResultFigure
     numbers: pd.DataFrame
     further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     """Tables of what lies over the cells, by a word for it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -36,6 +35,7 @@ from cellstream.painting import (
     require_gene,
 )
 from cellstream.scene import Scene
+from cellstream.stream import CellStream
 
 STAGES = dict(
     start="autoencoder start", embedding="embedding", warm="warm start", rounds="joint rounds", dynamics="dynamics"
@@ -114,16 +114,27 @@ class Source:
     @classmethod
     def in_file(cls, adata: AnnData, path: Path | None = None) -> Source:
         """The result that a file holds. Raises :class:`UserError` where it holds none."""
-        stream, snapshots, recipe = scverse.read_result(adata)
-        kept = adata.uns[scverse.KEY]
+        return cls._of(scverse.result_in(adata, path))
+
+    @classmethod
+    def of(cls, result: CellStream) -> Source:
+        """A result with the cells that it knows. Raises :class:`UserError` where it knows none, or where others are in
+        their place now."""
+        known = result.known
+        scverse.require_same_cells(known.adata, known.snapshots, known.recipe)
+        return cls._of(result)
+
+    @classmethod
+    def _of(cls, result: CellStream) -> Source:
+        known = result.known
         return cls(
-            Scene(stream, snapshots),
-            adata,
-            recipe,
-            losses=kept.get("losses"),
-            metrics=json.loads(kept.get("metrics", "{}")),
-            trained_by=str(kept.get("version", "")),
-            path=path,
+            Scene(result, known.snapshots),
+            known.adata,
+            known.recipe,
+            losses=known.losses,
+            metrics=known.metrics,
+            trained_by=known.version,
+            path=known.path,
         )
 
     def painted(self, colour: str, scene: Scene | None = None) -> Painted:

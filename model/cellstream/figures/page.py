@@ -6,9 +6,13 @@ height is asked for.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
-from typing import Protocol
+from io import BytesIO
+from pathlib import Path as File
+from typing import Any, Protocol
 
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cellstream.errors import UserError
-from cellstream.figures.paper import LARGEST, MM, POINT, SMALLEST, Sheet
+from cellstream.figures.paper import LARGEST, MM, POINT, SMALLEST, Sheet, place_for, write
 
 RIM = 1.0
 """Millimetres around everything."""
@@ -24,11 +28,50 @@ GAP = 2.5
 """Millimetres between the picture and its legend, and between two legends."""
 FINEST = 300
 """Dots per inch at which texts are measured; more take memory and tell no more."""
+SHOWN_DPI, SHOWN_SCALE = 200, 1.6
+"""Of a figure in a notebook: its pixels, and how much larger than on paper it is shown."""
 LEAST = 8.0
 """Millimetres of a picture's shorter side that something can be seen on."""
 
 Rect = tuple[float, float, float, float]
 """Left, bottom, width, height."""
+
+
+class ResultFigure(Figure):
+    """A figure of matplotlib's, with the numbers behind it and where it came from.
+
+    In a notebook it is shown in the size in which its text is read well, whatever its size on paper; a figure that is
+    kept is :meth:`save`'s.
+    """
+
+    def __init__(self, sheet: Sheet, **more: Any):
+        super().__init__(**more)
+        self.sheet = sheet
+        """Its size and type."""
+        self.numbers = pd.DataFrame()
+        """What is drawn: of ``embedding`` and ``times`` a row for each cell."""
+        self.provenance: dict[str, Any] = {}
+        """Data, settings, seed, version, and what the figure shows; plain JSON values, written into its file."""
+
+    def save(self, path: File | str, overwrite: bool = False) -> File:
+        """Write a png, pdf or svg as ``cellstream figure`` does, with its provenance inside; where it now is.
+
+        Raises:
+            UserError: the name ends otherwise, nothing can be written there, or something is there and ``overwrite``
+                is not said.
+        """
+        out = place_for(str(path), overwrite, "choose another name, or say overwrite=True")
+        write(self, out, self.sheet, self.provenance)
+        return out
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a notebook shows, also where nobody has asked matplotlib for inline figures."""
+        png = BytesIO()
+        with self.sheet.type():
+            self.savefig(png, format="png", dpi=SHOWN_DPI)
+        width, height = (round(side * SHOWN_SCALE * 96) for side in self.get_size_inches())
+        shown = {"image/png": b64encode(png.getvalue()).decode(), "text/plain": repr(self)}
+        return shown, {"image/png": {"width": width, "height": height}}
 
 
 class Key(Protocol):
@@ -46,7 +89,8 @@ class Page:
 
     def __init__(self, sheet: Sheet):
         self.sheet = sheet
-        self.figure = Figure(figsize=(sheet.width * MM, (sheet.height or sheet.width) * MM), dpi=min(sheet.dpi, FINEST))
+        sides = sheet.width * MM, (sheet.height or sheet.width) * MM
+        self.figure = ResultFigure(sheet, figsize=sides, dpi=min(sheet.dpi, FINEST))
         FigureCanvasAgg(self.figure)
         self.left = self.right = self.top = self.bottom = RIM
         if sheet.letter:

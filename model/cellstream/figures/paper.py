@@ -21,7 +21,7 @@ from matplotlib.font_manager import get_font_names
 from cellstream import __version__
 from cellstream.errors import UserError
 from cellstream.figures import LEGENDS, SUFFIXES, WIDTHS
-from cellstream.files import new_file, size_in_words, whole
+from cellstream.files import AGAIN, new_file, size_in_words, whole
 
 MM = 1 / 25.4
 """Inches in a millimetre."""
@@ -169,12 +169,13 @@ def require_memory(inches: float, dpi: int) -> None:
         )
 
 
-def place_for(out: str, overwrite: bool) -> Path:
-    """A place for a figure that can be written to, looked at before the drawing."""
+def place_for(out: str, overwrite: bool, again: str = AGAIN) -> Path:
+    """A place for a figure that can be written to, looked at before the drawing; ``again`` says what to do where there
+    is one already."""
     suffix = Path(out).suffix
     if suffix.lower() not in SUFFIXES:
         raise UserError(f"Expected a name that ends in {', '.join(SUFFIXES)}, but got '{out}'.")
-    return new_file(out, overwrite, suffix)
+    return new_file(out, overwrite, suffix, again)
 
 
 def write(figure: Figure, path: Path, sheet: Sheet, provenance: Mapping[str, Any]) -> None:

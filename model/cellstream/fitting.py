@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import tempfile
 import warnings
@@ -14,17 +13,15 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from cellstream import cluster, datasets, doctor, fixes, metadata, readers, scverse, terminal
+from cellstream import cluster, datasets, fixes, metadata, readers, scverse, terminal
 from cellstream.config import Config
 from cellstream.errors import UserError
-from cellstream.files import beside, path_of, require_disk, require_vacant, resuming, whole, whole_folder
+from cellstream.files import beside, path_of, require_disk, require_vacant, resuming
+from cellstream.intake import COMMAND, take_in
+from cellstream.keeping import reason, write
 from cellstream.progress import follow, interrupts
 from cellstream.runs import Run, Status, require_devices_here
-from cellstream.snapshots import Snapshots, cautions, from_anndata
-from cellstream.times import UnclearTimes, guess_time_keys, one_time
-
-PLAUSIBLE = 0.5
-"""Score from which a column counts as one that may hold the time."""
+from cellstream.snapshots import Snapshots
 
 
 @dataclass(frozen=True)
@@ -75,74 +72,32 @@ def fit(
     require_devices_here(config)
     require_writable(reading.adata, out, asked)
     require_disk(out.parent, readers.size_of(path, reading.adata), "The file with the result")
-    guessed = time_key is None
-    if time_key is None:
-        time_key = datasets.DATASETS[dataset].time_key if dataset else guessed_time_key(reading.adata)
-    chosen = doctor.choices(asked, reading.adata.obs, time_key)
-    if "normalise" in chosen:
-        config = config.with_settings(normalise=chosen["normalise"])
-    arguments: dict[str, Any] = dict(
-        input=input, time_map=chosen.get("time_map", time_map), real_times=real_times, masses=masses, fixes=asked
+    taken = take_in(
+        reading.adata,
+        config,
+        COMMAND,
+        time_key=datasets.DATASETS[dataset].time_key if dataset and time_key is None else time_key,
+        input=input,
+        time_map=time_map,
+        real_times=real_times,
+        masses=masses,
+        asked=asked,
+        notes=reading.notes,
     )
-    try:
-        snapshots = from_anndata(reading.adata, time_key, **arguments, preprocess=config.preprocess)
-    except UserError as error:
-        raise UserError(f"{error}{_ways_out(error, reading.adata, time_key, arguments, config)}") from error
-    if guessed:
-        say(f"Time is read from the column '{time_key}'; choose another with --time-key.")
-    if config.compute.devices > 1:
-        say(togetherness(config))
-    counts = snapshots.counts.tolist()
-    cells = ", ".join(f"{label}: {n:,}" for label, n in zip(snapshots.labels, counts, strict=True))
-    for sentence in (*reading.notes, *snapshots.report, f"Cells at the {len(counts)} time points: {cells}."):
+    for sentence in taken.notes:
         say(sentence)
-    ones = ",".join("1" * len(counts))
-    give = f"give the true sizes, or 1 everywhere, as in --masses {ones}"
-    real, growth = "--real-times follows the real ones", config.networks.growth
-    for sentence in cautions(snapshots, sizes=give, gaps=real, masses=masses, growth=growth):
-        say(sentence)
-    recipe = dict(
-        name=dataset or path.stem,
-        source=dataset or str(path),
-        time_key=time_key,
-        **arguments,
-        preprocess=dataclasses.asdict(config.preprocess),
-        preset=preset,
-        out=str(out),
-    )
+    recipe = dict(name=dataset or path.stem, source=dataset or str(path), **taken.recipe, preset=preset, out=str(out))
     # other machines do not see this one's temporary files: there, it is beside the result
     folder = run_dir or Path(tempfile.mkdtemp(prefix="cellstream-", dir=out.parent if scheduler else None))
     try:
-        run = Run.create(folder, snapshots, config, recipe)
+        run = Run.create(folder, taken.snapshots, taken.config, recipe)
     except BaseException:
         if run_dir is None:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     if run_dir is None:
         say(f"The run is in {run.folder} until its result is written.")
-    return train(run, out, reading.adata, snapshots, temporary=run_dir is None)
-
-
-def _ways_out(error: UserError, adata: AnnData, time_key: str, arguments: Mapping[str, Any], config: Config) -> str:
-    """The options that help where a data set was refused, as sentences to be added to the reason."""
-    said = " --time-map takes a CSV file of two columns, label and time." if isinstance(error, UnclearTimes) else ""
-    asked = arguments["fixes"]
-    look = dict(input=arguments["input"], time_map=arguments["time_map"], preprocess=config.preprocess)
-    found = doctor.examine(adata, time_key, **look, asked=asked).of(doctor.STOP)
-    names = [finding.remedy.name for finding in found if finding.remedy and finding.remedy.name]
-    return said + "".join(f" --fix {name} {fixes.FIXES[name].doc}." for name in names)
-
-
-def togetherness(config: Config) -> str:
-    """What training by several processes means for the work and for its time, in a sentence or two."""
-    devices, batches = config.compute.devices, config.schedule.batches
-    if devices <= batches:
-        return f"{devices} processes train together, and share the {batches} batches of each step."
-    fewer = "one process" if batches == 1 else f"{batches} processes"
-    return (
-        f"{devices} processes train together: each step follows {devices} batches of cells instead of {batches}. The "
-        f"number of steps stays, so the fit does not end sooner than with {fewer}."
-    )
+    return train(run, out, reading.adata, taken.snapshots, temporary=run_dir is None)
 
 
 def resume(run: Run, out: Path | None) -> Outcome:
@@ -220,13 +175,13 @@ def require_writable(adata: AnnData, out: Path, asked: Collection[str] = ()) -> 
             warnings.simplefilter("ignore")
             AnnData(obs=obs, var=var, uns=adata.uns, obsm=frames).write_h5ad(path)
     except OSError as error:
-        raise UserError(f"{out} cannot be written ({_reason(error)}): choose another place with --out.") from error
+        raise UserError(f"{out} cannot be written ({reason(error)}): choose another place with --out.") from error
     except Exception as error:  # anndata raises anything
         where = [f"{slot}['{key}']" for slot, of in (("obs", obs), ("var", var)) for key in _unwritable(of, out)]
         what = f"{' and '.join(where)}" if where else "something beside the matrices"
         mend = f" --fix {fixes.TEXT} {fixes.FIXES[fixes.TEXT].doc}." if where else ""
         raise UserError(
-            f"An .h5ad cannot hold {what} of the data ({_reason(error)}): make it text, numbers or categories, "
+            f"An .h5ad cannot hold {what} of the data ({reason(error)}): make it text, numbers or categories, "
             f"or remove it first.{mend}"
         ) from error
 
@@ -243,23 +198,6 @@ def _unwritable(frame: pd.DataFrame, out: Path) -> list[str]:
     return found
 
 
-def write(adata: AnnData, out: Path, instead: str = "choose another place with --out") -> None:
-    """``adata`` as a whole ``.h5ad`` or ``.zarr``, or none; :class:`UserError` says what to do ``instead``."""
-    try:
-        if out.suffix == ".zarr":
-            with whole_folder(out) as path:
-                adata.write_zarr(path)
-        else:
-            with whole(out) as path:
-                adata.write_h5ad(path)
-    except Exception as error:  # anndata raises anything, and what was learned must not go with it
-        raise UserError(f"{out} could not be written ({_reason(error)}): {instead}.") from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
-
-
 def located(source: str) -> tuple[Path, str | None]:
     """The file that ``source`` names, and the data set, if it is the name of one."""
     path = Path(source)
@@ -272,22 +210,3 @@ def located(source: str) -> tuple[Path, str | None]:
             f"There is no file and no data set '{source}': give a path, or one of {', '.join(datasets.DATASETS)}."
         )
     return real, None  # the reader says what is missing, and what is there instead
-
-
-def guessed_time_key(adata: AnnData) -> str:
-    """The one column that may hold the time; a sentence where there is none, or more than one."""
-    guesses = guess_time_keys(adata.obs)
-    plausible = [guess for guess in guesses if guess.score >= PLAUSIBLE]
-    if len(plausible) == 1:
-        return plausible[0].key
-    if guesses:
-        listed = "; ".join(f"'{guess.key}' ({guess.reason})" for guess in plausible or guesses)
-        raise UserError(
-            f"Expected --time-key, the column with the time of each cell. Columns that may be it: {listed}."
-        )
-    if one := one_time(adata.obs):
-        raise UserError(f"{one}, or say with --time-key which other column has them.")
-    there = ", ".join(f"'{name}'" for name in adata.obs.columns[:12]) or "none"
-    raise UserError(
-        f"Expected --time-key, the column with the time of each cell, and no column looks like it: {there}."
-    )
