@@ -461,6 +461,16 @@ def test_a_full_disk_is_one_sentence_and_no_file(tmp_path, monkeypatch):
     assert not list(place.iterdir())
 
 
+def test_where_there_is_no_ffmpeg_a_sentence_says_so(tmp_path, monkeypatch):
+    def none() -> str:
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", none)
+    with pytest.raises(UserError, match="IMAGEIO_FFMPEG_EXE"):
+        write(numbered(), tmp_path / "film.mp4")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("size", [(161, 120), (160, 121), (32, 120), (160, 5000)])
 def test_sizes_that_players_do_not_play_are_refused(size):
     with pytest.raises(UserError, match="even width and an even height"):

@@ -103,7 +103,7 @@ def _ffmpeg(film: Film, words: Sequence[str], wanted: Callable[[], None]) -> Ite
     """A process that takes frames and makes of them what ``words`` say; it is gone when the block ends."""
     width, height = film.shot.size
     raw = ["-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{width}x{height}", "-framerate"]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y", *raw, str(film.shot.fps)]
+    command = [_program(), "-hide_banner", "-loglevel", "error", "-y", *raw, str(film.shot.fps)]
     # a session of its own: Ctrl-C is for us, who then end it
     alone: dict[str, Any] = {"creationflags": 0x08000000} if os.name == "nt" else {"start_new_session": True}
     with tempfile.TemporaryFile() as said:
@@ -142,6 +142,15 @@ def _ffmpeg(film: Film, words: Sequence[str], wanted: Callable[[], None]) -> Ite
                 process.wait()
             with suppress(OSError):  # of frames that nobody took
                 pipe.close()
+
+
+def _program() -> str:
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        raise UserError(
+            "No ffmpeg was found, which writes films: install one, and name its place in IMAGEIO_FFMPEG_EXE."
+        ) from None
 
 
 def _metadata(film: Film, told: str) -> list[str]:
