@@ -80,7 +80,7 @@ class Explorer(pn.viewable.Viewer):
         self._clock = pn.io.PeriodicCallback(callback=_weak(self), period=BEAT_MS)
 
     def show(self, *words: Any, **more: Any) -> Any:
-        """Open it in a window of the browser, where a box or a lasso can be drawn around cells; the words are Panel's."""
+        """Open it in a window of the browser, where a box or a lasso can be drawn; the words are Panel's."""
         self.page.drag.visible = True
         return super().show(*words, **more)
 
