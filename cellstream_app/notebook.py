@@ -66,6 +66,8 @@ class Explorer(pn.viewable.Viewer):
             result=shown, result_source=source, time=float(shown.times[0]),
         )  # fmt: skip
         self.page = ExplorePage(self.session, alone=True)
+        # what is drawn around cells on a figure reaches a server, and no kernel
+        self.page.drag.visible = not in_notebook()
         look = style.theme(dark)
         config = {key: value for key, value in style.theme_config().items() if key not in ("light", "dark")}
         config |= style.theme_config()["dark" if dark else "light"]
@@ -76,6 +78,11 @@ class Explorer(pn.viewable.Viewer):
             sx={"backgroundColor": look.page, "border": f"1px solid {look.grid}", "overflow": "hidden"},
         )  # fmt: skip
         self._clock = pn.io.PeriodicCallback(callback=_weak(self), period=BEAT_MS)
+
+    def show(self, *words: Any, **more: Any) -> Any:
+        """Open it in a window of the browser, where a box or a lasso can be drawn; the words are Panel's."""
+        self.page.drag.visible = True
+        return super().show(*words, **more)
 
     def __panel__(self) -> pmui.Paper:
         if not self._clock.running:

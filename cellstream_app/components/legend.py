@@ -12,7 +12,7 @@ import param
 from cellstream_app.style import FONT
 
 
-class Legend(pn.custom.JSComponent):
+class Swatches(pn.custom.JSComponent):
     """A list of names with colours and counts.
 
     A click on a name calls ``on_pick(name, add)``, where ``add`` says that what is picked stays so (shift or ctrl was

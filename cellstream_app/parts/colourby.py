@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 from cellstream.colours import Categories, Values
 from cellstream_app import colouring, search, ui
 from cellstream_app.colouring import GENE, TIME, Colouring
-from cellstream_app.components.legend import Legend
+from cellstream_app.components.legend import Swatches
 from cellstream_app.results import Result
 from cellstream_app.sources import Source
 from cellstream_app.ui import WIDE
@@ -91,7 +91,7 @@ class Names(pn.viewable.Viewer):
         super().__init__()
         self.picked = picked
         self.shown: Colouring | None = None
-        self.names, self.bar = Legend(self._on_pick, paint, visible=False, margin=0, **WIDE), ui.text("")
+        self.names, self.bar = Swatches(self._on_pick, paint, visible=False, margin=0, **WIDE), ui.text("")
         self.view = ui.column(self.names, self.bar, gap=0)
 
     def __panel__(self) -> pn.Column:

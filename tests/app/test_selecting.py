@@ -19,7 +19,7 @@ from cellstream.errors import UserError
 from cellstream.traces import TRACE, ribbon_columns
 from cellstream_app import palette, picking, plots, style
 from cellstream_app.colouring import colouring, label_colours, write_colours
-from cellstream_app.components.legend import Legend
+from cellstream_app.components.legend import Swatches
 from cellstream_app.particles import ONE, particle_choices, particle_colours
 from cellstream_app.parts import selecting
 from cellstream_app.parts.selecting import Selecting, shares_html
@@ -293,7 +293,7 @@ def test_colours_that_cannot_be_read_are_not_written_over(painted, tmp_path, con
 
 def test_the_legend_hears_only_of_names_that_it_shows():
     heard = []
-    legend = Legend(lambda *a: heard.append(("pick", *a)), lambda *a: heard.append(("paint", *a)))
+    legend = Swatches(lambda *a: heard.append(("pick", *a)), lambda *a: heard.append(("paint", *a)))
     legend.items = [dict(name="a", colour="#ff0000", count=3)]
     for message in ({"pick": "a", "add": 1}, {"pick": "b"}, {"paint": "a", "colour": "#00ff00"}, "a", None, {}):
         legend._handle_msg(message)
