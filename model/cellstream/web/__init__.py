@@ -4,7 +4,8 @@ command    the command line's words -> a file      flow.js    particles by WebGL
 options    which words there are                   cells.js   the cells, by WebGL 2 or plain
 page       a result -> the file                    layers.js  streamlines and the growth map
 contents   a scene -> what the page shows          page.js    what a reader does, and what it does
-packing    arrays -> bytes -> text                 page.html, page.css
+packing    arrays -> bytes -> text                 data.js    the arrays again, and what cells are coloured by
+                                                   page.html, page.css
 
 Only words stand here, and the scripts, which the app reads too.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SCRIPTS = ("flow.js", "cells.js", "layers.js", "page.js")
+SCRIPTS = ("flow.js", "data.js", "cells.js", "layers.js", "page.js")
 """The parts of a page's script, one after the other in one scope."""
 
 

@@ -7,87 +7,18 @@ const PARTICLE = 4.5        // diameter in pixels where the view has COMFORTABLE
 const COMFORTABLE = 640     // pixels of the view that holds all cells, as the side of a square, where dots have their size
 const BEHIND = 0.5, ON_GROWTH = 0.75, ALONE = 0.85  // opacity of cells behind particles, there on the map, and alone
 const UNLIT = 0.2           // opacity of cells that the legend fades, as a share
-const UNKNOWN = "#9aa0a6"   // cells without a value, and those that are faded
 const NEAREST = 0.5, DEEPEST = 400  // zoom, relative to the view that holds all cells
 const WHEEL = 0.0016        // zoom of a turn of the wheel by a pixel
 const BUTTON = 1.5          // zoom of a button
 const STRIDES = 50          // of the arrow keys through the whole time
 const REACH = 9             // pixels within which the pointer finds a cell
 const TWICE = 320           // milliseconds between the two clicks of a double click
-const SOME = 12             // values that the pointer reads
+const SOME = 12, FEW = 6    // values that the pointer reads, on a wide stage and on a narrow one
+const NARROW = 500          // pixels
+const SHORT = 12            // letters of a time point's name below the slider; longer ones are told as numbers
 const CLICK = "A click on a name shows only its cells; with shift, also others."
 const TAP = "A tap on a name shows only its cells."
 const PICTURE = 2           // pixels of a saved picture for a pixel of the screen, at least
-
-const $ = id => document.getElementById(id)
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high)
-
-function node(tag, text = "", name = "", parent = null) {
-  const made = make(tag, name, parent)
-  if (text) made.textContent = text
-  return made
-}
-
-// A number for people: three digits, a true minus.
-function number(value) {
-  if (!Number.isFinite(value)) return "no value"
-  const size = Math.abs(value), digits = size >= 100 || size === 0 ? 0 : Math.min(2 - Math.floor(Math.log10(size)), 8)
-  const text = size && size < 1e-4 ? value.toExponential(2) : String(+value.toFixed(digits))
-  return text.replace("-", "−")
-}
-const whole = n => n.toLocaleString("en-US")
-
-// ---- the data ------------------------------------------------------------------------------------------------------
-async function unpack(text) {
-  if (!("DecompressionStream" in window)) throw new Error("This browser cannot unpack the cells: open the page in one from 2023 or later.")
-  const words = atob(text.trim()), bytes = new Uint8Array(words.length)
-  for (let i = 0; i < words.length; i++) bytes[i] = words.charCodeAt(i)
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer()
-}
-
-const KINDS = {u8: Uint8Array, u16: Uint16Array, u32: Uint32Array}
-
-// Arrays by where they are in the buffer.
-class Store {
-  constructor(buffer) { this.buffer = buffer }
-  raw({type, at, n}) { return new KINDS[type](this.buffer, at, n) }
-  scale(place) { return Float32Array.from(this.raw(place), q => q === 65535 ? NaN : place.low + q / 65534 * (place.high - place.low)) }
-  axis(place) { return {values: this.raw(place), low: place.low, high: place.high} }
-  json({at, n}) { return JSON.parse(new TextDecoder().decode(new Uint8Array(this.buffer, at, n))) }
-}
-
-const bytes_of = hex => [1, 3, 5, 7].map(i => i < hex.length ? parseInt(hex.slice(i, i + 2), 16) : 255)
-
-// ---- what cells are coloured by ------------------------------------------------------------------------------------
-// A choice: how each cell looks, what its value is called, and what its legend shows.
-class Names {
-  constructor(told, store) {
-    Object.assign(this, told)
-    this.codes = store.raw(told.codes)
-    this.bytes = told.colours.map(bytes_of)
-    this.chosen = new Set()  // names that are shown, the others fade; none: all are
-  }
-  colour(cell) { return this.bytes[this.codes[cell]] ?? bytes_of(UNKNOWN) }
-  lit(cell) { return !this.chosen.size || this.chosen.has(this.codes[cell]) }
-  first(cell) { return this.codes[cell] === 255 || this.below.includes(this.codes[cell]) }
-  text(cell) { return this.names[this.codes[cell]] ?? "no label" }
-}
-
-class Numbers {
-  constructor(told, store) {
-    Object.assign(this, told)
-    this.values = store.scale(told.values)
-    this.bytes = told.palette.map(bytes_of)
-    this.unknown = this.values.some(Number.isNaN)
-  }
-  colour(cell) {
-    const [low, high] = this.limits, share = (this.values[cell] - low) / (high - low)
-    return Number.isNaN(share) ? bytes_of(UNKNOWN) : this.bytes[Math.round(clamp(share, 0, 1) * (this.bytes.length - 1))]
-  }
-  lit() { return true }
-  first(cell) { return Number.isNaN(this.values[cell]) }
-  text(cell) { return number(this.values[cell]) }
-}
 
 // ---- the page ------------------------------------------------------------------------------------------------------
 async function main() {
@@ -240,7 +171,7 @@ async function main() {
   const mark_buttons = marks.map(mark => {
     const made = node("button", "", "", $("marks"))
     made.type = "button"
-    node("span", mark.label, "", made)
+    node("span", mark.label.length > SHORT ? `${number(mark.time)} ${told.unit}` : mark.label, "", made)
     made.title = `${mark.label}: ${whole(mark.cells)} cells were measured`
     made.setAttribute("aria-label", `Go to ${mark.label}, ${whole(mark.cells)} cells measured`)
     made.style.left = `${100 * (mark.time - first) / (last - first || 1)}%`
@@ -434,7 +365,7 @@ async function main() {
     if (hovered < 0) return
     const list = node("dl", "", "", tip)
     if (names) node("dt", names[hovered], "name", list)
-    for (const c of [colour, ...colours.filter(other => other !== colour)].slice(0, SOME)) {
+    for (const c of [colour, ...colours.filter(other => other !== colour)].slice(0, stage.clientWidth < NARROW ? FEW : SOME)) {
       node("dt", c.label, "", list)
       node("dd", c.text(hovered), "", list)
     }
