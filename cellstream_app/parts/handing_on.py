@@ -1,0 +1,141 @@
+"""What is handed on as one file: a page to explore the result, and a bundle that opens as the same screen."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from cellstream.errors import UserError
+from cellstream.files import size_in_words
+from cellstream.web.contents import Options
+from cellstream_app import figuring, making, ui
+from cellstream_app.parts.saving import stem
+from cellstream_app.session import Session
+from cellstream_app.ui import WIDE
+
+MOST_GENES = 40
+"""Genes that a page takes along; each costs a byte of each cell."""
+NO_MEMORY = "There is not enough memory to make this file: close other programs."
+PAGE_HINT = (
+    "One html file that opens by a double click, without a server and without internet: for supplements and e-mail"
+)
+
+
+class Card(pn.viewable.Viewer):
+    """A card that makes one file at a click; ``make`` returns its bytes and a sentence, and runs in a thread."""
+
+    def __init__(self, session: Session, title: str, hint: str, label: str, name: str, *fields: Any):
+        super().__init__()
+        self.session, self.name_of_file = session, name
+        self.message = ui.Message()
+        self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
+        self.download = ui.Download(
+            callback=self._file, filename=name, label=label, icon="download", size="small", variant="contained",
+            auto=True, embed=False, margin=0,
+        )  # fmt: skip
+        self.card = ui.card(
+            *fields, self.message, ui.column(self.busy, height=4), ui.row(self.download), title=title, hint=hint
+        )
+
+    def __panel__(self) -> pmui.Paper:
+        return self.card
+
+    def show(self) -> None:
+        """Another result, or the same one looked at otherwise."""
+        session = self.session
+        name = stem(session.result_source) if session.result_source else session.run.folder.name
+        self.download.filename = f"{name}{self.name_of_file}"
+        self.message.clear()
+
+    def prepared(self) -> Callable[[], tuple[bytes, str]]:
+        """What makes the file. Raises :class:`UserError` for what cannot be asked for."""
+        raise NotImplementedError
+
+    async def _file(self) -> io.BytesIO | None:
+        """The file; None where there is none, and why has been told."""
+        self.message.clear()
+        self.busy.visible = True
+        try:
+            made, said = await asyncio.to_thread(self.prepared())
+        except UserError as error:
+            self.message.say(str(error), "error")
+        except (MemoryError, OSError) as error:
+            self.message.say(str(error) or NO_MEMORY, "error")
+        else:
+            self.message.say(said, "success")
+            return io.BytesIO(made)
+        finally:
+            self.busy.visible = False
+        return None
+
+
+class Paging(Card):
+    """A page to explore the result."""
+
+    def __init__(self, session: Session):
+        small = dict(size="small", margin=0, **WIDE)
+        self.title = pmui.TextInput(label="Title", placeholder="the name of the run", max_length=120, **small)
+        self.genes = pmui.TextInput(
+            label="Genes that cells can be coloured by, with commas between them", placeholder="none", **small
+        )
+        self.names = pmui.Switch(label="With the cells' names", value=False, size="small", margin=0)
+        what = ui.text(
+            "Cells in colours of the reader's choice, a legend whose names show their cells, the flow in time with play "
+            "and slider, streamlines, growth, pan and zoom, a picture to save, and how the result was made. It asks "
+            "nothing of the outside."
+        )
+        super().__init__(
+            session, "Interactive page", PAGE_HINT, "Download page", ".html", what, self.title, self.genes, self.names
+        )
+
+    def show(self) -> None:
+        super().show()
+        if not self.genes.value:
+            self.genes.value = ", ".join(self.session.genes)
+
+    def prepared(self) -> Callable[[], tuple[bytes, str]]:
+        session, shown = self.session, self.session.shown
+        genes = tuple(dict.fromkeys(name.strip() for name in self.genes.value.split(",") if name.strip()))
+        if len(genes) > MOST_GENES:
+            raise UserError(f"Expected at most {MOST_GENES} genes on a page, but got {len(genes)}: choose fewer.")
+        colour = figuring.colour_word(shown.colour, shown.gene).removeprefix("obs:")
+        options = Options(self.title.value.strip() or session.run.name, genes, colour, self.names.value)
+        source = figuring.source_of(session.result, session.result_source)
+        run = session.run
+
+        def make() -> tuple[bytes, str]:
+            made, written = making.page_bytes(source, run, options)
+            said = f"A page of {written.cells:,} cells, {size_in_words(written.size)}."
+            return made, " ".join([said, *(f"Not among the colours: {words}." for words in written.left_out)])
+
+        return make
+
+
+class Bundling(Card):
+    """A bundle of the run, with the data or without."""
+
+    def __init__(self, session: Session, figure: Callable[[], tuple[str, bytes] | None]):
+        self.figure = figure
+        self.data = pmui.Switch(label="With the data file itself", value=False, size="small", margin=0)
+        self.with_figure = pmui.Switch(label="With the figure as it is chosen here (PDF)", value=True, size="small", margin=0)
+        what = ui.text(
+            "Settings, training history, model, the cells as they were trained on, the Methods section with references "
+            "and script, and what the screen shows now. Opened here again, by a path or dropped on the window, it is "
+            "the same screen. Without the data file labels and genes are there only where it is found."
+        )
+        super().__init__(
+            session, "Bundle", "All of it in one file, for a colleague or for oneself in a year", "Download bundle",
+            ".cellstream.zip", what, self.data, self.with_figure,
+        )  # fmt: skip
+
+    def prepared(self) -> Callable[[], tuple[bytes, str]]:
+        from cellstream_app.bundling import packed
+
+        session, figure = self.session, self.figure if self.with_figure.value else None
+        return packed(session, self.data.value, figure)
