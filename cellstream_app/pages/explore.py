@@ -260,7 +260,10 @@ class ExplorePage(pn.viewable.Viewer):
         return Shown(key, gene, layers, when, self.axes.value, self.stage.seen, self.colours.particles.value)
 
     def _on_asked(self, event: Any) -> None:
-        if event.new is not None and self.session.result is self._shown is not None and not self._undrawn:
+        session = self.session
+        if event.new is None or self._undrawn or session.result is None or session.result is not self._shown:
+            return
+        if session.result.run.folder == session.run.folder:  # else it is of the one before, and the asked for comes
             self._on_result()
 
     def _heed(self) -> None:
