@@ -16,8 +16,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from cellstream.bundle.manifest import NAME, Manifest, Part
 from cellstream.errors import UserError
@@ -198,7 +198,7 @@ def _altered(name: str, where: str) -> UserError:
     return UserError(f"'{shown(name)}' in '{where}' was changed since the bundle was written: {ANOTHER}.")
 
 
-def _copy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, out: BinaryIO, where: str) -> str:
+def _copy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, out: BufferedIOBase, where: str) -> str:
     """The SHA-256 of an entry that was copied; of its declared size at most."""
     digest, left = hashlib.sha256(), entry.file_size
     with archive.open(entry) as file:
@@ -253,7 +253,7 @@ def sha256_of(content: bytes | Path) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _reader(content: bytes | Path) -> BinaryIO:
+def _reader(content: bytes | Path) -> BufferedIOBase:
     return io.BytesIO(content) if isinstance(content, bytes) else open(content, "rb")
 
 

@@ -11,8 +11,9 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -214,10 +215,10 @@ def _require_arrays(path: Path) -> None:
             raise ValueError(f"{path.name} unpacks to more than it holds")
         for entry in entries:
             with archive.open(entry) as file:
-                _require_array(file, entry.file_size)
+                _require_array(cast(BufferedIOBase, file), entry.file_size)
 
 
-def _require_array(file: BinaryIO | Any, size: int) -> None:
+def _require_array(file: BufferedIOBase, size: int) -> None:
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)
     if version not in read:
