@@ -18,9 +18,8 @@ class Bundler(RequestHandler):
 
     async def get(self) -> None:
         session = max((thing for thing in gc.get_objects() if type(thing) is Session), key=lambda s: s.beat)
-        made = await asyncio.to_thread(
-            pack_session, session, os.environ["BUNDLE_OUT"], with_data=True, figures=[("a.svg", b"<svg/>")], page="explore"
-        )
+        out, figures = os.environ["BUNDLE_OUT"], [("a.svg", b"<svg/>")]
+        made = await asyncio.to_thread(pack_session, session, out, True, figures, page="explore")
         self.write(str(made))
 
 
