@@ -62,9 +62,12 @@ class ExplorePage(pn.viewable.Viewer):
         session.param.watch(self._on_beat, "beat")
         session.param.watch(lambda event: self._recolour(), "selection")
         session.param.watch(self._on_asked, "asked")
+        time, playing = session.time, session.playing  # as they are before drawing a result begins anew
         self._on_runs()
         self._on_result()
         self._on_problem()
+        if self._shown is not None:
+            self.time_bar.come(time, playing)
 
     def __panel__(self) -> pn.Row:
         return pn.Row(self.controls, self.place, self.selecting, margin=0, **BOTH)

@@ -30,13 +30,13 @@ from cellstream_app.session import Session
 from cellstream_app.shell import Shell
 from cellstream_app.shown import Shown
 from tests.app.browser import (
+    PATIENCE,
     button,
     choose,
     chromium,
     complaints,
     drag_around,
     shown_time,
-    slider,
     turn_to,
     visit,
     wait_for,
@@ -123,6 +123,23 @@ def test_explore_shows_it_also_where_it_shows_it_already(packed: Path, monkeypat
             explore.time_bar.go_to(1.0)
 
     asyncio.run(visit_twice())
+
+
+def test_explore_shows_it_also_where_it_is_made_for_it(packed: Path, monkeypatch: pytest.MonkeyPatch):
+    """As by ``cellstream app FILE``: the page is made when it is first shown."""
+    monkeypatch.setattr(pn.state, "add_periodic_callback", lambda callback, period: None)
+    monkeypatch.setenv("CELLSTREAM_FILE", str(packed))
+    style.use_defaults()
+    shell = Shell()
+    assert shell.session.page == "data"
+    asyncio.run(shell._begin(None))
+    explore = shell.views["explore"]
+    assert shell.session.run.name == "Simulated blood"
+    assert (shell.session.page, shell.session.time, shell.session.playing) == ("explore", 3.25, False)
+    assert (explore.time_bar.time, explore.stage.canvas.time, explore.stage.canvas.playing) == (3.25, 3.25, False)
+    assert explore.colours.choice.key == ("obs:lineage", "")
+    assert explore.stage.next_view == SHOWN.view
+    assert len(shell.session.selection) == 60
 
 
 def test_what_was_asked_for_of_one_run_is_not_shown_of_another(packed: Path):
@@ -253,6 +270,16 @@ def seen(page: Page) -> np.ndarray:
     return np.array(page.evaluate(SEEN), float)
 
 
+def at_rest(page: Page) -> float:
+    """The time that is shown, once what was on its way of a playing flow has come."""
+    before = shown_time(page)
+    while True:
+        page.wait_for_timeout(1500)
+        if (now := shown_time(page)) == before:
+            return now
+        before = now
+
+
 def switch(page: Page, name: str) -> Locator:
     return page.get_by_role("switch", name=name)
 
@@ -284,19 +311,19 @@ def test_whoever_opens_a_bundle_sees_the_same_screen(browser: Browser, tmp_path:
     plugin = "--plugins", "tests.app.bundler"
     with whole_app(tmp_path / "here.txt", *plugin, **here) as address, visit(browser, address) as page:
         expect(button(page, "Pause")).to_be_visible()
+        wait_for(lambda: shown_time(page) > 2, PATIENCE / 1000)
         button(page, "Pause").click()
+        expect(button(page, "Play")).to_be_visible()
         choose(page, "Colour cells by", "lineage")
         switch(page, "Map of the growth rate g").click()
         switch(page, "Arrows at cells").click()
         button(page, MOMENT).click()
         choose(page, "Colour particles by", "lineage at the end")
-        slider(page).focus()
-        page.keyboard.press("Home")
-        expect(page.get_by_text("measured · day 0")).to_be_visible()  # the canvas' own clock
-        rail = page.locator(".MuiSlider-root:visible").bounding_box()
-        page.mouse.click(rail["x"] + 0.6 * rail["width"], rail["y"] + rail["height"] / 2)
-        wait_for(lambda: abs(shown_time(page) - 4.2) < 0.3, 60)
-        expect(page.locator(".clock .time")).to_have_text(f"{shown_time(page):.1f} d")
+        page.get_by_text("Each dot is a cell").click()
+        at = at_rest(page)
+        page.keyboard.press("ArrowRight")
+        wait_for(lambda: shown_time(page) > at + 0.1, PATIENCE / 1000)
+        expect(page.locator(".clock .time")).to_have_text(f"{at_rest(page):.1f} d")
         whole = seen(page)
         box = page.locator(".bk-Figure:visible").bounding_box()
         page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.4 * box["height"])
@@ -312,7 +339,7 @@ def test_whoever_opens_a_bundle_sees_the_same_screen(browser: Browser, tmp_path:
         turn_to(page, "Train")
         expect(page).to_have_url(re.compile("page=train"))
         urllib.request.urlopen(address.replace("cellstream_app", "bundle"), timeout=60).read()
-        print({**bundle.look(made).view, "selection": 0})
+        assert bundle.look(made).view["playing"] is False
     assert not (said := complaints((tmp_path / "here.txt").read_bytes())), said
     there = dict(CELLSTREAM_HOME=str(tmp_path / "elsewhere"), CELLSTREAM_FILE=str(made), CELLSTREAM_DATA_DIR="")
     with whole_app(tmp_path / "there.txt", **there) as address, visit(browser, address) as page:

@@ -417,18 +417,17 @@ def test_links_and_devices_are_refused(packed: Path, home: Path, kind: int):
     assert "as a link and not as a file" in refused(remade(packed, change), home)
 
 
-@pytest.mark.parametrize("twin", ["run/config.json", "figures/A.PNG", "figures/a\u0301.png"])
+@pytest.mark.parametrize("twin", ["run/config.json", "figures/A.png", "figures/\ufb01.png"])
 def test_a_name_that_comes_twice_is_refused(packed: Path, home: Path, twin: str):
-    """Also where two names are one on a machine that tells no capitals, or ways to write an accent, apart."""
+    """Also where two names are one on a machine that tells no capitals, or ways to write a letter, apart."""
     told = pytest.warns(UserWarning, match="Duplicate name") if twin == "run/config.json" else contextlib.nullcontext()
     with told:
         path = with_entries(
             packed,
-            {"figures/a.png": b"1", "figures/\u00e1.png": b"2"},
+            {"figures/a.png": b"1", "figures/fi.png": b"2"},
             also=lambda e: e.append((made_entry(twin), b"{}")),
         )
-    said = refused(path, home)
-    assert "more than once" in said or "no name of a file" in said
+    assert "more than once" in refused(path, home)
 
 
 def test_a_bomb_is_refused_before_it_goes_off(packed: Path, home: Path):
