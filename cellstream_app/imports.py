@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from cellstream import events, runs, scverse
-from cellstream.files import whole
-from cellstream.runs import Run, picture
+from cellstream import runs, scverse
+from cellstream.bundle.of_result import made_run, metrics_in
+from cellstream.runs import Run
 from cellstream.snapshots import Snapshots
 from cellstream.stream import CellStream
 from cellstream_app.sources import Source
@@ -39,22 +39,10 @@ def import_result(source: Source) -> Run:
 
 
 def _made(source: Source, stream: CellStream, snapshots: Snapshots, recipe: dict[str, Any]) -> Run:
-    metrics = _metrics(source)
     name = f"{recipe.get('name', source.title)}, from {source.title}"
-    # what the file does not tell of the software is not known: that of today is not it
-    said = {"versions": None, **recipe, "name": name, "source": source.key, "title": source.title}
-    run = Run.create(runs.new_folder(source.title.split(".")[0]), snapshots, stream.config, said)
-    with whole(run.folder / "model.safetensors") as path:
-        stream.save(path)
-    with whole(run.folder / "metrics.json") as path:
-        path.write_text(json.dumps(metrics))
-    with whole(run.folder / "preview.npz") as path:
-        np.savez(path, **picture(stream, snapshots, 0))
-    # no steps, stages and losses: the file does not tell of them
-    finished = events.Finished(0, f"Read from {source.title}.", 0.0, 0.0, metrics)
-    said = (events.Preview(0, "preview.npz"), finished)
-    (run.folder / "events.jsonl").write_text("".join(f"{events.to_line(event)}\n" for event in said))
-    return run
+    said = {**recipe, "name": name, "source": source.key, "title": source.title}
+    folder = runs.new_folder(source.title.split(".")[0])
+    return made_run(folder, stream, snapshots, said, metrics_in(source.adata), source.title)
 
 
 def _mark(source: Source, snapshots: Snapshots) -> str:
@@ -62,15 +50,8 @@ def _mark(source: Source, snapshots: Snapshots) -> str:
     kept = source.adata.uns[scverse.KEY]
     model = kept["model"]
     said = [source.key, snapshots.fingerprint, *(str(part) for part in (model["header"], kept["recipe"]))]
-    mark = hashlib.blake2b(json.dumps([*said, _metrics(source)]).encode(), digest_size=12)
+    mark = hashlib.blake2b(json.dumps([*said, metrics_in(source.adata)]).encode(), digest_size=12)
     for name in sorted(model["weights"]):
         mark.update(name.encode())
         mark.update(np.ascontiguousarray(model["weights"][name]))
     return mark.hexdigest()
-
-
-def _metrics(source: Source) -> dict[str, Any]:
-    try:
-        return dict(json.loads(source.adata.uns[scverse.KEY]["metrics"]))
-    except (KeyError, TypeError, ValueError):
-        return {}

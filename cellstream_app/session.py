@@ -25,6 +25,7 @@ from cellstream.progress import Clock
 from cellstream.runs import Run, Status, require_devices_here
 from cellstream.snapshots import Snapshots
 from cellstream_app import plots
+from cellstream_app.bundling import opened_bundle
 from cellstream_app.imports import import_result
 from cellstream_app.reading import Reading, examined, guess_reading, read_snapshots
 from cellstream_app.results import Result, load_result, sample_run
@@ -226,8 +227,38 @@ class Session(param.Parameterized):
         await self.select(run)
         self.page = "explore"
 
-    async def select(self, run: Run | None, new: bool = False) -> None:
-        """Make a run the selected one and load what it has to show; a ``new`` one has nothing yet.
+    async def open_bundle(self, path: str) -> None:
+        """Make the run of a bundle the selected one, and show of it what was shown when the bundle was written. Raises
+        :class:`UserError` where it cannot be opened; then all stays as it was.
+
+        Of several calls in a row, the last one counts.
+        """
+        self._opens += 1
+        mine = self._opens
+        self.opening = path
+        try:
+            run, view = await asyncio.to_thread(opened_bundle, path)
+        except UserError:
+            if mine == self._opens:
+                raise
+        finally:
+            if mine == self._opens:
+                self.opening = ""
+        run = self._known.setdefault(run.folder, run)
+        self.runs_changed += 1
+        if mine != self._opens:
+            return
+        if self.page == view.page == "explore":
+            self.page = "data"  # it draws anew when it is come back to
+        await self.select(run, asked=view.shown)
+        if self.run is run:
+            if self.result is not None:
+                self.param.update(view.of(self.result))
+            self.page = view.page
+
+    async def select(self, run: Run | None, new: bool = False, asked: Shown | None = None) -> None:
+        """Make a run the selected one and load what it has to show; a ``new`` one has nothing yet. Explore shows it as
+        ``asked``, where that is given.
 
         Of several calls in a row, the last one counts. Raises :class:`UserError` where the run's own files cannot be
         read; the one before stays selected.
@@ -238,7 +269,9 @@ class Session(param.Parameterized):
         if mine != self._selects:  # another one was chosen meanwhile
             return
         name, self.clock = folder_name(run), clock
-        self.param.update(run=run, run_id=name, status=status, news=self.news + 1, result_problem="", selection=None)
+        self.param.update(
+            run=run, run_id=name, status=status, news=self.news + 1, result_problem="", selection=None, asked=asked
+        )
         if new:
             self._loads += 1  # what is being loaded is of the one before
             self.param.update(result=None, result_source=None, loading=False)

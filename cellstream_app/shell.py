@@ -16,6 +16,7 @@ from panel.util import edit_readonly
 
 from cellstream_app import style, ui
 from cellstream_app.browser import Browser
+from cellstream_app.bundling import names_bundle
 from cellstream_app.components.tour import Tour
 from cellstream_app.imports import holds_result
 from cellstream_app.leaving import forget_figures, forget_notifications, unlink_busy
@@ -209,13 +210,17 @@ class Shell:
             pn.state.add_periodic_callback(self._beat, BEAT_MS)
 
     async def _open_given(self) -> bool:
-        """Open the given file; whether a result that it holds is shown."""
+        """Open the given file; whether a result that it holds is shown, or the run of a bundle."""
         if not self.given:
             return False
         if "data" not in self.views:
             self._build("data")
         opening, page = self.views["data"].opening, self.session.page
         await opening.open(self.given)
+        if names_bundle(self.given):
+            if "page" in self.asked and self.session.run is not None:
+                self.session.page = page
+            return self.session.run is not None
         if self.session.source is None or not holds_result(self.session.source):
             return False
         await ui.asks(opening.message)(self.session.show_result_in_file)()

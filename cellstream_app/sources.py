@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from anndata import AnnData
 
-from cellstream import datasets, readers, runs
+from cellstream import bundle, datasets, readers, runs
 from cellstream.checkup import Checkup, checkup
 from cellstream.config import Preprocess
 from cellstream.errors import UserError
@@ -147,7 +147,7 @@ def completions(typed: str) -> list[str]:
     if not typed:
         return []
     folder, start = os.path.split(os.path.expanduser(typed))
-    suffixes = tuple(suffix for form in readers.FORMATS for suffix in form.suffixes)
+    suffixes = (*(suffix for form in readers.FORMATS for suffix in form.suffixes), bundle.SUFFIX)
     found = []
     try:
         with os.scandir(permitted(folder or ".")) as entries:

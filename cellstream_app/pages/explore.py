@@ -62,9 +62,12 @@ class ExplorePage(pn.viewable.Viewer):
         session.param.watch(self._on_beat, "beat")
         session.param.watch(lambda event: self._recolour(), "selection")
         session.param.watch(self._on_asked, "asked")
+        time, playing = session.time, session.playing  # as they are before drawing a result begins anew
         self._on_runs()
         self._on_result()
         self._on_problem()
+        if self._shown is not None:
+            self.time_bar.come(time, playing)
 
     def __panel__(self) -> pn.Row:
         return pn.Row(self.controls, self.place, self.selecting, margin=0, **BOTH)
@@ -266,7 +269,10 @@ class ExplorePage(pn.viewable.Viewer):
         return Shown(key, gene, layers, when, self.axes.value, self.stage.seen, self.colours.particles.value)
 
     def _on_asked(self, event: Any) -> None:
-        if event.new is not None and self.session.result is self._shown is not None and not self._undrawn:
+        session = self.session
+        if event.new is None or self._undrawn or session.result is None or session.result is not self._shown:
+            return
+        if session.result.run.folder == session.run.folder:  # else it is of the one before, and the asked for comes
             self._on_result()
 
     def _heed(self) -> None:

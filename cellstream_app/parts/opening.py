@@ -1,7 +1,8 @@
-"""Opening a data set: an example by name, a path on this machine, or an upload."""
+"""Opening a data set or a bundle: an example by name, a path on this machine, or an upload."""
 
 from __future__ import annotations
 
+import asyncio
 import html
 import os
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import panel_material_ui as pmui
 
 from cellstream import datasets
 from cellstream_app import sources, ui
+from cellstream_app.bundling import names_bundle
 from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
 
@@ -97,7 +99,7 @@ class Opening(pn.viewable.Viewer):
         self.by_path = ui.column(
             self.path,
             ui.column(*self.suggested, gap=0),
-            ui.row(self.open_path, ui.text("h5ad, zarr, loom, 10x or csv; or drop a file anywhere here", muted=True)),
+            ui.row(self.open_path, ui.text("h5ad, zarr, loom, 10x, csv or a bundle; or drop one here", muted=True)),
             gap=10,
             visible=False,
         )
@@ -164,7 +166,8 @@ class Opening(pn.viewable.Viewer):
 
     async def open(self, key: str) -> None:
         """Open by name or path; what goes wrong is said in the card."""
-        await ui.asks(self.message)(lambda: self.session.open(key))()
+        into = self.session.open_bundle if await asyncio.to_thread(names_bundle, key) else self.session.open
+        await ui.asks(self.message)(lambda: into(key))()
 
     async def _on_path(self, event: Any) -> None:
         """A path that was typed and entered: what is typed stays, to be corrected where it cannot be opened."""

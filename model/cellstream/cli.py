@@ -252,6 +252,12 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def bundle(arguments: argparse.Namespace) -> int:
+    from cellstream.bundle.command import bundle
+
+    return bundle(arguments)
+
+
 def benchmark(arguments: argparse.Namespace) -> int:
     from cellstream.benchmark.command import Options, benchmark
 
@@ -531,6 +537,16 @@ def parser() -> argparse.ArgumentParser:
     one = command("page", page, "Write a page to explore a result: one file that needs no server and no internet.")
     page_options.add(one)
 
+    one = command("bundle", bundle, "Put a run into one file that others open, or take such a file apart.")
+    one.add_argument("run", metavar="RUN_FOLDER|RESULT.h5ad|BUNDLE.cellstream.zip")
+    one.add_argument("--out", metavar="NAME.cellstream.zip", help="where the bundle goes")
+    one.add_argument("--with-data", action="store_true", help="put the file with the cells in as well")
+    one.add_argument("--figures", action="append", default=[], metavar="A,B", help="figures to put in; repeatable")
+    one.add_argument("--overwrite", action="store_true", help="replace the bundle where it exists")
+    one.add_argument(
+        "--unpack", metavar="DIR", help="take the bundle apart into this new folder, which is then a run's"
+    )
+
     one = command("benchmark", benchmark, "Make one of the paper's tables anew, beside the paper's numbers.")
     one.add_argument("name", metavar="NAME", help=f"one of {', '.join(TABLE_NAMES)}")
     one.add_argument("--out", required=True, metavar="DIR", help="where the table goes, and what it is made of")
@@ -565,7 +581,7 @@ def parser() -> argparse.ArgumentParser:
     output(get, False, "copy it to this place")
 
     one = command("app", app, "Open the app in the browser, for this machine only.")
-    one.add_argument("file", nargs="?", metavar="FILE", help="data or result to open")
+    one.add_argument("file", nargs="?", metavar="FILE", help="data, result or bundle to open")
     one.add_argument("--port", type=int, metavar="N", help="default 5006, or the next one that is free")
     one.add_argument("--no-browser", action="store_true", help="only serve, open no browser")
     one.add_argument("--window", action="store_true", help="a window of its own, which ends the app when it is closed")

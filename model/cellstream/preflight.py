@@ -90,6 +90,11 @@ def sniff_hdf5(file: h5py.File, name: str) -> str:
 def sniff_zip(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+    if {"manifest.json", "run/config.json"} <= set(names):
+        raise UserError(
+            f"'{path.name}' is a bundle of CellStream: open it with 'cellstream app', or take it apart with "
+            "'cellstream bundle FILE --unpack DIR' and name the folder DIR or the data in it."
+        )
     if any(Path(name).name in ("zarr.json", ".zgroup") for name in names):
         return "zarr"
     if any(name.startswith("xl/") for name in names):
