@@ -9,13 +9,15 @@ import panel_material_ui as pmui
 
 from cellstream_app import ui
 from cellstream_app.parts.figurebuilder import FigureBuilder
+from cellstream_app.parts.filming import Filming
+from cellstream_app.parts.handing_on import Bundling, Paging
 from cellstream_app.parts.opening import go_to_training, open_my_data
 from cellstream_app.parts.saving import Saving
 from cellstream_app.parts.wording import Wording
 from cellstream_app.session import Session
 from cellstream_app.ui import BOTH, READ_OUT
 
-FIGURE, DATA, WORDS = "Figure", "Data", "Methods and code"
+FIGURE, FILM, PAGE, DATA, WORDS = KINDS = ("Figure", "Animation", "Page and bundle", "Data", "Methods and code")
 NOT_YET = "Velocity and growth have not been learned yet: figures show the embedding alone until there is a flow."
 
 
@@ -28,15 +30,17 @@ class ExportPage(pn.viewable.Viewer):
         self._shown: Any = None
         self._known: tuple = ()
         self.what = pmui.RadioButtonGroup(
-            label="What to export", options=[FIGURE, DATA, WORDS], value=FIGURE, size="small", margin=0,
-            variant="outlined", color="primary", stylesheets=READ_OUT, width=420,
+            label="What to export", options=list(KINDS), value=FIGURE, size="small", margin=0,
+            variant="outlined", color="primary", stylesheets=READ_OUT, width=660,
         )  # fmt: skip
         self.what.param.watch(self._turn, "value")
         self.title = ui.text("")
         self.note = ui.Message("info")
-        self.figure, self.words = FigureBuilder(session), Wording(session)
+        self.figure, self.film, self.words = FigureBuilder(session), Filming(session), Wording(session)
         self.saving = ui.column(Saving(session), max_width=720)
-        self.side = ui.side_panel(self.figure.controls, width=316)
+        self.paging, self.bundling = Paging(session), Bundling(session, self.figure.for_bundle)
+        self.one_file = ui.column(self.paging, self.bundling, max_width=720)
+        self.side = ui.side_panel(self.figure.controls, self.film.controls, width=316)
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **ui.WIDE)
         self.empty = ui.empty_state(
             "Nothing to export yet",
@@ -45,8 +49,8 @@ class ExportPage(pn.viewable.Viewer):
             go_to_training(session),
         )
         self.place = ui.main_panel(
-            ui.at_top(self.busy), ui.row(self.what, self.title, gap=16), self.note, self.figure.place, self.saving,
-            self.words.place, self.empty,
+            ui.at_top(self.busy), ui.row(self.what, self.title, gap=16), self.note, self.figure.place,
+            self.film.place, self.one_file, self.saving, self.words.place, self.empty,
         )  # fmt: skip
         session.param.watch(self._on_result, ["result", "result_source", "loading", "page", "shown", "selection"])
         session.param.watch(self._on_page, "page")
@@ -76,6 +80,9 @@ class ExportPage(pn.viewable.Viewer):
             same = result.of_same_run(self._shown)
             self._shown, self._known = result, known
             self.figure.show(same)
+            self.film.show(same)
+            self.paging.show()
+            self.bundling.show()
         if self.what.value == WORDS:
             pn.state.execute(self.words.show)
 
@@ -87,7 +94,15 @@ class ExportPage(pn.viewable.Viewer):
     def _turn(self, *events: Any) -> None:
         there = self.session.result is not None
         chosen = self.what.value if there else ""
-        self.side.visible = self.figure.place.visible = chosen == FIGURE
-        self.saving.visible, self.words.place.visible = chosen == DATA, chosen == WORDS
-        if events and chosen == WORDS:
+        self.side.visible = chosen in (FIGURE, FILM)
+        self.figure.place.visible = self.figure.controls.visible = chosen == FIGURE
+        self.film.place.visible = self.film.controls.visible = chosen == FILM
+        self.one_file.visible, self.saving.visible = chosen == PAGE, chosen == DATA
+        self.words.place.visible = chosen == WORDS
+        if not events:
+            return
+        if chosen == WORDS:
             pn.state.execute(self.words.show)
+        for kind, part in ((FIGURE, self.figure), (FILM, self.film)):
+            if chosen == kind:
+                part.come()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -47,7 +48,7 @@ class FigureBuilder:
         self.session = session
         self._quiet = False
         self._wanted = self._drawn = 0
-        self._working = False
+        self._working = self._late = False
         self._names = search.Names([])
         self.message = ui.Message()
         self._make_choices()
@@ -201,16 +202,31 @@ class FigureBuilder:
         name = stem(session.result_source) if session.result_source else session.result.run.folder.name
         return f"{name}-{self.kind.value}"
 
+    def for_bundle(self) -> Callable[[], tuple[str, bytes]]:
+        """What draws the chosen figure as a file: its name and its bytes. Raises :class:`UserError`."""
+        wish, sheet = self.wish(), self.sheets.sheet()
+        source, name = self._source(wish), f"{self._stem()}.pdf"
+        return lambda: (name, figuring.figure_bytes(source, wish, sheet, ".pdf"))
+
     # the picture
 
     def _ask(self) -> None:
         """Draw anew, soon; of several wishes in a row the last one counts."""
-        if self._quiet or self.session.page != "export" or self.session.result is None:
+        out_of_sight = self.session.page != "export" or not self.place.visible
+        if self._quiet or self.session.result is None:
+            return
+        self._late = out_of_sight
+        if out_of_sight:
             return
         self._wanted += 1
         if not self._working:
             self._working = True
             pn.state.execute(self._work)
+
+    def come(self) -> None:
+        """It comes into sight: draw what was asked for meanwhile."""
+        if not self.picture.object or self._late:
+            self._ask()
 
     async def _work(self) -> None:
         self.busy.visible = True

@@ -44,7 +44,7 @@ class Filming:
         self.session = session
         self._quiet = False
         self._wanted = self._drawn = 0
-        self._working = False
+        self._working = self._late = False
         self._stop = threading.Event()
         self._done = 0.0
         self.message = ui.Message()
@@ -142,12 +142,20 @@ class Filming:
     def _ask(self) -> None:
         """Draw a frame anew, soon; of several wishes in a row the last one counts."""
         session = self.session
-        if self._quiet or session.page != "export" or session.result is None or not self.controls.visible:
+        if self._quiet or session.result is None:
+            return
+        self._late = session.page != "export" or not self.place.visible
+        if self._late:
             return
         self._wanted += 1
         if not self._working:
             self._working = True
             pn.state.execute(self._work)
+
+    def come(self) -> None:
+        """It comes into sight: draw what was asked for meanwhile."""
+        if not self.picture.object or self._late:
+            self._ask()
 
     async def _work(self) -> None:
         self.busy.visible = True

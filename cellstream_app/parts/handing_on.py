@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from cellstream import bundle
 from cellstream.errors import UserError
 from cellstream.files import size_in_words
+from cellstream.runs import Run
 from cellstream.web.contents import Options
 from cellstream_app import figuring, making, ui
+from cellstream_app.bundling import view_state
 from cellstream_app.parts.saving import stem
 from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
@@ -86,9 +90,9 @@ class Paging(Card):
         )
         self.names = pmui.Switch(label="With the cells' names", value=False, size="small", margin=0)
         what = ui.text(
-            "Cells in colours of the reader's choice, a legend whose names show their cells, the flow in time with play "
-            "and slider, streamlines, growth, pan and zoom, a picture to save, and how the result was made. It asks "
-            "nothing of the outside."
+            "Cells in colours of the reader's choice, a legend whose names show their cells, the flow in time with "
+            "play and slider, streamlines, growth, pan and zoom, a picture to save, and how the result was made. It "
+            "asks nothing of the outside."
         )
         super().__init__(
             session, "Interactive page", PAGE_HINT, "Download page", ".html", what, self.title, self.genes, self.names
@@ -120,10 +124,13 @@ class Paging(Card):
 class Bundling(Card):
     """A bundle of the run, with the data or without."""
 
-    def __init__(self, session: Session, figure: Callable[[], tuple[str, bytes] | None]):
+    def __init__(self, session: Session, figure: Callable[[], Callable[[], tuple[str, bytes]]]):
         self.figure = figure
+        """Gives what draws the chosen figure, a file's name and its bytes, or raises :class:`UserError`."""
         self.data = pmui.Switch(label="With the data file itself", value=False, size="small", margin=0)
-        self.with_figure = pmui.Switch(label="With the figure as it is chosen here (PDF)", value=True, size="small", margin=0)
+        self.with_figure = pmui.Switch(
+            label="With the figure that is chosen under Figure, as PDF", value=True, size="small", margin=0
+        )
         what = ui.text(
             "Settings, training history, model, the cells as they were trained on, the Methods section with references "
             "and script, and what the screen shows now. Opened here again, by a path or dropped on the window, it is "
@@ -135,7 +142,20 @@ class Bundling(Card):
         )  # fmt: skip
 
     def prepared(self) -> Callable[[], tuple[bytes, str]]:
-        from cellstream_app.bundling import packed
+        session, data = self.session, self.data.value
+        figure = self.figure() if self.with_figure.value else None
 
-        session, figure = self.session, self.figure if self.with_figure.value else None
-        return packed(session, self.data.value, figure)
+        def make() -> tuple[bytes, str]:
+            figures = [figure()] if figure else []
+            with tempfile.TemporaryDirectory(prefix="cellstream-") as folder:
+                out = bundle.pack(
+                    Run(session.run.folder),
+                    Path(folder) / "run.cellstream.zip",
+                    data=data,
+                    shown=shown,
+                    figures=figures,
+                )
+                return out.read_bytes(), f"A bundle of {size_in_words(out.stat().st_size)}."
+
+        shown = view_state(session, "explore")
+        return make

@@ -32,7 +32,7 @@ from cellstream.bundle.of_result import made_run, metrics_in
 from cellstream.bundle.prose import one_line, read_me, said_of, summary_of
 from cellstream.errors import UserError
 from cellstream.files import new_file, path_of, require_disk, whole
-from cellstream.fit import located
+from cellstream.fitting import located
 from cellstream.runs import Run
 
 Figure = Path | str | tuple[str, bytes]
