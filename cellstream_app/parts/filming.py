@@ -30,9 +30,9 @@ from cellstream_app.ui import WIDE
 
 NO_MEMORY = "There is not enough memory to draw this film: choose a smaller size, or close other programs."
 FORMATS = {"MP4": ".mp4", "GIF": ".gif", "WebM": ".webm"}
-SIZE_NAMES = {"1920 × 1080": "1080p", "1280 × 720": "720p", "1080 × 1080": "square"}
+SIZE_NAMES = {"1080p": "1080p", "720p": "720p", "square": "square"}
 SQUARE = (1080, 1080)
-LOOPS = {"once through, again and again": "repeat", "there and back": "back", "once": "once"}
+LOOPS = {"again and again": "repeat", "there and back": "back", "once": "once"}
 GROUNDS = {"white": "white", "dark": "dark"}
 SMALL_GIF = "GIFs are large: of 1080 lines many megabytes. 1280 × 720 at 20 frames per second will do for most."
 
@@ -77,7 +77,7 @@ class Filming:
         self.size = pmui.Select(label="Size", options=SIZE_NAMES, value="1080p", **small)
         self.ground = pmui.Select(label="Ground", options=GROUNDS, value="white", **small)
         self.seconds = pmui.TextInput(label="Seconds", value="10", **small)
-        self.fps = pmui.TextInput(label="Frames per s", value="30", **small)
+        self.fps = pmui.TextInput(label="Frames / s", value="30", **small)
         self.loop = pmui.Select(label="How it runs", options=LOOPS, value="repeat", **small)
         self.title = pmui.TextInput(label="Title", placeholder="none", max_length=80, **small)
         for widget in (

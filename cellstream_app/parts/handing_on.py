@@ -19,7 +19,7 @@ from cellstream.runs import Run
 from cellstream.web.contents import Options
 from cellstream_app import figuring, making, ui
 from cellstream_app.bundling import view_state
-from cellstream_app.parts.saving import stem
+from cellstream_app.parts.saving import LARGEST_DOWNLOAD, stem
 from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
 
@@ -142,20 +142,21 @@ class Bundling(Card):
         )  # fmt: skip
 
     def prepared(self) -> Callable[[], tuple[bytes, str]]:
-        session, data = self.session, self.data.value
+        data, folder = self.data.value, self.session.run.folder
+        shown = view_state(self.session, "explore")
         figure = self.figure() if self.with_figure.value else None
 
         def make() -> tuple[bytes, str]:
             figures = [figure()] if figure else []
-            with tempfile.TemporaryDirectory(prefix="cellstream-") as folder:
-                out = bundle.pack(
-                    Run(session.run.folder),
-                    Path(folder) / "run.cellstream.zip",
-                    data=data,
-                    shown=shown,
-                    figures=figures,
-                )
-                return out.read_bytes(), f"A bundle of {size_in_words(out.stat().st_size)}."
+            with tempfile.TemporaryDirectory(prefix="cellstream-") as place:
+                out = Path(place) / "run.cellstream.zip"
+                bundle.pack(Run(folder), out, data=data, shown=shown, figures=figures)
+                size = size_in_words(out.stat().st_size)
+                if out.stat().st_size > LARGEST_DOWNLOAD:
+                    raise UserError(
+                        f"The bundle has {size}, too much for a download: leave the data file out, or write it with "
+                        f"'cellstream bundle {folder} --with-data --out FILE.cellstream.zip'."
+                    )
+                return out.read_bytes(), f"A bundle of {size}."
 
-        shown = view_state(session, "explore")
         return make

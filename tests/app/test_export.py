@@ -8,6 +8,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
@@ -17,14 +18,21 @@ import pytest
 from playwright.sync_api import Browser, expect
 from pypdf import PdfReader
 
-from cellstream import account, script, words
+from cellstream import account, bundle, script, words
+from cellstream.animations.film import Shot
+from cellstream.animations.flow import Wish
+from cellstream.animations.writing import Stopped
 from cellstream.errors import UserError
 from cellstream.figures.paper import Sheet
+from cellstream_app.bundling import View
 from cellstream_app.figuring import colour_word, figure_bytes, numbers_bytes, preview, source_of
+from cellstream_app.making import FLOW, TRAINING, FilmWish, film_bytes
 from cellstream_app.pages.export import ExportPage
 from cellstream_app.palette import own_colours, paint
 from cellstream_app.parts import wording
 from cellstream_app.parts.figurebuilder import FigureBuilder
+from cellstream_app.parts.filming import Filming, frame_png
+from cellstream_app.parts.handing_on import Paging
 from cellstream_app.parts.saving import write_result
 from cellstream_app.parts.sheets import Sheets
 from cellstream_app.results import Result, load_result, sample_run
@@ -259,6 +267,71 @@ def test_a_text_that_cannot_be_made_says_why_and_the_others_stay(
     assert texts["Other"] == "said"
 
 
+# films, pages, bundles
+
+
+def test_a_film_is_asked_for_as_explore_shows_it_and_can_be_given_up(session: Session, found: tuple[Result, Source]):
+    session.shown = Shown("obs:lineage")
+    filming = Filming(session)
+    filming.show(same=False)
+    filming.labels.value, filming.size.value, filming.seconds.value = "lineage", "720p", "1,5"
+    asked = filming.asked()
+    assert (asked.kind, asked.wish.colour, asked.wish.labels, asked.wish.streams) == (
+        FLOW, "obs:lineage", "lineage", True
+    )  # fmt: skip
+    assert (asked.shot.size, asked.shot.seconds, asked.shot.fps) == ((1280, 720), 1.5, 30)
+    small = replace(asked, shot=Shot(size=(160, 120), fps=5, seconds=1.0))
+    source, told = source_of(*found), []
+    made = film_bytes(source, session.run, small, ".mp4", lambda done, total: told.append((done, total)))
+    assert made[4:8] == b"ftyp"
+    assert told == [(k, 5) for k in range(1, 6)]
+    with pytest.raises(Stopped):
+        film_bytes(source, session.run, small, ".mp4", None, lambda: len(told) == 5)
+    filming.seconds.value = "0,1"
+    filming.fps.value = "1"
+    with pytest.raises(UserError, match="frames"):
+        filming.asked()
+
+
+def test_of_a_run_without_pictures_there_is_no_film_of_its_training(session: Session, found: tuple[Result, Source]):
+    asked = FilmWish(TRAINING, Wish(), Shot(size=(160, 120), fps=5, seconds=1.0))
+    with pytest.raises(UserError, match="no pictures of its training"):
+        frame_png(source_of(*found), session.run, asked)
+
+
+def test_a_page_and_a_bundle_are_of_what_is_shown(session: Session, tmp_path: Path):
+    session.shown, session.selection = Shown("obs:lineage", layers=("growth",)), np.arange(5)
+    session.genes = ["Stem05", "Ery03"]
+    paging = Paging(session)
+    paging.show()
+    paging.title.value = "Blood <b>"
+    made, said = paging.prepared()()
+    text = made.decode()
+    assert "Blood &lt;b&gt;" in text
+    assert "Blood <b>" not in text
+    assert "Stem05" in text
+    assert said.startswith("A page of 2,736 cells")
+    page = ExportPage(session)
+    bundling = page.bundling
+    bundling.show()
+    assert bundling.download.filename == "branching.cellstream.zip"
+    bundling.data.value = True
+    made, said = bundling.prepared()()
+    (tmp_path / "b.cellstream.zip").write_bytes(made)
+    opened = bundle.unpack(tmp_path / "b.cellstream.zip", tmp_path / "runs")
+    assert opened.run.result().weights().keys() == session.result.stream.weights().keys()
+    view = View.from_dict(opened.manifest.view)
+    assert view.shown == session.shown
+    assert view.selection == tuple(range(5))
+    assert view.time == 2.0
+    with zipfile.ZipFile(tmp_path / "b.cellstream.zip") as zipped:
+        (figure,) = (name for name in zipped.namelist() if name.endswith(".pdf"))
+        assert set(PdfReader(io.BytesIO(zipped.read(figure))).pages[0].extract_text().split()) >= LINEAGES
+    paging.genes.value = ", ".join(f"g{i}" for i in range(60))
+    with pytest.raises(UserError, match="at most 40 genes"):
+        paging.prepared()
+
+
 # in a browser
 
 
@@ -312,6 +385,23 @@ def test_from_the_screen_to_files_and_words(browser: Browser, address: str, plac
         assert set(zipfile.ZipFile(download.value.path()).namelist()) == {
             "branching-embedding.csv", "branching-embedding-streams.csv"
         }  # fmt: skip
+        button(page, "Animation").click()
+        expect(page.get_by_alt_text("a frame of the film")).to_be_visible()
+        choose(page, "Size", "720p")
+        page.get_by_label("Seconds").fill("1")
+        page.get_by_label("Seconds").press("Enter")
+        page.wait_for_timeout(1000)
+        with page.expect_download() as download:
+            button(page, "MP4").click()
+        assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
+        expect(page.get_by_text(re.compile("^MP4 of"))).to_be_visible()
+        button(page, "Page and bundle").click()
+        with page.expect_download() as download:
+            button(page, "Download page").click()
+        assert b"<html" in Path(download.value.path()).read_bytes()[:200]
+        with page.expect_download() as download:
+            button(page, "Download bundle").click()
+        assert zipfile.is_zipfile(download.value.path())
         button(page, "Methods and code").click()
         expect(page.get_by_text("Time-series single-cell data")).to_be_visible()
         button(page, "Copy").first.click()
