@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cellstream.fields import Field, Grid, leading_axes
-from cellstream.history import History
+from cellstream.history import TERMS, History
 from cellstream.pictures import framed, steady
 
 CURVE_POINTS = 250
@@ -16,34 +16,6 @@ CURVE_POINTS = 250
 
 MOVING = ("rounds", "ensemble", "dynamics")
 """Stages in which velocity and growth have been learned; before, what they say means nothing."""
-
-TERMS = {
-    "total": "weighted sum",
-    "ae": "reconstruction, L_AE",
-    "neighbours": "neighbours, L_Nbr",
-    "between": "between time points, L_Btw",
-    "lineages": "who becomes whom, L_Lin",
-    "steps": "even steps, L_Step",
-    "separation": "time points apart, L_Sep",
-    "wfr": "action, L_WFR",
-    "ot": "positions, L_OT",
-    "mass": "population size, L_Mass",
-    "encoder": "encoder",
-    "decoder": "decoder",
-    "velocity": "velocity",
-    "growth": "growth",
-}
-"""Losses of a run by name, as people call them."""
-
-STAGES = {
-    "start": "Autoencoder start",
-    "embedding": "Embedding",
-    "warm": "Warm start",
-    "rounds": "Joint rounds",
-    "ensemble": "Ensemble",
-    "dynamics": "Dynamics",
-}
-"""Stages of a run by name, as people call them."""
 
 
 @dataclass(frozen=True)

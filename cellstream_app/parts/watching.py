@@ -12,12 +12,13 @@ import panel_material_ui as pmui
 from panel.io.document import hold
 
 from cellstream.colours import time_colours
+from cellstream.history import STAGES
 from cellstream.pictures import BOX
 from cellstream.runs import Run, Status
 from cellstream.snapshots import labels_of
 from cellstream.traces import Columns
 from cellstream_app import charts, plots, ui
-from cellstream_app.live import MOVING, STAGES, Camera, Match, curves, latest_metrics, match_of
+from cellstream_app.live import MOVING, Camera, Match, curves, latest_metrics, match_of
 from cellstream_app.live_plot import LivePlot
 from cellstream_app.parts.tiles import legend_row, tiles_html
 from cellstream_app.session import SAMPLE, Session

@@ -11,6 +11,34 @@ from typing import Any
 from cellstream import events
 from cellstream.events import Event
 
+TERMS = {
+    "total": "weighted sum",
+    "ae": "reconstruction, L_AE",
+    "neighbours": "neighbours, L_Nbr",
+    "between": "between time points, L_Btw",
+    "lineages": "who becomes whom, L_Lin",
+    "steps": "even steps, L_Step",
+    "separation": "time points apart, L_Sep",
+    "wfr": "action, L_WFR",
+    "ot": "positions, L_OT",
+    "mass": "population size, L_Mass",
+    "encoder": "encoder",
+    "decoder": "decoder",
+    "velocity": "velocity",
+    "growth": "growth",
+}
+"""Losses of a run by name, as people call them, and the term of the equation."""
+
+STAGES = {
+    "start": "Autoencoder start",
+    "embedding": "Embedding",
+    "warm": "Warm start",
+    "rounds": "Joint rounds",
+    "ensemble": "Ensemble",
+    "dynamics": "Dynamics",
+}
+"""Stages of a run by name, as people call them."""
+
 
 @dataclass
 class History:

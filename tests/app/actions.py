@@ -343,6 +343,50 @@ def save_genes(page: Page) -> None:
     assert len(pd.read_csv(download.value.path(), index_col=0)) == 300
 
 
+# Export
+
+
+def make_figures(page: Page) -> None:
+    """Every kind in turn; the page's own files are of the last one."""
+    turn_to(page, "Export")
+    button(page, "Figure").click()
+    for kind, told in (("A panel for each time point", "mm"), ("Match of the time points", "mm"), ("Embedding", "mm")):
+        choose(page, "Figure", kind)
+        expect(page.get_by_alt_text("the figure")).to_be_visible()
+        expect(page.get_by_text(re.compile(rf"× \d+ {told}"))).to_be_visible()
+    with page.expect_download() as download:
+        button(page, "PDF").click()
+    assert Path(download.value.path()).read_bytes()[:5] == b"%PDF-"
+
+
+def make_a_film(page: Page) -> None:
+    turn_to(page, "Export")
+    button(page, "Animation").click()
+    expect(page.get_by_alt_text("a frame of the film")).to_be_visible()
+    page.get_by_label("Seconds").fill("1")
+    page.get_by_label("Seconds").press("Enter")
+    with page.expect_download() as download:
+        button(page, "MP4").click()
+    assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
+    button(page, "Figure").click()
+
+
+def read_the_words(page: Page) -> None:
+    turn_to(page, "Export")
+    button(page, "Methods and code").click()
+    expect(page.get_by_text(re.compile("^Time-series single-cell data"))).to_be_visible()
+    button(page, "Figure").click()
+
+
+def pack_and_page(page: Page) -> None:
+    turn_to(page, "Export")
+    button(page, "Page and bundle").click()
+    for name in ("Download page", "Download bundle"):
+        with page.expect_download():
+            button(page, name).click()
+    button(page, "Figure").click()
+
+
 # Compare
 
 
@@ -426,6 +470,10 @@ ACTIONS: dict[str, Action] = {
     "Genes: other times": rank_at_other_times,
     "Genes: filters": filter_genes,
     "Genes: csv": save_genes,
+    "Export: figures": make_figures,
+    "Export: a film": make_a_film,
+    "Export: words": read_the_words,
+    "Export: page and bundle": pack_and_page,
     "Compare: another embedding": partial(put_on_the_right, name="Diffusion map"),
     "Compare: box": pick_and_clear,
     "Compare: colours": colour_both,

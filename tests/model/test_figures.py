@@ -435,7 +435,7 @@ def test_the_numbers_are_those_of_the_arrays(file, source, tmp_path, figure):
     assert table["w2"].tolist() == pytest.approx([kept["match"][label]["w2"] for label in kept["match"]])
     assert figure(*words, "--kind", "losses")[0] == 0
     table = pd.read_csv(tmp_path / "f.csv")
-    total = table[(table["loss"] == "total") & (table["stage"] == "autoencoder start")]
+    total = table[(table["loss"] == "total") & (table["stage"] == "Autoencoder start")]
     here = np.asarray(source.steps["stage"]).astype(str) == "start"
     np.testing.assert_allclose(total["value"], np.asarray(source.steps["total"])[here])
 

@@ -22,8 +22,9 @@ from cellstream.colours import Categories, Values, time_colours
 from cellstream.errors import UserError
 from cellstream.figures import keys, marks
 from cellstream.figures.drawings import time_names
-from cellstream.figures.of_result import STAGES, cells_in, file_name
+from cellstream.figures.of_result import cells_in, file_name
 from cellstream.fitting import located
+from cellstream.history import STAGES
 from cellstream.painting import Painted, painted
 from cellstream.pictures import Pictures
 from cellstream.runs import Run

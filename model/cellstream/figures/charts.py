@@ -19,14 +19,13 @@ from cellstream.figures.drawings import Drawn, time_names
 from cellstream.figures.page import Page
 from cellstream.figures.paper import INK, MUTED, Sheet, plain
 from cellstream.genes import Course
+from cellstream.history import TERMS
 
 PANEL = 29.0
 """Millimetres that a panel is wide at least."""
 TALL = 34.0
 """Height of a panel with its texts, in millimetres."""
 TOTAL = "total"
-WORDS = {"ae": "reconstruction", "ot": "positions", "wfr": "action", "mass": "population", "separation": "times apart"}
-"""Losses whose names are not words for what they are of."""
 LINE = CATEGORY_PALETTE[0]
 YARDSTICK_MARKS = ("|", "x")
 
@@ -80,7 +79,7 @@ def losses(curves: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], sh
     with sheet.type():
         page = Page(sheet)
         lines = [Line2D([], [], color=colours[name], linestyle="--" if name in dashed else "-") for name in names]
-        made = keys.names_of(page, lines, [WORDS.get(name, name) for name in names], "loss", 2 * TALL)
+        made = keys.names_of(page, lines, [_word(name) for name in names], "loss", 2 * TALL)
         for ax, (stage, terms) in zip(_grid(page, made, len(curves)), curves.items(), strict=True):
             for name, (steps, values) in terms.items():
                 ax.plot(steps, values, color=colours[name], linewidth=0.8, linestyle="--" if name in dashed else "-")
@@ -171,6 +170,11 @@ def _grid(page: Page, made: keys.Made, n: int) -> list[Axes]:
     for ax in every[n:]:
         ax.set_axis_off()
     return every[:n]
+
+
+def _word(loss: str) -> str:
+    """What it is called, without the term of the equation."""
+    return TERMS.get(loss, loss).partition(",")[0]
 
 
 def _trend(gene: str, what: str, times: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from cellstream.figures.drawings import Drawn
 from cellstream.figures.marks import View
 from cellstream.figures.paper import Sheet
 from cellstream.genes import Course
+from cellstream.history import STAGES
 from cellstream.painting import (
     DIRECTION_SPREAD,
     GENE,
@@ -37,10 +38,6 @@ from cellstream.painting import (
 from cellstream.scene import Scene
 from cellstream.stream import CellStream
 
-STAGES = dict(
-    start="autoencoder start", embedding="embedding", warm="warm start", rounds="joint rounds", dynamics="dynamics"
-)
-"""Stages of a training by name, as people call them; those of an ensemble are many short courses, and left out."""
 POINTS = 400
 """Points of a loss curve; steps are averaged in between."""
 OF_RESULT = {
@@ -229,6 +226,8 @@ class Source:
         steps, stages = np.asarray(kept["step"], float), np.asarray(kept["stage"]).astype(str)
         found: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
         for stage, title in STAGES.items():
+            if stage == "ensemble":  # many short courses, one after the other
+                continue
             here = np.flatnonzero(stages == stage)
             terms = {}
             for name in sorted(set(kept) - {"step", "stage"}):
