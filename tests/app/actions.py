@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 from playwright.sync_api import Locator, Page, expect
