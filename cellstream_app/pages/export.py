@@ -34,7 +34,7 @@ class ExportPage(pn.viewable.Viewer):
             variant="outlined", color="primary", stylesheets=READ_OUT, width=660,
         )  # fmt: skip
         self.what.param.watch(self._turn, "value")
-        self.title = ui.text("")
+        self.title = ui.text("", align="center")
         self.note = ui.Message("info")
         self.figure, self.film, self.words = FigureBuilder(session), Filming(session), Wording(session)
         self.saving = ui.column(Saving(session), max_width=720)

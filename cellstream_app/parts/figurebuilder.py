@@ -62,7 +62,7 @@ class FigureBuilder:
         )  # fmt: skip
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
         self.picture = ui.text("")
-        self.size = ui.text("", muted=True)
+        self.size = ui.text("", muted=True, align="center")
         self.downloads = {name: self._download(name, suffix) for name, suffix in SUFFIXES.items()}
         self.numbers = ui.Download(
             callback=self._numbers, filename="numbers.csv", label="Numbers behind it", icon="table_rows", size="small",

@@ -28,6 +28,8 @@ SEPARATION = 0.045
 """Of the streamlines, in units of the longer side."""
 THICKEST = 0.0055
 """Of a streamline, in units of the longer side of the view."""
+FINE = 75.0
+"""Millimetres of the plane's width from which on streamlines become no thicker."""
 ARROW_HEAD = 0.016
 """Length of an arrow head of a streamline, in the same unit."""
 ARROWS_ACROSS = 24
@@ -151,14 +153,17 @@ def traced(field: Field) -> list[Streamline]:
 
 def streams(ax: Axes, lines: Iterable[Streamline], view: View) -> None:
     """Streamlines as tapered bands that swell towards their head; vectors, not pixels."""
-    bands, heads = stream_shapes(lines, view)
+    wide = ax.get_window_extent().width / ax.figure.dpi * 25.4
+    bands, heads = stream_shapes(lines, view, min(1.0, FINE / wide))
     ax.add_collection(PolyCollection(bands, facecolors=INK, alpha=0.75, linewidths=0, zorder=3), autolim=False)
     ax.add_collection(PolyCollection(heads, facecolors=INK, alpha=0.9, linewidths=0, zorder=3.1), autolim=False)
 
 
-def stream_shapes(lines: Iterable[Streamline], view: View) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The bands (k, 2) of the streamlines, and a head (3, 2) on each."""
-    side = max(view[1] - view[0], view[3] - view[2])
+def stream_shapes(
+    lines: Iterable[Streamline], view: View, finer: float = 1.0
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The bands (k, 2) of the streamlines, and a head (3, 2) on each; both ``finer`` by this factor."""
+    side = finer * max(view[1] - view[0], view[3] - view[2])
     bands, heads = [], []
     for line in lines:
         strength = strength_of(line)
