@@ -423,7 +423,7 @@ def test_what_cannot_be_saved_or_downloaded_is_a_sentence(
     card = Saving(Session(result=coloured[0], result_source=coloured[1]))
     card.path.value = str(tmp_path / "out.h5ad")
 
-    def fail(*given: object) -> None:
+    def fail(*given: object, **more: object) -> None:
         raise error
 
     async def download() -> None:
@@ -446,7 +446,7 @@ def test_a_download_is_written_while_the_app_goes_on(
 ):
     session = Session(result=coloured[0], result_source=coloured[1])
     card, write = Saving(session), saving.write_result
-    monkeypatch.setattr(saving, "write_result", lambda *given: time.sleep(0.3) or write(*given))
+    monkeypatch.setattr(saving, "write_result", lambda *given, **more: time.sleep(0.3) or write(*given, **more))
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
 

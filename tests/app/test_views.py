@@ -357,9 +357,9 @@ def test_a_run_under_way_shows_its_latest_picture_on_every_page(runs: tuple[Run,
 def test_the_explore_page_offers_the_uncertainty_of_a_result_that_has_one(runs: tuple[Run, Run]):
     """And goes back to time where the next result has none."""
     plain = replace(CellStream.load(runs[0].folder / "model.safetensors"), members=())
-    plain.save(runs[1].folder / "model.safetensors")
+    plain.save(runs[1].folder / "model.safetensors", overwrite=True)
     members = [Member(*map(deepcopy, (plain.velocity_net, plain.growth_net))) for _ in range(2)]
-    replace(plain, members=tuple(members)).save(runs[0].folder / "model.safetensors")
+    replace(plain, members=tuple(members)).save(runs[0].folder / "model.safetensors", overwrite=True)
 
     async def story() -> None:
         session = Session(page="explore")
