@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 
-from cellstream import descent, ensemble, fitting, helpers, objective, shaping, training
+from cellstream import descent, ensemble, helpers, intake, objective, shaping, training
 from cellstream.card import Card
 from cellstream.cluster import VARIABLE
 from cellstream.config import Config
@@ -347,4 +347,4 @@ def test_the_machine_that_does_the_work_is_asked_for_its_devices(make, monkeypat
 def test_what_several_processes_mean_for_the_time_is_said(devices, batches, says):
     """A step has as many batches as is asked for, and one for each process at least."""
     config = Config().with_settings(devices=devices, batches=batches)
-    assert re.search(says, fitting.togetherness(config))
+    assert re.search(says, intake.togetherness(config))
