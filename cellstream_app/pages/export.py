@@ -8,7 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from cellstream_app import ui
-from cellstream_app.parts.figurebuilder import FigureBuilder
+from cellstream_app.parts.figurebuilder import NOT_YET, FigureBuilder
 from cellstream_app.parts.filming import Filming
 from cellstream_app.parts.handing_on import Bundling, Paging
 from cellstream_app.parts.opening import go_to_training, open_my_data
@@ -18,7 +18,6 @@ from cellstream_app.session import Session
 from cellstream_app.ui import BOTH, READ_OUT
 
 FIGURE, FILM, PAGE, DATA, WORDS = KINDS = ("Figure", "Animation", "Page and bundle", "Data", "Methods and code")
-NOT_YET = "Velocity and growth have not been learned yet: figures show the embedding alone until there is a flow."
 
 
 class ExportPage(pn.viewable.Viewer):
@@ -29,6 +28,8 @@ class ExportPage(pn.viewable.Viewer):
         self.session = session
         self._shown: Any = None
         self._known: tuple = ()
+        self._time: float | None = None
+        self._cells: Any = None
         self.what = pmui.RadioButtonGroup(
             label="What to export", options=list(KINDS), value=FIGURE, size="small", margin=0,
             variant="outlined", color="primary", stylesheets=READ_OUT, width=660,
@@ -75,7 +76,7 @@ class ExportPage(pn.viewable.Viewer):
             return
         self._say()
         self.note.say("" if result.learned else NOT_YET)
-        known = result, session.result_source, session.shown, session.time, id(session.selection)
+        known = result, session.result_source, session.shown
         if known != self._known:
             same = result.of_same_run(self._shown)
             self._shown, self._known = result, known
@@ -83,6 +84,9 @@ class ExportPage(pn.viewable.Viewer):
             self.film.show(same)
             self.paging.show()
             self.bundling.show()
+        elif session.time != self._time or session.selection is not self._cells:
+            self.figure.move()
+        self._time, self._cells = session.time, session.selection
         if self.what.value == WORDS:
             pn.state.execute(self.words.show)
 

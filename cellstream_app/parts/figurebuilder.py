@@ -24,7 +24,7 @@ from cellstream_app.decoded import Decoded, decoded
 from cellstream_app.figuring import KIND_NAMES, Preview
 from cellstream_app.parts.choosing import COURSE, MOMENT
 from cellstream_app.parts.colourby import ColourBy
-from cellstream_app.parts.saving import stem
+from cellstream_app.parts.saving import stem_of
 from cellstream_app.parts.sheets import Sheets
 from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
@@ -33,6 +33,12 @@ NO_MEMORY = "There is not enough memory to draw this figure: choose fewer dpi, o
 NO_CELLS = (
     "No cells are selected: on the Explore page draw a lasso around some, or click a name in the legend, and come back."
 )
+NOT_YET = (
+    "Velocity and growth have not been learned yet: until they are, figures show cells alone, and there is no film and "
+    "no page."
+)
+STILL = ("embedding", "times", "losses")
+"""Kinds of figures that need no flow."""
 NO_GENES = "No gene is chosen yet: add one at the left."
 LAYER_NAMES = {"Cells": CELLS, "Streamlines": STREAMS, "Growth map": GROWTH, "Arrows": ARROWS}
 assert set(LAYER_NAMES.values()) == set(LAYERS)
@@ -131,12 +137,22 @@ class FigureBuilder:
         self._fit_controls()
         self._ask()
 
+    def move(self) -> None:
+        """The time, or the selection, is another one; what was chosen here stays."""
+        self._quiet = True
+        self._take_time()
+        self._quiet = False
+        self._ask()
+
+    def _take_time(self) -> None:
+        self.time.value = float(np.clip(self.session.time, self.time.start, self.time.end))
+
     def _as_on_explore(self) -> None:
         shown = self.session.shown
         self.colour.choose(shown.colour, shown.gene)
         self.layers.value = [name for name, layer in LAYER_NAMES.items() if layer in shown.on_paper]
         self.when.value = MOMENT if shown.moment else COURSE
-        self.time.value = float(np.clip(self.session.time, self.time.start, self.time.end))
+        self._take_time()
         self.zoomed.param.update(value=shown.view is not None, visible=shown.view is not None)
 
     def _fit_controls(self) -> None:
@@ -171,11 +187,13 @@ class FigureBuilder:
     def wish(self) -> Wish:
         """What is chosen. Raises :class:`UserError` where something is missing."""
         session, kind = self.session, self.kind.value
-        shown, cells = session.shown, session.selection
+        shown, cells, learned = session.shown, session.selection, session.result.learned
+        if not learned and kind not in STILL:
+            raise UserError(NOT_YET)
         view = shown.view if self.zoomed.value else None
         if kind == "embedding":
-            layers = tuple(LAYER_NAMES[name] for name in self.layers.value)
-            time = self.time.value if self.time.visible else None
+            layers = tuple(LAYER_NAMES[name] for name in self.layers.value) if learned else (CELLS,)
+            time = self.time.value if self.time.visible and learned else None
             colour = figuring.colour_word(*self.colour.key)
             return Wish(kind, colour, layers, time, view=view, axes=shown.axes, cells=cells)
         if kind == "times":
@@ -198,9 +216,7 @@ class FigureBuilder:
         return figuring.source_of(session.result, session.result_source, history)
 
     def _stem(self) -> str:
-        session = self.session
-        name = stem(session.result_source) if session.result_source else session.result.run.folder.name
-        return f"{name}-{self.kind.value}"
+        return f"{stem_of(self.session)}-{self.kind.value}"
 
     def for_bundle(self) -> Callable[[], tuple[str, bytes]]:
         """What draws the chosen figure as a file: its name and its bytes. Raises :class:`UserError`."""

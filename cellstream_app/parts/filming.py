@@ -23,7 +23,8 @@ from cellstream_app import figuring, making, ui
 from cellstream_app.colouring import label_keys
 from cellstream_app.making import FLOW, TRAINING, FilmWish
 from cellstream_app.parts.colourby import ColourBy
-from cellstream_app.parts.saving import stem
+from cellstream_app.parts.figurebuilder import NOT_YET
+from cellstream_app.parts.saving import stem_of
 from cellstream_app.parts.sheets import number_in
 from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
@@ -133,6 +134,8 @@ class Filming:
             title=self.title.value.strip(),
         )
         colour = figuring.colour_word(*self.colour.key)
+        if self.kind.value == FLOW and not self.session.result.learned:
+            raise UserError(NOT_YET)
         if self.kind.value == TRAINING:
             return FilmWish(TRAINING, Wish(colour), shot)
         return FilmWish(FLOW, Wish(colour, self.labels.value, streams=self.streams.value), shot)
@@ -166,7 +169,7 @@ class Filming:
                 try:
                     asked = self.asked()
                     source = figuring.source_of(self.session.result, self.session.result_source)
-                    found = await asyncio.to_thread(frame_png, source, self.session.run, asked)
+                    found = await asyncio.to_thread(frame_png, source, self.session.result.run, asked)
                 except UserError as error:
                     said = str(error)
                 except (MemoryError, OSError) as error:
@@ -185,7 +188,7 @@ class Filming:
             download.disabled = not found
         if found:
             self.picture.object = frame_html(found)
-            name = stem(self.session.result_source) if self.session.result_source else self.session.run.folder.name
+            name = stem_of(self.session)
             kind = "training" if self.kind.value == TRAINING else "flow"
             for suffix, download in zip(FORMATS.values(), self.downloads.values(), strict=True):
                 download.filename = f"{name}-{kind}{suffix}"
@@ -205,7 +208,7 @@ class Filming:
             asked = self.asked(suffix)
             source = figuring.source_of(self.session.result, self.session.result_source)
             made = await asyncio.to_thread(
-                making.film_bytes, source, self.session.run, asked, suffix, self._tell, self._given_up
+                making.film_bytes, source, self.session.result.run, asked, suffix, self._tell, self._given_up
             )
         except Stopped:
             self.message.say("The film was given up; no file was made.", "info")

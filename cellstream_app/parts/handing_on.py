@@ -19,7 +19,8 @@ from cellstream.runs import Run
 from cellstream.web.contents import Options
 from cellstream_app import figuring, making, ui
 from cellstream_app.bundling import view_state
-from cellstream_app.parts.saving import LARGEST_DOWNLOAD, stem
+from cellstream_app.parts.figurebuilder import NOT_YET
+from cellstream_app.parts.saving import LARGEST_DOWNLOAD, stem_of
 from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
 
@@ -52,9 +53,7 @@ class Card(pn.viewable.Viewer):
 
     def show(self) -> None:
         """Another result, or the same one looked at otherwise."""
-        session = self.session
-        name = stem(session.result_source) if session.result_source else session.run.folder.name
-        self.download.filename = f"{name}{self.name_of_file}"
+        self.download.filename = f"{stem_of(self.session)}{self.name_of_file}"
         self.message.clear()
 
     def prepared(self) -> Callable[[], tuple[bytes, str]]:
@@ -109,9 +108,11 @@ class Paging(Card):
         if len(genes) > MOST_GENES:
             raise UserError(f"Expected at most {MOST_GENES} genes on a page, but got {len(genes)}: choose fewer.")
         colour = figuring.colour_word(shown.colour, shown.gene).removeprefix("obs:")
-        options = Options(self.title.value.strip() or session.run.name, genes, colour, self.names.value)
+        if not session.result.learned:
+            raise UserError(NOT_YET)
+        run = session.result.run
+        options = Options(self.title.value.strip() or run.name, genes, colour, self.names.value)
         source = figuring.source_of(session.result, session.result_source)
-        run = session.run
 
         def make() -> tuple[bytes, str]:
             made, written = making.page_bytes(source, run, options)
@@ -142,7 +143,7 @@ class Bundling(Card):
         )  # fmt: skip
 
     def prepared(self) -> Callable[[], tuple[bytes, str]]:
-        data, folder = self.data.value, self.session.run.folder
+        data, folder = self.data.value, self.session.result.run.folder
         shown = view_state(self.session, "explore")
         figure = self.figure() if self.with_figure.value else None
 

@@ -184,6 +184,12 @@ def size_of(source: Source | None) -> int:
     return sum(map(by_parts.nbytes, [adata.X, raw, *adata.layers.values(), *adata.obsm.values()]))
 
 
+def stem_of(session: Session) -> str:
+    """How files of the session's result begin: as its data set is called, or else its run's folder."""
+    source = session.result_source
+    return stem(source) if source is not None else session.result.run.folder.name
+
+
 def stem(source: Source) -> str:
     """A data set's name without its ending."""
     return Path(source.key).name.split(".")[0] or "data"

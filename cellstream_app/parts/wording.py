@@ -67,15 +67,15 @@ class Wording:
 
     async def show(self) -> None:
         """The texts of the session's run; of several wishes in a row the last one counts."""
-        run, result = self.session.run, self.session.result
-        state = (run, result, run.name if run else "")
-        if run is None or state == self._shown:
+        result = self.session.result
+        if result is None or (state := (result, result.run.name)) == self._shown:
             return
         self._shown = state
         self._wishes += 1
         mine, self.busy.visible = self._wishes, True
         try:
-            found = await asyncio.to_thread(texts_of, run)
+            # a run of its own: this one hears what is said, and nobody else may ask it in a thread
+            found = await asyncio.to_thread(lambda: texts_of(Run(result.run.folder)))
         finally:
             if mine == self._wishes:
                 self.busy.visible = False

@@ -147,6 +147,47 @@ def test_the_picture_follows_what_is_chosen_and_a_mistake_is_a_sentence(session:
     asyncio.run(story())
 
 
+def test_before_there_is_a_flow_cells_alone_are_drawn(session: Session):
+    final = session.result
+    session.result = Result(final.run, final.stream, final.snapshots, final=False, learned=False)
+    session.shown = Shown(layers=("streams", "growth"), moment=True)
+    session.selection = np.arange(9)
+
+    async def story() -> None:
+        page = ExportPage(session)
+        await drawn(page)
+        assert (page.figure.wish().layers, page.figure.wish().time) == (("cells",), None)
+        assert page.figure.picture.visible
+        assert "not been learned yet" in page.note.alert.object
+        for kind in ("lineage", "genes", "match", "metrics"):
+            page.figure.kind.value = kind
+            with pytest.raises(UserError, match="not been learned yet"):
+                page.figure.wish()
+        for asked in (page.film.asked, page.paging.prepared):
+            with pytest.raises(UserError, match="not been learned yet"):
+                asked()
+
+    asyncio.run(story())
+
+
+def test_what_was_chosen_stays_while_only_the_time_moves(session: Session):
+    async def story() -> None:
+        page = ExportPage(session)
+        page.figure.colour.choose("growth")
+        page.figure.layers.value, page.figure.when.value = ["Cells", "Growth map"], "this moment"
+        assert page.figure.wish().time == 2.0
+        session.page = "explore"
+        session.time = 3.5
+        session.page = "export"
+        wish = page.figure.wish()
+        assert (wish.colour, wish.layers, wish.time) == ("growth", ("cells", "growth"), 3.5)
+        session.shown = Shown("speed")
+        assert page.figure.wish().colour == "speed"
+        await drawn(page)
+
+    asyncio.run(story())
+
+
 def test_what_comes_out_is_what_was_chosen(found: tuple[Result, Source], session: Session):
     result, source = found
     session.shown = Shown("obs:lineage", layers=("streams", "growth"), moment=True)
@@ -355,6 +396,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_from_the_screen_to_files_and_words(browser: Browser, address: str, place: Path):
     with visit(browser, address, permissions=["clipboard-read", "clipboard-write"]) as page:
         expect(button(page, "Pause")).to_be_visible()
