@@ -5,7 +5,6 @@ The page that writes bundles calls :func:`pack_session`, in a thread.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,9 +16,9 @@ import numpy as np
 from cellstream import bundle, runs
 from cellstream.errors import UserError
 from cellstream.runs import Run
-from cellstream_app.palette import own_colours, paint
+from cellstream_app.palette import is_colour, own_colours, paint_all
 from cellstream_app.results import Result
-from cellstream_app.shown import Shown
+from cellstream_app.shown import Shown, is_number
 from cellstream_app.sources import permitted
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class View:
         """From what :func:`view_state` gave, be it a stranger's: what is not understood is as by default."""
         page, time, cells, colours = (found.get(key) for key in ("page", "time", "selection", "colours"))
         explore = found.get("explore")
-        timed = isinstance(time, int | float) and not isinstance(time, bool) and math.isfinite(time)
+        timed = is_number(time)
         return cls(
             Shown.from_dict(explore) if isinstance(explore, Mapping) else Shown(),
             page if page in PAGES else "explore",
@@ -141,9 +140,12 @@ def _take_colours(run: Run, view: View) -> None:
     if not key or not view.colours:
         return
     own = own_colours(key)
+    new: dict[str, dict[str, str]] = {}
     for column, names in view.colours.items():
         for name, colour in names.items() if isinstance(names, Mapping) else ():
             left -= 1
-            if left >= 0 and name not in own.get(column, {}):
-                with suppress(UserError):
-                    paint(key, column, name, colour)
+            if left >= 0 and name not in own.get(column, {}) and is_colour(colour):
+                new.setdefault(column, {})[name] = colour
+    if new:
+        with suppress(UserError):
+            paint_all(key, new)

@@ -13,10 +13,10 @@ from cellstream.errors import UserError
 from cellstream.figures import KINDS
 from cellstream.figures.command import write_numbers
 from cellstream.figures.drawings import Drawn
-from cellstream.figures.of_result import OF_RESULT, Source, Wish
+from cellstream.figures.of_result import Source, Wish
 from cellstream.figures.paper import Sheet, write
 from cellstream.history import History
-from cellstream.painting import GENE
+from cellstream.painting import GENE, WORDS
 from cellstream_app.palette import own_colours
 from cellstream_app.results import Result
 from cellstream_app.sources import Source as DataSet
@@ -54,7 +54,7 @@ def source_of(result: Result, data: DataSet | None, history: History | None = No
 
 def colour_word(key: str, gene: str) -> str:
     """How a figure is asked for a colour of the screen."""
-    words = {own: word for word, own in OF_RESULT.items()}
+    words = {own: word for word, own in WORDS.items()}
     return f"gene:{gene}" if key == GENE else words.get(key, key)
 
 

@@ -58,5 +58,5 @@ def page_bytes(source: Source, run: Run, options: Options) -> tuple[bytes, Writt
     with tempfile.TemporaryDirectory(prefix="cellstream-") as folder:
         out = Path(folder) / "page.html"
         told = account.of_run(Run(run.folder))
-        written = write_page(source.scene, out, options, source.adata, told)
+        written = write_page(source, out, options, told=told)
         return out.read_bytes(), written

@@ -25,25 +25,31 @@ def own_colours(key: str) -> Palette:
     except (OSError, ValueError):
         return {}
     columns = found.items() if isinstance(found, dict) else ()
-    return {column: {n: c for n, c in of.items() if _is_colour(c)} for column, of in columns if isinstance(of, dict)}
+    return {column: {n: c for n, c in of.items() if is_colour(c)} for column, of in columns if isinstance(of, dict)}
 
 
 def paint(key: str, column: str, label: str, colour: str) -> None:
     """Keep a colour, ``#rrggbb``, for a label. Raises :class:`UserError` where it is none or cannot be kept."""
-    if not _is_colour(colour):
+    if not is_colour(colour):
         raise UserError(f"Expected a colour like #3f90da, but got {colour!r}.")
+    paint_all(key, {column: {label: colour}})
+
+
+def paint_all(key: str, colours: Palette) -> None:
+    """Keep colours for labels, all at once. Raises :class:`UserError` where they cannot be kept."""
     with _lock:
         try:
             every = _read()  # not as for looking: colours that cannot be read now must not be lost
             own = own_colours(key)
-            own.setdefault(column, {})[label] = colour
+            for column, names in colours.items():
+                own.setdefault(column, {}).update(names)
             every = every | {key: own}
             runs.home().mkdir(parents=True, exist_ok=True)
             with whole(_place()) as path:
                 path.write_text(json.dumps(every, ensure_ascii=False, indent=1), "utf-8")
         except (OSError, ValueError) as error:
             raise UserError(
-                f"The colour could not be kept in {_place()} ({error}): mend that file or move it away."
+                f"The colours could not be kept in {_place()} ({error}): mend that file or move it away."
             ) from error
 
 
@@ -69,5 +75,6 @@ def _content(place: Path, *state: int) -> dict[str, Any]:
     return found
 
 
-def _is_colour(colour: object) -> bool:
+def is_colour(colour: object) -> bool:
+    """Whether it is a colour as ``#rrggbb``."""
     return isinstance(colour, str) and bool(re.fullmatch(r"#[0-9a-fA-F]{6}", colour))

@@ -239,8 +239,9 @@ class Session(param.Parameterized):
         try:
             run, view = await asyncio.to_thread(opened_bundle, path)
         except UserError:
-            if mine == self._opens:
-                raise
+            if mine != self._opens:
+                return
+            raise
         finally:
             if mine == self._opens:
                 self.opening = ""
@@ -252,7 +253,7 @@ class Session(param.Parameterized):
             self.page = "data"  # it draws anew when it is come back to
         await self.select(run, asked=view.shown)
         if self.run is run:
-            if self.result is not None:
+            if self.result is not None and self.result.run.folder == run.folder:
                 self.param.update(view.of(self.result))
             self.page = view.page
 
@@ -328,6 +329,8 @@ class Session(param.Parameterized):
                 result=result, result_source=source, result_problem=problem, loading=False,
                 selection=self.selection if same else None,
                 time=self.time if same or result is None else float(result.times[0]),
+                # what was chosen for another result says nothing of this one
+                shown=self.shown if same else self.asked or Shown(), genes=self.genes if same else [],
             )  # fmt: skip
 
     async def load_latest(self) -> bool:

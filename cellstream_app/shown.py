@@ -47,7 +47,7 @@ class Shown:
         for item in fields(cls):
             value = found.get(item.name)
             if item.name == "view":
-                whole = isinstance(value, list | tuple) and len(value) == 4 and all(map(_is_number, value))
+                whole = isinstance(value, list | tuple) and len(value) == 4 and all(map(is_number, value))
                 if whole and value[0] < value[1] and value[2] < value[3]:
                     known["view"] = tuple(map(float, value))
             elif item.name == "axes":
@@ -67,5 +67,11 @@ def _is_axis(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 100
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: Any) -> bool:
+    """Whether it is a number that a float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # of an integer that no float can hold
+        return False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
+import logging
 import re
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import panel as pn
 import panel_material_ui as pmui
@@ -14,6 +16,7 @@ import param
 from cellstream.errors import UserError
 from cellstream_app.style import FONT, SMALL_SIZE, SPACE, TEXT_SIZE
 
+T = TypeVar("T")
 GAP = 2 * SPACE
 WIDE = dict(sizing_mode="stretch_width")
 BOTH = dict(sizing_mode="stretch_both")
@@ -145,6 +148,34 @@ class Download(pmui.FileDownload):
     def _sync_data(self, fileobj: Any) -> None:
         if fileobj is not None:  # there is nothing where something went wrong, of which the callback has told
             super()._sync_data(fileobj)
+
+
+FAULT = "This could not be made by a fault of this app, of which its log tells more: choose something else."
+NO_MEMORY = "There is not enough memory for this: close other programs, or ask for less."
+
+
+def reason(error: Exception) -> str:
+    """Why something was not made, in a sentence; what is no user's mistake goes to the log as well."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError | MemoryError):
+        return str(error) or NO_MEMORY
+    logging.getLogger(__name__).error("%s", error, exc_info=error)
+    return FAULT
+
+
+async def made_as(name: Callable[[], str], make: Callable[[], T], message: Message) -> T | None:
+    """What ``make`` makes in a thread; None where there is nothing, and why has been told, also where ``name`` gives
+    another name by then: the browser would save it under that one."""
+    asked = name()
+    try:
+        made = await asyncio.to_thread(make)
+        if name() != asked:
+            raise UserError("Something else was chosen while the file was made: press the button again.")
+        return made
+    except Exception as error:
+        message.say(reason(error), "error")
+        return None
 
 
 def at_top(bar: Any) -> pn.Column:

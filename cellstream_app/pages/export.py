@@ -82,11 +82,12 @@ class ExportPage(pn.viewable.Viewer):
             self._shown, self._known = result, known
             self.figure.show(same)
             self.film.show(same)
-            self.paging.show()
-            self.bundling.show()
+            self.paging.show(same)
+            self.bundling.show(same)
         elif session.time != self._time or session.selection is not self._cells:
             self.figure.move()
         self._time, self._cells = session.time, session.selection
+        self._come()
         if self.what.value == WORDS:
             pn.state.execute(self.words.show)
 
@@ -107,6 +108,10 @@ class ExportPage(pn.viewable.Viewer):
             return
         if chosen == WORDS:
             pn.state.execute(self.words.show)
+        self._come()
+
+    def _come(self) -> None:
+        """What is in sight draws what was asked for while it was not."""
         for kind, part in ((FIGURE, self.figure), (FILM, self.film)):
-            if chosen == kind:
+            if self.what.value == kind and self.session.result is not None:
                 part.come()

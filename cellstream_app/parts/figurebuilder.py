@@ -16,7 +16,6 @@ import panel_material_ui as pmui
 from cellstream.errors import UserError
 from cellstream.figures import ARROWS, CELLS, GROWTH, LAYERS, STREAMS
 from cellstream.figures.of_result import Wish
-from cellstream.figures.paper import Sheet
 from cellstream.time_labels import counted
 from cellstream_app import figuring, search, ui
 from cellstream_app.colouring import label_keys
@@ -29,7 +28,6 @@ from cellstream_app.parts.sheets import Sheets
 from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
 
-NO_MEMORY = "There is not enough memory to draw this figure: choose fewer dpi, or close other programs."
 NO_CELLS = (
     "No cells are selected: on the Explore page draw a lasso around some, or click a name in the legend, and come back."
 )
@@ -251,14 +249,14 @@ class FigureBuilder:
                 mine = self._drawn = self._wanted
                 found, said = None, ""
                 try:
+                    if self.session.result is None:
+                        return
                     if self.kind.value == "genes" and not self.genes.value:
                         await self._first_genes()
                     wish, sheet = self.wish(), self.sheets.sheet()
                     found = await asyncio.to_thread(figuring.preview, self._source(wish), wish, sheet)
-                except UserError as error:
-                    said = str(error)
-                except (MemoryError, OSError) as error:
-                    said = str(error) or NO_MEMORY
+                except Exception as error:
+                    said = ui.reason(error)
                 if ui.gone():
                     return
                 if mine == self._wanted:
@@ -277,7 +275,9 @@ class FigureBuilder:
         self._quiet = False
 
     def _show(self, found: Preview | None, said: str) -> None:
-        self.message.say(said, "info" if said in (NO_CELLS, NO_GENES) else "error")
+        if self.session.result is None:  # it has gone before its turn
+            return
+        self.message.say(said, "info" if said in (NO_CELLS, NO_GENES, NOT_YET) else "error")
         for download in (*self.downloads.values(), self.numbers):
             download.disabled = found is None
         self.picture.visible = self.size.visible = found is not None
@@ -297,30 +297,36 @@ class FigureBuilder:
     # the files
 
     async def _file(self, suffix: str) -> io.BytesIO | None:
-        return await self._made(lambda source, wish, sheet: figuring.figure_bytes(source, wish, sheet, suffix))
+        return await self._made(
+            self.downloads[suffix[1:].upper()],
+            lambda source, wish, sheet: ("", figuring.figure_bytes(source, wish, sheet, suffix)),
+        )
 
     async def _numbers(self) -> io.BytesIO | None:
         name = self._stem()
+        return await self._made(
+            self.numbers, lambda source, wish, sheet: figuring.numbers_bytes(source, wish, sheet, name)
+        )
 
-        def numbers(source: Any, wish: Wish, sheet: Sheet) -> bytes:
-            self.numbers.filename, found = figuring.numbers_bytes(source, wish, sheet, name)
-            return found
-
-        return await self._made(numbers)
-
-    async def _made(self, make: Any) -> io.BytesIO | None:
-        """What is to be downloaded; None where there is nothing, and why has been told."""
+    async def _made(self, download: ui.Download, make: Callable) -> io.BytesIO | None:
+        """What is to be downloaded; None where there is nothing, and why has been told. ``make`` gives a name, or none
+        where it is known, and bytes."""
         self.busy.visible = True
         try:
             wish, sheet = self.wish(), self.sheets.sheet()
-            return io.BytesIO(await asyncio.to_thread(make, self._source(wish), wish, sheet))
+            source = self._source(wish)
         except UserError as error:
             self.message.say(str(error), "error")
-        except (MemoryError, OSError) as error:
-            self.message.say(str(error) or NO_MEMORY, "error")
+            return None
+        else:
+            found = await ui.made_as(self._stem, lambda: make(source, wish, sheet), self.message)
+            if found is None:
+                return None
+            if found[0]:
+                download.filename = found[0]
+            return io.BytesIO(found[1])
         finally:
             self.busy.visible = self._working
-        return None
 
 
 def _drivers(found: Decoded) -> list[str]:

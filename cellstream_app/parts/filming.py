@@ -29,7 +29,6 @@ from cellstream_app.parts.sheets import number_in
 from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
 
-NO_MEMORY = "There is not enough memory to draw this film: choose a smaller size, or close other programs."
 FORMATS = {"MP4": ".mp4", "GIF": ".gif", "WebM": ".webm"}
 SIZE_NAMES = {"1080p": "1080p", "720p": "720p", "square": "square"}
 SQUARE = (1080, 1080)
@@ -68,6 +67,7 @@ class Filming:
             self.picture,
         )
         session.param.watch(self._on_beat, "beat")
+        session.param.watch(lambda event: self._ask(), "painted")
 
     def _make_choices(self) -> None:
         small = dict(size="small", margin=0, **WIDE)
@@ -104,6 +104,8 @@ class Filming:
         """Offer what the session's result has, and begin with what Explore shows of it."""
         session, result = self.session, self.session.result
         self._quiet = True
+        if not same:
+            self.title.value = ""
         self.colour.offer(result, session.result_source, same)
         self.colour.choose(session.shown.colour, session.shown.gene)
         keys = label_keys(session.result_source)
@@ -122,13 +124,13 @@ class Filming:
             self._fit_controls()
             self._ask()
 
-    def asked(self, suffix: str = ".mp4") -> FilmWish:
+    def asked(self) -> FilmWish:
         """What is chosen. Raises :class:`UserError` for what no film can be."""
         size = SIZES.get(self.size.value, SQUARE)
         shot = Shot(
             size=size,
-            fps=round(number_in(self.fps) or 30),
-            seconds=number_in(self.seconds) or 10.0,
+            fps=round(30 if (fps := number_in(self.fps)) is None else fps),
+            seconds=10.0 if (seconds := number_in(self.seconds)) is None else seconds,
             loop=self.loop.value,
             ground=self.ground.value,
             title=self.title.value.strip(),
@@ -167,13 +169,13 @@ class Filming:
                 mine = self._drawn = self._wanted
                 found, said = b"", ""
                 try:
+                    if self.session.result is None:
+                        return
                     asked = self.asked()
                     source = figuring.source_of(self.session.result, self.session.result_source)
                     found = await asyncio.to_thread(frame_png, source, self.session.result.run, asked)
-                except UserError as error:
-                    said = str(error)
-                except (MemoryError, OSError) as error:
-                    said = str(error) or NO_MEMORY
+                except Exception as error:
+                    said = ui.reason(error)
                 if ui.gone():
                     return
                 if mine == self._wanted:
@@ -182,7 +184,9 @@ class Filming:
             self._working = self.busy.visible = False
 
     def _show(self, found: bytes, said: str) -> None:
-        self.message.say(said, "error")
+        if self.session.result is None:  # it has gone before its turn
+            return
+        self.message.say(said, "info" if said == NOT_YET else "error")
         self.picture.visible = bool(found)
         for download in self.downloads.values():
             download.disabled = not found
@@ -204,18 +208,19 @@ class Filming:
         self.message.clear()
         self.doing.object = ui.styled("Drawing …", muted=True)
         self.bar.value, self.progress.visible = 0, True
+        name = stem_of(self.session)
         try:
-            asked = self.asked(suffix)
+            asked = self.asked()
             source = figuring.source_of(self.session.result, self.session.result_source)
             made = await asyncio.to_thread(
                 making.film_bytes, source, self.session.result.run, asked, suffix, self._tell, self._given_up
             )
+            if self.session.result is None or stem_of(self.session) != name:
+                raise UserError("Another result was chosen while the film was made: choose it again, and its film.")
         except Stopped:
             self.message.say("The film was given up; no file was made.", "info")
-        except UserError as error:
-            self.message.say(str(error), "error")
-        except (MemoryError, OSError) as error:
-            self.message.say(str(error) or NO_MEMORY, "error")
+        except Exception as error:
+            self.message.say(ui.reason(error), "error")
         else:
             said = f"{suffix[1:].upper()} of {size_in_words(len(made))}."
             self.message.say(f"{said} {SMALL_GIF}" if suffix == ".gif" and len(made) > 2e7 else said, "success")

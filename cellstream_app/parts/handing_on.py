@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import tempfile
 from collections.abc import Callable
@@ -26,7 +25,6 @@ from cellstream_app.ui import WIDE
 
 MOST_GENES = 40
 """Genes that a page takes along; each costs a byte of each cell."""
-NO_MEMORY = "There is not enough memory to make this file: close other programs."
 PAGE_HINT = (
     "One html file that opens by a double click, without a server and without internet: for supplements and e-mail"
 )
@@ -51,8 +49,8 @@ class Card(pn.viewable.Viewer):
     def __panel__(self) -> pmui.Paper:
         return self.card
 
-    def show(self) -> None:
-        """Another result, or the same one looked at otherwise."""
+    def show(self, same: bool) -> None:
+        """Another result, or the ``same`` run's, looked at otherwise."""
         self.download.filename = f"{stem_of(self.session)}{self.name_of_file}"
         self.message.clear()
 
@@ -65,17 +63,17 @@ class Card(pn.viewable.Viewer):
         self.message.clear()
         self.busy.visible = True
         try:
-            made, said = await asyncio.to_thread(self.prepared())
+            make = self.prepared()
+            found = await ui.made_as(lambda: self.download.filename, make, self.message)
         except UserError as error:
             self.message.say(str(error), "error")
-        except (MemoryError, OSError) as error:
-            self.message.say(str(error) or NO_MEMORY, "error")
-        else:
-            self.message.say(said, "success")
-            return io.BytesIO(made)
+            return None
         finally:
             self.busy.visible = False
-        return None
+        if found is None:
+            return None
+        self.message.say(found[1], "success")
+        return io.BytesIO(found[0])
 
 
 class Paging(Card):
@@ -97,8 +95,10 @@ class Paging(Card):
             session, "Interactive page", PAGE_HINT, "Download page", ".html", what, self.title, self.genes, self.names
         )
 
-    def show(self) -> None:
-        super().show()
+    def show(self, same: bool) -> None:
+        super().show(same)
+        if not same:
+            self.title.value = self.genes.value = ""
         if not self.genes.value:
             self.genes.value = ", ".join(self.session.genes)
 
@@ -107,7 +107,7 @@ class Paging(Card):
         genes = tuple(dict.fromkeys(name.strip() for name in self.genes.value.split(",") if name.strip()))
         if len(genes) > MOST_GENES:
             raise UserError(f"Expected at most {MOST_GENES} genes on a page, but got {len(genes)}: choose fewer.")
-        colour = figuring.colour_word(shown.colour, shown.gene).removeprefix("obs:")
+        colour = figuring.colour_word(shown.colour, shown.gene)
         if not session.result.learned:
             raise UserError(NOT_YET)
         run = session.result.run
@@ -145,7 +145,11 @@ class Bundling(Card):
     def prepared(self) -> Callable[[], tuple[bytes, str]]:
         data, folder = self.data.value, self.session.result.run.folder
         shown = view_state(self.session, "explore")
-        figure = self.figure() if self.with_figure.value else None
+        figure, without = None, ""
+        try:
+            figure = self.figure() if self.with_figure.value else None
+        except UserError as error:  # it is not what was asked for
+            without = f" Without the figure: {str(error)[:1].lower()}{str(error)[1:]}"
 
         def make() -> tuple[bytes, str]:
             figures = [figure()] if figure else []
@@ -158,6 +162,6 @@ class Bundling(Card):
                         f"The bundle has {size}, too much for a download: leave the data file out, or write it with "
                         f"'cellstream bundle {folder} --with-data --out FILE.cellstream.zip'."
                     )
-                return out.read_bytes(), f"A bundle of {size}."
+                return out.read_bytes(), f"A bundle of {size}.{without}"
 
         return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -83,6 +84,9 @@ def number_in(field: pmui.TextInput) -> float | None:
     """The number that was typed; None where nothing was. Raises :class:`UserError`."""
     typed = field.value.strip().replace(",", ".")
     try:
-        return float(typed) if typed else None
+        number = float(typed) if typed else None
+        if number is None or math.isfinite(number):
+            return number
+        raise ValueError
     except ValueError:
         raise UserError(f"Expected a number for “{field.label}”, but got '{field.value}'.") from None

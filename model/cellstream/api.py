@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import pandas as pd
 from anndata import AnnData
 
-from cellstream import __version__, cluster, config, datasets, handover, readers, scverse
+from cellstream import cluster, config, datasets, handover, readers, scverse
 from cellstream.config import Config
 from cellstream.errors import UserError
 from cellstream.files import new_folder, path_of, require_vacant, resuming
@@ -314,7 +314,7 @@ def _record(run: Run, adata: AnnData, status: Status, notes: Sequence[str], fold
         tuple(notes),
         status.state,
         float(getattr(history.last, "seconds", 0.0)),
-        __version__,
+        str((run.recipe.get("versions") or {}).get("cellstream", "")),
         run=folder,
     )
 

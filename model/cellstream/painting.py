@@ -39,6 +39,14 @@ NAMES = {
     GROWTH_SPREAD: "Uncertainty of growth",
 }
 """What comes from the result, as a person chooses it."""
+WORDS = {
+    TIME: TIME,
+    GROWTH: GROWTH,
+    SPEED: SPEED,
+    "direction-uncertainty": DIRECTION_SPREAD,
+    "growth-uncertainty": GROWTH_SPREAD,
+}
+"""Colours that come from the result itself, by the words that ask for them."""
 SCATTER = (10.0, 70.0)
 """Degrees between which the colours of a direction's scatter end: less is nothing to warn of, beyond it nothing is left
 of a direction."""

@@ -70,7 +70,7 @@ def _rows(result: CellStream) -> Iterator[tuple[str, str]]:
     ended = "" if record.state == "finished" else f"; {record.state} before its end"
     yield "trained", f"{f'preset {preset}, ' if preset else ''}seed {seed}{took}{ended}"
     m = record.metrics
-    if m:
+    if m.get("match") and m.get("mass") and {"trust", "trust_pca", "r2", "r2_pca"} <= set(m):
         worst, at = max((at["w2"] / max(at["floor"], 1e-12), label) for label, at in m["match"].items())
         yield "match", f"{worst:.1f} × the noise floor at the worst time point ({at})"
         yield "trust", f"{m['trust']:.2f} of neighbours kept within time points (plain PCA {m['trust_pca']:.2f})"

@@ -369,6 +369,8 @@ def all_runs(root: Path | None = None) -> list[Run]:
     root = root or home() / "runs"
     found = []
     for config in root.glob("*/config.json"):
+        if config.parent.name.startswith("."):  # one that is being written, or was left by who was killed meanwhile
+            continue
         try:
             run = Run(config.parent)
             run.recipe["made"]  # a folder without a readable recipe is no run

@@ -22,6 +22,7 @@ from torch.nn import Module
 from cellstream.config import Config, Integration
 from cellstream.dynamics import integrate
 from cellstream.errors import UserError
+from cellstream.files import whole
 from cellstream.gene_space import GeneSpace
 from cellstream.lookup import Lookup
 from cellstream.metrics import direction_spread
@@ -464,9 +465,9 @@ class CellStream:
         path = place_for(path, overwrite)
         if path.suffix != ".safetensors":
             return save(self, path)
-        save_file(
-            {k: v.cpu() for k, v in self.weights().items()}, path, metadata={"cellstream": json.dumps(self.header())}
-        )
+        with whole(path) as temporary:
+            weights = {key: value.cpu() for key, value in self.weights().items()}
+            save_file(weights, temporary, metadata={"cellstream": json.dumps(self.header())})
 
     @classmethod
     def load(cls, path: File | str) -> CellStream:

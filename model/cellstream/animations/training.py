@@ -11,7 +11,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.path import Path as Shape
 from matplotlib.transforms import IdentityTransform
 
-from cellstream import __version__, pictures, readers
+from cellstream import __version__, pictures, readers, scverse
 from cellstream.animations import TIME
 from cellstream.animations.canvas import Canvas
 from cellstream.animations.film import Film, Shot
@@ -132,8 +132,16 @@ def _painted(run: Run, colour: str) -> Painted:
     scene = Scene(stream, snapshots)
     if colour in (TIME, "growth", "speed"):
         return painted(scene, None, colour)
-    path, _ = located(str(run.recipe.get("source") or ""))
-    return cells_in(scene, readers.open_file(path).adata, colour)
+    source = str(run.recipe.get("source") or "")
+    if not source:
+        raise UserError(
+            "Where the cells of this run came from is not known: its film can be coloured by time, growth or speed "
+            "alone."
+        )
+    path, _ = located(source)
+    adata = readers.open_file(path).adata
+    scverse.require_same_cells(adata, snapshots, run.recipe)
+    return cells_in(scene, adata, colour)
 
 
 def _order(colour: Categories | Values) -> tuple[np.ndarray, np.ndarray]:

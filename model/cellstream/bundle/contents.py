@@ -128,7 +128,8 @@ def _or_none(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 _RECIPE: dict[str, Callable[[Any], bool]] = dict(
-    name=_text, made=_moment, source=_text, title=_text, time_key=_text, input=_text, unit=_text, method=_text,
+    name=_text, made=_moment, source=_or_none(_text), title=_text, time_key=_text, input=_text, unit=_text,
+    method=_text,
     preset=_or_none(_text), time_map=_or_none(lambda v: _numbers(v) and all(map(math.isfinite, v.values()))),
     masses=_or_none(lambda v: isinstance(v, list) and all(_number(m) and 0 < m < math.inf for m in v)),
     real_times=lambda v: isinstance(v, bool), quick=lambda v: isinstance(v, bool), embedding=_text,

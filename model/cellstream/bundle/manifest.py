@@ -148,8 +148,11 @@ def _part(value: Any) -> Part:
 def _data(value: Any) -> DataFile:
     found = _mapping(value)
     known = found.get("bytes") is not None
+    name = _text(found["name"])
+    if (name and re.split(r"[\\/]", name)[-1] != name) or name in (".", ".."):
+        raise ValueError("a name that leads elsewhere")
     return DataFile(
-        _text(found["name"]),
+        name,
         _text(found.get("time_key", "")),
         _size(found["bytes"]) if known else None,
         _hash(found["sha256"]) if known else "",

@@ -111,7 +111,8 @@ def _data_at(manifest: Manifest, path: Path, folder: Path) -> str:
     if data.held:
         return str(folder / data.held)
     beside = path.parent / data.name
-    if data.bytes is not None and beside.is_file() and sha256_of(beside) == (data.bytes, data.sha256):
+    there = data.bytes is not None and beside.is_file() and beside.stat().st_size == data.bytes
+    if there and sha256_of(beside) == (data.bytes, data.sha256):
         return str(beside)
     return ""
 

@@ -24,12 +24,9 @@ from cellstream.figures.paper import Sheet
 from cellstream.genes import Course
 from cellstream.history import STAGES
 from cellstream.painting import (
-    DIRECTION_SPREAD,
     GENE,
-    GROWTH,
-    GROWTH_SPREAD,
-    SPEED,
     TIME,
+    WORDS,
     Own,
     Painted,
     painted,
@@ -40,14 +37,6 @@ from cellstream.stream import CellStream
 
 POINTS = 400
 """Points of a loss curve; steps are averaged in between."""
-OF_RESULT = {
-    TIME: TIME,
-    GROWTH: GROWTH,
-    SPEED: SPEED,
-    "direction-uncertainty": DIRECTION_SPREAD,
-    "growth-uncertainty": GROWTH_SPREAD,
-}
-"""Colours that come from the result itself, by the words that ask for them."""
 YARDSTICKS = {
     "trust": ("Trust", "neighbours kept", "trust_pca", "PCA"),
     "tc": ("TC", "neighbours of one time", "tc_pca", "PCA"),
@@ -64,7 +53,8 @@ class Wish:
 
     kind: str = "embedding"
     colour: str = TIME
-    """One of :data:`OF_RESULT`, ``gene:NAME``, or a column of obs (``obs:NAME``, where another colour has its name)."""
+    """One of :data:`cellstream.painting.WORDS`, ``gene:NAME``, or a column of obs (``obs:NAME``, where another colour
+    has its name)."""
     layers: tuple[str, ...] = (CELLS,)
     time: float | None = None
     """The moment of streamlines and growth; None: the whole course."""
@@ -305,7 +295,7 @@ def file_of(adata: AnnData | None) -> AnnData:
 
 def cells_in(scene: Scene, adata: AnnData | None, colour: str, own: Own | None = None) -> Painted:
     """The cells of a result in the colours that are named as in :class:`Wish`, looked up in their file."""
-    key, gene = OF_RESULT.get(colour, ""), ""
+    key, gene = WORDS.get(colour, ""), ""
     if colour.startswith("gene:"):
         key, gene = GENE, colour.removeprefix("gene:")
         require_gene(scene, adata, gene)

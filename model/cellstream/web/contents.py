@@ -64,6 +64,8 @@ class Contents:
     options: Options
     time_key: str = ""
     """Column of obs that the time was read from, which is offered as time already."""
+    own: painting.Own | None = None
+    """Colours that a user has given to labels."""
     pack: Pack = field(default_factory=Pack)
     told: dict[str, Any] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
@@ -119,14 +121,15 @@ class Contents:
         for key in painting.columns(adata.obs, self.time_key) if adata is not None else ():
             scale = painting.is_scale(adata.obs[key]) if adata is not None else False
             numbers += scale
-            if scale and numbers > MOST_NUMBERS and key != self.options.colour:
+            if scale and numbers > MOST_NUMBERS and key != self.options.colour.removeprefix("obs:"):
                 self.left_out.append(f"{key} (more than {MOST_NUMBERS} columns of numbers)")
                 continue
             found.append(self._colour("numbers" if scale else "labels", key, f"obs:{key}"))
         found += [self._colour("genes", gene, GENE, gene) for gene in self.genes]
         self.told["colours"] = kept = [colour for colour in found if colour]
         first = self.options.colour
-        wanted = first if first in painting.NAMES else f"{GENE}:{first[5:]}" if first[:5] == "gene:" else f"obs:{first}"
+        own = painting.WORDS.get(first)
+        wanted = own or (f"{GENE}:{first[5:]}" if first[:5] == "gene:" else f"obs:{first.removeprefix('obs:')}")
         keys = [colour.pop("key") for colour in kept]
         if wanted not in keys:
             there = ", ".join(key.removeprefix("obs:").replace(f"{GENE}:", "gene:") for key in keys)
@@ -137,7 +140,7 @@ class Contents:
         """A choice of the page; None where no cell has a value."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "All-NaN|invalid value", RuntimeWarning)
-            made = painted(self.scene, self.adata, key, gene)
+            made = painted(self.scene, self.adata, key, gene, self.own)
         about = dict(key=f"{GENE}:{gene}" if gene else key, group=GROUPS[group], label=label, title=made.title)
         if isinstance(made.colour, Categories):
             return about | self._names(made, made.colour)

@@ -76,7 +76,7 @@ def made(
     origin: dict[str, Any] = {}
     if isinstance(of, Source):
         scene, adata, origin = of.scene, of.adata, of.origin()
-        told = told or account.of_result(adata)
+        told = told or (account.of_result(adata) if adata is not None else None)
     else:
         scene = of
     recipe = dict(told.recipe) if told else {}
@@ -85,7 +85,8 @@ def made(
         version = f"CellStream {told.version or recipe.get('versions', {}).get('cellstream', '')}".strip()
         origin = dict(data=file_name(recipe.get("source") or ""), trained_by=version, recipe=kept)
         origin |= dict(config=told.config.to_dict(), seed=told.config.compute.seed)
-    contents = Contents(scene, adata, options, str(recipe.get("time_key") or ""))
+    own = of.own if isinstance(of, Source) else None
+    contents = Contents(scene, adata, options, str(recipe.get("time_key") or ""), own)
     title = plain(options.title or recipe.get("name") or origin.get("data") or "") or "Time-series single-cell data"
     shown = contents.told | dict(title=title, about=_about(contents, origin, told))
     return _html(title, shown, contents.pack.text()), contents
