@@ -8,12 +8,14 @@ const STYLE = `
   .entry:hover, .entry.picked { background: color-mix(in srgb, currentColor 9%, transparent); }
   .entry.faint { opacity: 0.45; }
   button, .swatch { all: unset; box-sizing: border-box; cursor: pointer; }
-  button { flex: 1; min-width: 0; display: flex; gap: 8px; padding: 3px 6px 3px 2px; border-radius: 5px; }
+  button { flex: 1; min-width: 0; display: flex; align-items: center; gap: 8px; padding: 3px 6px 3px 2px; border-radius: 5px; }
   .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .count { margin-left: auto; opacity: 0.7; font-variant-numeric: tabular-nums; }
   .swatch { position: relative; flex: none; width: 24px; height: 22px; border-radius: 5px; }
   .swatch::after { content: ""; position: absolute; left: 6px; top: 5px; width: 12px; height: 12px; border-radius: 50%;
     background: var(--colour); }
+  button .swatch { height: 16px; }
+  button .swatch::after { top: 2px; }
   .swatch.editable:hover::after { outline: 2px solid color-mix(in srgb, currentColor 45%, transparent); outline-offset: 1px; }
   .swatch input { position: absolute; inset: 0; width: 100%; height: 100%; opacity: 0; cursor: pointer; margin: 0; }
   button:focus-visible, .swatch:focus-within { outline: 2px solid var(--accent, currentColor); outline-offset: -2px; }
