@@ -184,6 +184,38 @@ def test_of_several_openings_the_last_one_counts(packed: Path, monkeypatch: pyte
     assert session.source.key == "branching"
 
 
+def test_what_fails_after_something_else_was_opened_is_nobodys_business(packed: Path, monkeypatch: pytest.MonkeyPatch):
+    session = Session(page="data")
+
+    def fail(path: str) -> None:
+        time.sleep(0.5)
+        raise UserError("It is none.")
+
+    monkeypatch.setattr(app, "opened_bundle", fail)
+
+    async def hurry() -> None:
+        slow = asyncio.ensure_future(session.open_bundle(str(packed)))
+        await asyncio.sleep(0.05)
+        await session.open("branching")
+        await slow
+
+    asyncio.run(hurry())
+    assert session.run is None
+    assert session.source.key == "branching"
+    assert session.opening == ""
+
+
+def test_of_another_result_nothing_is_shown_as_of_the_one_before():
+    async def story() -> Session:
+        session = Session(page="data", shown=Shown("growth", axes=(0, 2)), genes=["Stem05"])
+        await session.select(sample_run())
+        return session
+
+    session = asyncio.run(story())
+    assert session.shown == Shown()
+    assert session.genes == []
+
+
 def test_what_cannot_be_opened_leaves_the_session_as_it_was(packed: Path, tmp_path: Path):
     bad = tmp_path / "bad.cellstream.zip"
     bad.write_bytes(packed.read_bytes()[:5000])

@@ -25,6 +25,7 @@ from cellstream.animations.flow import Wish
 from cellstream.animations.writing import Stopped
 from cellstream.errors import UserError
 from cellstream.figures.paper import Sheet
+from cellstream_app import ui
 from cellstream_app.bundling import View
 from cellstream_app.figuring import colour_word, figure_bytes, numbers_bytes, preview, source_of
 from cellstream_app.making import FLOW, TRAINING, FilmWish, film_bytes
@@ -171,6 +172,26 @@ def test_before_there_is_a_flow_cells_alone_are_drawn(session: Session):
     asyncio.run(story())
 
 
+def test_what_is_made_for_another_result_is_not_handed_out(session: Session):
+    """The browser would save it under the other one's name."""
+    message, names = ui.Message(), iter(["one.pdf", "other.pdf", "one.pdf", "one.pdf"])
+
+    async def story() -> None:
+        assert await ui.made_as(lambda: next(names), lambda: b"made", message) is None
+        assert "Something else was chosen" in message.alert.object
+        message.clear()
+        assert await ui.made_as(lambda: next(names), lambda: b"made", message) == b"made"
+        assert not message.alert.visible
+
+        def break_down() -> None:
+            raise KeyError("mass")
+
+        assert await ui.made_as(lambda: "a", break_down, message) is None
+        assert "fault of this app" in message.alert.object
+
+    asyncio.run(story())
+
+
 def test_what_was_chosen_stays_while_only_the_time_moves(session: Session):
     async def story() -> None:
         page = ExportPage(session)
@@ -240,7 +261,12 @@ def test_a_colour_of_the_screen_is_asked_for_in_words():
 
 @pytest.mark.parametrize(
     ("field", "typed", "told"),
-    [("height", "5", "height of 20 to 1000 mm"), ("point", "0", "point from 0.05"), ("text", "x", "Expected a number")],
+    [
+        ("height", "nan", "Expected a number"),
+        ("height", "5", "height of 20 to 1000 mm"),
+        ("point", "0", "point from 0.05"),
+        ("text", "x", "Expected a number"),
+    ],
 )
 def test_a_sheet_that_cannot_be_is_a_sentence(field: str, typed: str, told: str):
     sheets = Sheets(lambda: None)
@@ -371,6 +397,16 @@ def test_a_page_and_a_bundle_are_of_what_is_shown(session: Session, tmp_path: Pa
     with zipfile.ZipFile(tmp_path / "b.cellstream.zip") as zipped:
         (figure,) = (name for name in zipped.namelist() if name.endswith(".pdf"))
         assert set(PdfReader(io.BytesIO(zipped.read(figure))).pages[0].extract_text().split()) >= LINEAGES
+    # the page speaks of colours as figures do, and has those that the user gave
+    paint(session.result_source.key, "lineage", "erythroid", "#123456")
+    paging.genes.value = ""
+    session.shown = Shown("direction spread")
+    assert "#123456" in paging.prepared()()[0].decode()
+    # a figure that cannot be drawn keeps nobody from the bundle
+    session.selection, page.figure.kind.value, bundling.data.value = None, "lineage", False
+    made, said = bundling.prepared()()
+    assert "Without the figure: no cells are selected" in said
+    assert zipfile.is_zipfile(io.BytesIO(made))
     paging.genes.value = ", ".join(f"g{i}" for i in range(60))
     with pytest.raises(UserError, match="at most 40 genes"):
         paging.prepared()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cellstream_app.bundling import View
 from cellstream_app.shown import Shown
 
 NUMBERS = st.floats(-1e6, 1e6)
@@ -42,7 +43,9 @@ def test_whatever_is_found_is_a_choice_or_left_out(found):
     assert Shown.from_dict(shown.to_dict()) == shown
 
 
-@pytest.mark.parametrize("view", [[1, 0, 0, 1], [0, 1, 0], [0, 1, 0, float("nan")], [True, 2, 0, 1], "0101"])
+@pytest.mark.parametrize(
+    "view", [[1, 0, 0, 1], [0, 1, 0], [0, 1, 0, float("nan")], [True, 2, 0, 1], "0101", [0, 10**400, 0, 1]]
+)
 def test_a_view_that_is_none_is_not_taken(view):
     assert Shown.from_dict({"view": view}).view is None
 
@@ -50,3 +53,8 @@ def test_a_view_that_is_none_is_not_taken(view):
 def test_a_figure_has_the_layers_that_paper_can_have():
     assert Shown(layers=("particles", "streams")).on_paper == ("cells", "streams")
     assert Shown(layers=("arrows", "growth")).on_paper == ("cells", "growth", "arrows")
+
+
+def test_a_time_that_no_float_holds_is_none():
+    assert View.from_dict({"time": 10**400}).time is None
+    assert View.from_dict({"time": 3}).time == 3.0

@@ -752,3 +752,28 @@ def test_a_safe_name_is_one_that_an_entry_may_have(name: str):
     assert archive.safe_name(clean) == clean
     assert any(re.fullmatch(pattern, f"data/{clean}") for pattern in archive._PLACES), clean
     assert not set('/\\:<>"|?*\0') & set(clean)
+
+
+def test_what_is_being_unpacked_is_no_run_yet(packed: Path, home: Path, monkeypatch: pytest.MonkeyPatch):
+    seen, sound = [], unpacking.require_sound
+
+    def look(folder: Path, where: str) -> None:
+        seen.append((folder / "config.json").is_file())
+        seen.append(runs.all_runs(home / "runs"))
+        sound(folder, where)
+
+    monkeypatch.setattr(unpacking, "require_sound", look)
+    run = bundle.unpack(packed).run
+    assert seen == [True, []]
+    assert [found.folder for found in runs.all_runs(home / "runs")] == [run.folder]
+
+
+@pytest.mark.parametrize("name", ["../secret.h5ad", "/etc/passwd", "a\\b.h5ad", ".."])
+def test_a_data_file_with_a_name_that_leads_elsewhere_is_refused(packed: Path, home: Path, name: str):
+    def lead(entries: list[tuple[zipfile.ZipInfo, bytes]]) -> None:
+        for k, (entry, content) in enumerate(entries):
+            if entry.filename == NAME:
+                said = json.loads(content) | {"data": {"name": name, "bytes": 3, "sha256": "0" * 64}}
+                entries[k] = made_entry(NAME), json.dumps(said).encode()
+
+    refused(remade(packed, lead), home)
