@@ -1,11 +1,8 @@
-"""Bundles as the screen has them: what is shown goes into one, and comes back out of it. It knows no widget.
-
-The page that writes bundles calls :func:`pack_session`, in a thread.
-"""
+"""Bundles as the screen has them: what is shown goes into one, and comes back out of it. It knows no widget."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,29 +83,24 @@ def view_state(session: Session, page: str | None = None) -> dict[str, Any]:
     )
 
 
-def pack_session(
-    session: Session,
-    out: Path | str,
-    with_data: bool = False,
-    figures: Sequence[bundle.packing.Figure] = (),
-    overwrite: bool = False,
-    page: str | None = None,
-) -> Path:
-    """Write a bundle of the selected run with what is shown of it to ``out``, a name that ends in ``.cellstream.zip``;
-    the path. Takes a while, so call it in a thread.
+def packer(
+    session: Session, with_data: bool = False, figure: Callable[[], bundle.packing.Figure] | None = None
+) -> Callable[[Path], Path]:
+    """What writes a bundle of the session's result, with what is shown of it now, to a path whose name ends in
+    ``.cellstream.zip``: to be called in a thread, since it takes a while. ``figure`` gives a file, or a name and bytes.
 
-    ``figures`` are files, or pairs of a name and bytes. ``page`` is the one that the bundle opens on, by default the
-    one that is shown, if it shows a run, else Explore.
-
-    Raises:
-        UserError: there is no run or it has no model yet, ``out`` is taken or cannot be written.
+    Both raise :class:`UserError`: there is no result, or the run has no model yet; the path is taken or cannot be
+    written to.
     """
-    if session.run is None:
-        raise UserError("No run is selected, so there is nothing to bundle: choose one first.")
-    state = view_state(session, page)
-    return bundle.pack(
-        session.run, permitted(str(out)), data=with_data, shown=state, figures=figures, overwrite=overwrite
-    )
+    if session.result is None:
+        raise UserError("No result is shown, so there is nothing to bundle: choose a run first.")
+    folder, shown = session.result.run.folder, view_state(session, "explore")
+
+    def write(out: Path) -> Path:
+        figures = [figure()] if figure is not None else []
+        return bundle.pack(Run(folder), out, data=with_data, shown=shown, figures=figures)
+
+    return write
 
 
 def names_bundle(key: str) -> bool:

@@ -15,12 +15,18 @@ from cellstream.figures.command import write_numbers
 from cellstream.figures.drawings import Drawn
 from cellstream.figures.of_result import Source, Wish
 from cellstream.figures.paper import Sheet, write
-from cellstream.history import History
-from cellstream.painting import GENE, WORDS
+from cellstream.painting import GENE, TIME, WORDS
+from cellstream.runs import Run
+from cellstream_app import colouring
 from cellstream_app.palette import own_colours
 from cellstream_app.results import Result
+from cellstream_app.shown import Shown
 from cellstream_app.sources import Source as DataSet
 
+NOT_YET = (
+    "Velocity and growth have not been learned yet: until they are, figures show cells alone, and there is no film and "
+    "no page."
+)
 PREVIEW_DPI = 228
 """Of the picture on the screen; a point has the same size as in the file."""
 KIND_NAMES = {
@@ -36,26 +42,43 @@ KIND_NAMES = {
 assert set(KIND_NAMES.values()) == set(KINDS)
 
 
-def source_of(result: Result, data: DataSet | None, history: History | None = None) -> Source:
-    """A run's result as figures read it: with the data set behind it, where that is there, and the losses of a
-    ``history``, to be called by whoever adds to it."""
+def source_of(result: Result, data: DataSet | None, losses: bool = False) -> Source:
+    """A run's result as figures read it: with the data set behind it, where that is there, and its losses on demand."""
     run = result.run
+    own = Run(run.folder)  # a result is shared by all sessions, and so is its run: it reads what is said for them
+    if losses:
+        own.poll()
     return Source(
         result,
         data.adata if data else None,
         run.recipe,
-        losses=scverse.losses_of(history),
+        losses=scverse.losses_of(own.history) if losses else None,
         metrics=run.metrics(),
         trained_by=str((run.recipe.get("versions") or {}).get("cellstream", "")),
-        path=run.folder / ("model.safetensors" if result.final else "preview.safetensors"),
+        path=_file_of(result),
         own=own_colours(data.key) if data else None,
     )
+
+
+def _file_of(result: Result) -> Path | None:
+    """Where a result was read from; None where another one is in its place by now, whose hash would be told."""
+    path = result.run.folder / ("model.safetensors" if result.final else "preview.safetensors")
+    try:
+        return path if result.version is not None and path.stat().st_mtime_ns == result.version[0] else None
+    except OSError:
+        return None
 
 
 def colour_word(key: str, gene: str) -> str:
     """How a figure is asked for a colour of the screen."""
     words = {own: word for word, own in WORDS.items()}
     return f"gene:{gene}" if key == GENE else words.get(key, key)
+
+
+def colour_shown(shown: Shown, result: Result, data: DataSet | None) -> str:
+    """What Explore colours by, as :func:`colour_word` has it; time, where the result has no such colour."""
+    there = shown.colour in colouring.choices(result, data).values() and (shown.colour != GENE or shown.gene)
+    return colour_word(shown.colour, shown.gene) if there else TIME
 
 
 @dataclass(frozen=True)

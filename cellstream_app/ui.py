@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import html
+import io
 import logging
 import re
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import panel as pn
 import panel_material_ui as pmui
@@ -138,15 +139,43 @@ def main_panel(*objects: Any, scroll: bool = True) -> pn.Column:
     return column(*objects, styles=styles, stylesheets=sheets, **BOTH)
 
 
+class File(NamedTuple):
+    """What a :class:`Download` hands out."""
+
+    name: str
+    content: bytes
+
+
 class Download(pmui.FileDownload):
-    """A file at each click: the browser takes one that is the same as the last one for no news, and does nothing."""
+    """A file at each click: the browser takes one that is the same as the last one for no news, and does nothing.
+
+    The callback gives a file as Panel knows them, or a :class:`File` with a name of its own; or None where something
+    went wrong, of which it has told. While it is at work, a further click is none.
+    """
+
+    def __init__(self, **params: Any):
+        look = dict(icon="download", size="small", variant="outlined", margin=0)
+        super().__init__(**{**look, **params}, auto=True, embed=False)
 
     def _handle_click(self, event: Any = None) -> None:
+        if self.loading:
+            return
         self.data = None
         super()._handle_click(event)
 
+    async def _async_sync_data(self) -> None:
+        self.loading = True
+        try:
+            found = await self.callback()
+        finally:
+            self.loading = False
+        self._sync_data(found)
+
     def _sync_data(self, fileobj: Any) -> None:
-        if fileobj is not None:  # there is nothing where something went wrong, of which the callback has told
+        if isinstance(fileobj, File):
+            self.filename = fileobj.name  # before the bytes, at whose coming the browser saves them
+            fileobj = io.BytesIO(fileobj.content)
+        if fileobj is not None:
             super()._sync_data(fileobj)
 
 
@@ -164,15 +193,11 @@ def reason(error: Exception) -> str:
     return FAULT
 
 
-async def made_as(name: Callable[[], str], make: Callable[[], T], message: Message) -> T | None:
-    """What ``make`` makes in a thread; None where there is nothing, and why has been told, also where ``name`` gives
-    another name by then: the browser would save it under that one."""
-    asked = name()
+async def made(prepare: Callable[[], Callable[[], T]], message: Message) -> T | None:
+    """What that makes, in a thread, which ``prepare`` gives; None where there is nothing, and why has been told."""
+    message.clear()
     try:
-        made = await asyncio.to_thread(make)
-        if name() != asked:
-            raise UserError("Something else was chosen while the file was made: press the button again.")
-        return made
+        return await asyncio.to_thread(prepare())
     except Exception as error:
         message.say(reason(error), "error")
         return None

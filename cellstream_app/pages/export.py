@@ -8,7 +8,8 @@ import panel as pn
 import panel_material_ui as pmui
 
 from cellstream_app import ui
-from cellstream_app.parts.figurebuilder import NOT_YET, FigureBuilder
+from cellstream_app.figuring import NOT_YET
+from cellstream_app.parts.figurebuilder import FigureBuilder
 from cellstream_app.parts.filming import Filming
 from cellstream_app.parts.handing_on import Bundling, Paging
 from cellstream_app.parts.opening import go_to_training, open_my_data
@@ -114,4 +115,4 @@ class ExportPage(pn.viewable.Viewer):
         """What is in sight draws what was asked for while it was not."""
         for kind, part in ((FIGURE, self.figure), (FILM, self.film)):
             if self.what.value == kind and self.session.result is not None:
-                part.come()
+                part.drawing.come()

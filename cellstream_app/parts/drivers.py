@@ -59,10 +59,7 @@ class Drivers(pn.viewable.Viewer):
             label=f"only genes of which the map returns {KNOWN:.0%}", value=True, size="small", margin=0,
             sx={"& .MuiFormControlLabel-label, & .MuiTypography-root": {"fontSize": "13px"}},
         )  # fmt: skip
-        self.download = ui.Download(
-            callback=self._file, filename="genes.csv", label="Download csv", icon="download", size="small",
-            variant="outlined", auto=True, embed=False, margin=0,
-        )  # fmt: skip
+        self.download = ui.Download(callback=self._file, filename="genes.csv", label="Download csv")
         self.counted = ui.text("", muted=True)
         self.meaning = ui.text("", muted=True)
         self.box = ui.column()

@@ -3,44 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import panel as pn
 import panel_material_ui as pmui
 
 from cellstream.errors import UserError
 from cellstream.figures import ARROWS, CELLS, GROWTH, LAYERS, STREAMS
 from cellstream.figures.of_result import Wish
+from cellstream.figures.paper import Sheet
 from cellstream.time_labels import counted
 from cellstream_app import figuring, search, ui
 from cellstream_app.colouring import label_keys
 from cellstream_app.decoded import Decoded, decoded
-from cellstream_app.figuring import KIND_NAMES, Preview
+from cellstream_app.figuring import KIND_NAMES, NOT_YET, Preview
 from cellstream_app.parts.choosing import COURSE, MOMENT
 from cellstream_app.parts.colourby import ColourBy
+from cellstream_app.parts.redrawing import Redrawing, picture_html
 from cellstream_app.parts.saving import stem_of
 from cellstream_app.parts.sheets import Sheets
+from cellstream_app.parts.typed import names_in
+from cellstream_app.results import Result
 from cellstream_app.session import Session
+from cellstream_app.sources import Source
 from cellstream_app.ui import WIDE
 
+T = TypeVar("T")
 NO_CELLS = (
     "No cells are selected: on the Explore page draw a lasso around some, or click a name in the legend, and come back."
 )
-NOT_YET = (
-    "Velocity and growth have not been learned yet: until they are, figures show cells alone, and there is no film and "
-    "no page."
-)
 STILL = ("embedding", "times", "losses")
 """Kinds of figures that need no flow."""
+NO_TIME = "Type the time that streamlines and growth are to be of, or choose the whole course."
 NO_GENES = "No gene is chosen yet: add one at the left."
 LAYER_NAMES = {"Cells": CELLS, "Streamlines": STREAMS, "Growth map": GROWTH, "Arrows": ARROWS}
 assert set(LAYER_NAMES.values()) == set(LAYERS)
 SUFFIXES = {"PDF": ".pdf", "SVG": ".svg", "PNG": ".png"}
+CHEQUERED = "repeating-conic-gradient(#e4e6e9 0% 25%, #fff 0% 50%) 0 0 / 18px 18px"
+"""Where there is no ground, one sees so."""
 FIRST = 4
 """Genes that are drawn before any was chosen: the strongest drivers at the start."""
 
@@ -50,13 +52,11 @@ class FigureBuilder:
 
     def __init__(self, session: Session):
         self.session = session
-        self._quiet = False
-        self._wanted = self._drawn = 0
-        self._working = self._late = False
+        self.drawing = Redrawing(session, lambda: self.place.visible, self._prepare, self._show)
         self._names = search.Names([])
         self.message = ui.Message()
         self._make_choices()
-        self.sheets = Sheets(self._ask)
+        self.sheets = Sheets(self.drawing.ask)
         self.controls = ui.column(
             ui.card(
                 self.kind, self.colour, self.layers, self.when, self.time, self.zoomed, self.labels, self.gene,
@@ -64,26 +64,24 @@ class FigureBuilder:
             ),
             ui.card(self.sheets, title="Sheet"),
         )  # fmt: skip
-        self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
         self.picture = ui.text("")
         self.size = ui.text("", muted=True, align="center")
         self.downloads = {name: self._download(name, suffix) for name, suffix in SUFFIXES.items()}
         self.numbers = ui.Download(
-            callback=self._numbers, filename="numbers.csv", label="Numbers behind it", icon="table_rows", size="small",
-            variant="outlined", auto=True, embed=False, margin=0,
-        )  # fmt: skip
+            callback=self._numbers, filename="numbers.csv", label="Numbers behind it", icon="table_rows"
+        )
         self.place = ui.column(
             ui.row(*self.downloads.values(), self.numbers, self.size, gap=10),
             self.message,
-            ui.column(self.busy, height=4),
+            ui.column(self.drawing.busy, height=4),
             self.picture,
         )
-        session.param.watch(lambda event: self._ask(), ["painted"])
+        session.param.watch(lambda event: self.drawing.ask(), "painted")
 
     def _make_choices(self) -> None:
         small = dict(size="small", margin=0, **WIDE)
         self.kind = pmui.Select(label="Figure", options=KIND_NAMES, value="embedding", **small)
-        self.colour = ColourBy("Colour cells by", self._ask)
+        self.colour = ColourBy("Colour cells by", self.drawing.ask)
         self.layers = pmui.CheckBoxGroup(
             label="Layers", options=list(LAYER_NAMES), value=["Cells", "Streamlines"], inline=True, **small
         )
@@ -106,9 +104,11 @@ class FigureBuilder:
 
     def _download(self, name: str, suffix: str) -> ui.Download:
         return ui.Download(
-            callback=partial(self._file, suffix), filename=f"figure{suffix}", label=name, icon="download", size="small",
-            variant="contained" if name == "PDF" else "outlined", auto=True, embed=False, margin=0,
-        )  # fmt: skip
+            callback=partial(self._file, suffix),
+            filename=f"figure{suffix}",
+            label=name,
+            variant="contained" if name == "PDF" else "outlined",
+        )
 
     # what is offered
 
@@ -117,7 +117,12 @@ class FigureBuilder:
         result, data = self.session.result, self.session.result_source
         if result is None:
             return
-        self._quiet = True
+        with self.drawing.quietly():
+            self._offer(result, data, same)
+        self._fit_controls()
+        self.drawing.ask()
+
+    def _offer(self, result: Result, data: Source | None, same: bool) -> None:
         self.colour.offer(result, data, same)
         keys = label_keys(data)
         value = self.labels.value if self.labels.value in keys else (keys[0] if keys else "")
@@ -131,16 +136,12 @@ class FigureBuilder:
         if not same:
             self.genes.value = ""
         self._as_on_explore()
-        self._quiet = False
-        self._fit_controls()
-        self._ask()
 
     def move(self) -> None:
         """The time, or the selection, is another one; what was chosen here stays."""
-        self._quiet = True
-        self._take_time()
-        self._quiet = False
-        self._ask()
+        with self.drawing.quietly():
+            self._take_time()
+        self.drawing.ask()
 
     def _take_time(self) -> None:
         self.time.value = float(np.clip(self.session.time, self.time.start, self.time.end))
@@ -166,19 +167,17 @@ class FigureBuilder:
         self.gene.visible = self.genes.visible = kind == "genes"
 
     def _on_choice(self, event: Any) -> None:
-        if self._quiet:
-            return
-        self._fit_controls()
-        self._ask()
+        if not self.drawing.quiet:
+            self._fit_controls()
+            self.drawing.ask()
 
     def _on_typing(self, event: Any) -> None:
         self.gene.options = self._names.matches(event.new or "")
 
     def _on_gene(self, event: Any) -> None:
-        if event.new and not self._quiet:
-            have = [name.strip() for name in self.genes.value.split(",") if name.strip()]
-            if event.new not in have:
-                self.genes.value = ", ".join([*have, event.new])
+        have = names_in(self.genes)
+        if event.new and not self.drawing.quiet and event.new not in have:
+            self.genes.value = ", ".join([*have, event.new])
 
     # what is asked for
 
@@ -192,6 +191,8 @@ class FigureBuilder:
         if kind == "embedding":
             layers = tuple(LAYER_NAMES[name] for name in self.layers.value) if learned else (CELLS,)
             time = self.time.value if self.time.visible and learned else None
+            if self.time.visible and learned and time is None:
+                raise UserError(NO_TIME)
             colour = figuring.colour_word(*self.colour.key)
             return Wish(kind, colour, layers, time, view=view, axes=shown.axes, cells=cells)
         if kind == "times":
@@ -201,68 +202,35 @@ class FigureBuilder:
                 raise UserError(NO_CELLS)
             return Wish(kind, labels=self.labels.value, view=view, axes=shown.axes, cells=cells)
         if kind == "genes":
-            names = tuple(dict.fromkeys(name.strip() for name in self.genes.value.split(",") if name.strip()))
+            names = names_in(self.genes)
             if not names:
                 raise UserError(NO_GENES)
             return Wish(kind, genes=names, cells=cells)
         return Wish(kind)
 
-    def _source(self, wish: Wish) -> Any:
-        session = self.session
-        # a result is shared by all sessions; it is this one that hears what its run says
-        history = session.run.history if wish.kind == "losses" and session.run is not None else None
-        return figuring.source_of(session.result, session.result_source, history)
+    def _asked(self, draw: Callable[[figuring.Source, Wish, Sheet], T]) -> Callable[[], T]:
+        """What ``draw`` makes of what is chosen now, to be called in a thread. Raises :class:`UserError`."""
+        result, data = self.session.result, self.session.result_source
+        wish, sheet = self.wish(), self.sheets.sheet()
+        return lambda: draw(figuring.source_of(result, data, losses=wish.kind == "losses"), wish, sheet)
 
     def _stem(self) -> str:
         return f"{stem_of(self.session)}-{self.kind.value}"
 
     def for_bundle(self) -> Callable[[], tuple[str, bytes]]:
         """What draws the chosen figure as a file: its name and its bytes. Raises :class:`UserError`."""
-        wish, sheet = self.wish(), self.sheets.sheet()
-        source, name = self._source(wish), f"{self._stem()}.pdf"
-        return lambda: (name, figuring.figure_bytes(source, wish, sheet, ".pdf"))
+        return self._as_file(".pdf")
+
+    def _as_file(self, suffix: str) -> Callable[[], ui.File]:
+        name = f"{self._stem()}{suffix}"
+        return self._asked(lambda *asked: ui.File(name, figuring.figure_bytes(*asked, suffix)))
 
     # the picture
 
-    def _ask(self) -> None:
-        """Draw anew, soon; of several wishes in a row the last one counts."""
-        out_of_sight = self.session.page != "export" or not self.place.visible
-        if self._quiet or self.session.result is None:
-            return
-        self._late = out_of_sight
-        if out_of_sight:
-            return
-        self._wanted += 1
-        if not self._working:
-            self._working = True
-            pn.state.execute(self._work)
-
-    def come(self) -> None:
-        """It comes into sight: draw what was asked for meanwhile."""
-        if not self.picture.object or self._late:
-            self._ask()
-
-    async def _work(self) -> None:
-        self.busy.visible = True
-        try:
-            while self._drawn != self._wanted:
-                mine = self._drawn = self._wanted
-                found, said = None, ""
-                try:
-                    if self.session.result is None:
-                        return
-                    if self.kind.value == "genes" and not self.genes.value:
-                        await self._first_genes()
-                    wish, sheet = self.wish(), self.sheets.sheet()
-                    found = await asyncio.to_thread(figuring.preview, self._source(wish), wish, sheet)
-                except Exception as error:
-                    said = ui.reason(error)
-                if ui.gone():
-                    return
-                if mine == self._wanted:
-                    ui.in_turn(partial(self._show, found, said))
-        finally:
-            self._working = self.busy.visible = False
+    async def _prepare(self) -> Callable[[], Preview]:
+        if self.kind.value == "genes" and not self.genes.value:
+            await self._first_genes()
+        return self._asked(figuring.preview)
 
     async def _first_genes(self) -> None:
         """Those that the flow changes most, where the page Genes has not been asked for others."""
@@ -270,25 +238,22 @@ class FigureBuilder:
         result = self.session.result
         if not names and result.stream.genes is not None:
             names = await asyncio.to_thread(_drivers, decoded(result, self.session.result_source))
-        self._quiet = True
-        self.genes.value = ", ".join(names)
-        self._quiet = False
+        if self.session.result is result and not self.genes.value:  # nobody has typed some meanwhile
+            with self.drawing.quietly():
+                self.genes.value = ", ".join(names)
 
     def _show(self, found: Preview | None, said: str) -> None:
-        if self.session.result is None:  # it has gone before its turn
-            return
-        self.message.say(said, "info" if said in (NO_CELLS, NO_GENES, NOT_YET) else "error")
+        self.message.say(said, "info" if said in (NO_CELLS, NO_GENES, NO_TIME, NOT_YET) else "error")
         for download in (*self.downloads.values(), self.numbers):
             download.disabled = found is None
         self.picture.visible = self.size.visible = found is not None
         if found is None:
             return
-        for suffix, download in zip(SUFFIXES.values(), self.downloads.values(), strict=True):
-            download.filename = f"{self._stem()}{suffix}"
         cells = self.session.selection
         lit = f" · {counted(len(cells), 'selected cell')}" if cells is not None and self._uses_cells else ""
         self.size.object = ui.styled(f"{found.width:.0f} × {found.height:.0f} mm{lit}", muted=True)
-        self.picture.object = picture_html(found, self.sheets.transparent.value)
+        ground = CHEQUERED if self.sheets.transparent.value else "#fff"
+        self.picture.object = picture_html(found.png, "the figure", 9 * found.width, ground)
 
     @property
     def _uses_cells(self) -> bool:
@@ -296,52 +261,15 @@ class FigureBuilder:
 
     # the files
 
-    async def _file(self, suffix: str) -> io.BytesIO | None:
-        return await self._made(
-            self.downloads[suffix[1:].upper()],
-            lambda source, wish, sheet: ("", figuring.figure_bytes(source, wish, sheet, suffix)),
-        )
+    async def _file(self, suffix: str) -> ui.File | None:
+        return await ui.made(lambda: self._as_file(suffix), self.message)
 
-    async def _numbers(self) -> io.BytesIO | None:
+    async def _numbers(self) -> ui.File | None:
         name = self._stem()
-        return await self._made(
-            self.numbers, lambda source, wish, sheet: figuring.numbers_bytes(source, wish, sheet, name)
-        )
-
-    async def _made(self, download: ui.Download, make: Callable) -> io.BytesIO | None:
-        """What is to be downloaded; None where there is nothing, and why has been told. ``make`` gives a name, or none
-        where it is known, and bytes."""
-        self.busy.visible = True
-        try:
-            wish, sheet = self.wish(), self.sheets.sheet()
-            source = self._source(wish)
-        except UserError as error:
-            self.message.say(str(error), "error")
-            return None
-        else:
-            found = await ui.made_as(self._stem, lambda: make(source, wish, sheet), self.message)
-            if found is None:
-                return None
-            if found[0]:
-                download.filename = found[0]
-            return io.BytesIO(found[1])
-        finally:
-            self.busy.visible = self._working
+        numbers = partial(figuring.numbers_bytes, stem=name)
+        return await ui.made(lambda: self._asked(lambda *asked: ui.File(*numbers(*asked))), self.message)
 
 
 def _drivers(found: Decoded) -> list[str]:
     """The genes that the flow changes most at the start."""
     return [str(name) for name in found.ranking(float(found.result.times[0]), None).index[:FIRST]]
-
-
-def picture_html(found: Preview, transparent: bool) -> str:
-    """The figure on its sheet, as large as the page has room; where there is no ground, one sees so."""
-    data = base64.b64encode(found.png).decode()
-    ground = "#fff"
-    if transparent:
-        ground = "repeating-conic-gradient(#e4e6e9 0% 25%, #fff 0% 50%) 0 0 / 18px 18px"
-    style = (
-        f"display:block;max-width:100%;max-height:calc(100vh - 230px);width:{found.width * 9:.0f}px;object-fit:contain;"
-        f"background:{ground};border-radius:4px;box-shadow:0 1px 10px rgba(0,0,0,.18)"
-    )
-    return f"<img alt='the figure' src='data:image/png;base64,{data}' style='{style}'>"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import io
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 from PIL import Image
 
@@ -21,11 +19,12 @@ from cellstream.errors import UserError
 from cellstream.files import size_in_words
 from cellstream_app import figuring, making, ui
 from cellstream_app.colouring import label_keys
+from cellstream_app.figuring import NOT_YET
 from cellstream_app.making import FLOW, TRAINING, FilmWish
 from cellstream_app.parts.colourby import ColourBy
-from cellstream_app.parts.figurebuilder import NOT_YET
+from cellstream_app.parts.redrawing import Redrawing, picture_html
 from cellstream_app.parts.saving import stem_of
-from cellstream_app.parts.sheets import number_in
+from cellstream_app.parts.typed import number_in
 from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
 
@@ -42,14 +41,11 @@ class Filming:
 
     def __init__(self, session: Session):
         self.session = session
-        self._quiet = False
-        self._wanted = self._drawn = 0
-        self._working = self._late = False
+        self.drawing = Redrawing(session, lambda: self.place.visible, self._prepare, self._show)
         self._stop = threading.Event()
         self._done = 0.0
         self.message = ui.Message()
         self._make_choices()
-        self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
         self.picture = ui.text("")
         self.downloads = {name: self._download(name, suffix) for name, suffix in FORMATS.items()}
         self.bar = pmui.LinearProgress(value=0, variant="determinate", margin=0, **WIDE)
@@ -63,16 +59,16 @@ class Filming:
             ui.row(*self.downloads.values(), gap=10),
             self.progress,
             self.message,
-            ui.column(self.busy, height=4),
+            ui.column(self.drawing.busy, height=4),
             self.picture,
         )
         session.param.watch(self._on_beat, "beat")
-        session.param.watch(lambda event: self._ask(), "painted")
+        session.param.watch(lambda event: self.drawing.ask(), "painted")
 
     def _make_choices(self) -> None:
         small = dict(size="small", margin=0, **WIDE)
         self.kind = pmui.Select(label="Film", options=[FLOW, TRAINING], value=FLOW, **small)
-        self.colour = ColourBy("Colour cells by", self._ask)
+        self.colour = ColourBy("Colour cells by", self.drawing.ask)
         self.labels = pmui.Select(label="Colour particles by", options={"as the cells": ""}, value="", **small)
         self.streams = pmui.Switch(label="Streamlines of the moment", value=True, size="small", margin=0)
         self.size = pmui.Select(label="Size", options=SIZE_NAMES, value="1080p", **small)
@@ -94,35 +90,37 @@ class Filming:
 
     def _download(self, name: str, suffix: str) -> ui.Download:
         return ui.Download(
-            callback=partial(self._file, suffix), filename=f"flow{suffix}", label=name, icon="movie", size="small",
-            variant="contained" if name == "MP4" else "outlined", auto=True, embed=False, margin=0,
-        )  # fmt: skip
+            callback=partial(self._file, suffix),
+            filename=f"flow{suffix}",
+            label=name,
+            icon="movie",
+            variant="contained" if name == "MP4" else "outlined",
+        )
 
     # what is offered
 
     def show(self, same: bool) -> None:
         """Offer what the session's result has, and begin with what Explore shows of it."""
-        session, result = self.session, self.session.result
-        self._quiet = True
-        if not same:
-            self.title.value = ""
-        self.colour.offer(result, session.result_source, same)
-        self.colour.choose(session.shown.colour, session.shown.gene)
-        keys = label_keys(session.result_source)
-        options = {"as the cells": "", **{f"{key} they end with": key for key in keys}}
-        value = self.labels.value if self.labels.value in options.values() else ""
-        self.labels.param.update(options=options, value=value)
-        self._quiet = False
+        session = self.session
+        with self.drawing.quietly():
+            if not same:
+                self.title.value = ""
+            self.colour.offer(session.result, session.result_source, same)
+            self.colour.choose(session.shown.colour, session.shown.gene)
+            keys = label_keys(session.result_source)
+            options = {"as the cells": "", **{f"{key} they end with": key for key in keys}}
+            value = self.labels.value if self.labels.value in options.values() else ""
+            self.labels.param.update(options=options, value=value)
         self._fit_controls()
-        self._ask()
+        self.drawing.ask()
 
     def _fit_controls(self) -> None:
         self.labels.visible = self.streams.visible = self.kind.value == FLOW
 
     def _on_choice(self, event: Any) -> None:
-        if not self._quiet:
+        if not self.drawing.quiet:
             self._fit_controls()
-            self._ask()
+            self.drawing.ask()
 
     def asked(self) -> FilmWish:
         """What is chosen. Raises :class:`UserError` for what no film can be."""
@@ -142,92 +140,53 @@ class Filming:
             return FilmWish(TRAINING, Wish(colour), shot)
         return FilmWish(FLOW, Wish(colour, self.labels.value, streams=self.streams.value), shot)
 
-    # a frame of it
+    async def _prepare(self) -> Callable[[], bytes]:
+        """A frame of it."""
+        return self._of_film(frame_png)
 
-    def _ask(self) -> None:
-        """Draw a frame anew, soon; of several wishes in a row the last one counts."""
-        session = self.session
-        if self._quiet or session.result is None:
-            return
-        self._late = session.page != "export" or not self.place.visible
-        if self._late:
-            return
-        self._wanted += 1
-        if not self._working:
-            self._working = True
-            pn.state.execute(self._work)
+    def _of_film(self, make: Callable[..., bytes]) -> Callable[[], bytes]:
+        """``make`` of what is chosen now, to be called in a thread. Raises :class:`UserError`."""
+        result, data, asked = self.session.result, self.session.result_source, self.asked()
+        return lambda: make(figuring.source_of(result, data), result.run, asked)
 
-    def come(self) -> None:
-        """It comes into sight: draw what was asked for meanwhile."""
-        if not self.picture.object or self._late:
-            self._ask()
-
-    async def _work(self) -> None:
-        self.busy.visible = True
-        try:
-            while self._drawn != self._wanted:
-                mine = self._drawn = self._wanted
-                found, said = b"", ""
-                try:
-                    if self.session.result is None:
-                        return
-                    asked = self.asked()
-                    source = figuring.source_of(self.session.result, self.session.result_source)
-                    found = await asyncio.to_thread(frame_png, source, self.session.result.run, asked)
-                except Exception as error:
-                    said = ui.reason(error)
-                if ui.gone():
-                    return
-                if mine == self._wanted:
-                    ui.in_turn(partial(self._show, found, said))
-        finally:
-            self._working = self.busy.visible = False
-
-    def _show(self, found: bytes, said: str) -> None:
-        if self.session.result is None:  # it has gone before its turn
-            return
+    def _show(self, found: bytes | None, said: str) -> None:
         self.message.say(said, "info" if said == NOT_YET else "error")
-        self.picture.visible = bool(found)
+        self.picture.visible = found is not None
         for download in self.downloads.values():
-            download.disabled = not found
-        if found:
-            self.picture.object = frame_html(found)
-            name = stem_of(self.session)
-            kind = "training" if self.kind.value == TRAINING else "flow"
-            for suffix, download in zip(FORMATS.values(), self.downloads.values(), strict=True):
-                download.filename = f"{name}-{kind}{suffix}"
+            download.disabled = found is None
+        if found is not None:
+            self.picture.object = picture_html(found, "a frame of the film")
 
     # the file
 
-    async def _file(self, suffix: str) -> io.BytesIO | None:
+    async def _file(self, suffix: str) -> ui.File | None:
         """The film; None where there is none, and why has been told."""
-        if self.progress.visible:
+        if self.progress.visible:  # another one is being made
             return None
         self._stop.clear()
         self._done = 0.0
-        self.message.clear()
-        self.doing.object = ui.styled("Drawing …", muted=True)
-        self.bar.value, self.progress.visible = 0, True
-        name = stem_of(self.session)
         try:
-            asked = self.asked()
-            source = figuring.source_of(self.session.result, self.session.result_source)
-            made = await asyncio.to_thread(
-                making.film_bytes, source, self.session.result.run, asked, suffix, self._tell, self._given_up
-            )
-            if self.session.result is None or stem_of(self.session) != name:
-                raise UserError("Another result was chosen while the film was made: choose it again, and its film.")
-        except Stopped:
-            self.message.say("The film was given up; no file was made.", "info")
-        except Exception as error:
-            self.message.say(ui.reason(error), "error")
-        else:
-            said = f"{suffix[1:].upper()} of {size_in_words(len(made))}."
-            self.message.say(f"{said} {SMALL_GIF}" if suffix == ".gif" and len(made) > 2e7 else said, "success")
-            return io.BytesIO(made)
+            self.doing.object = ui.styled("Drawing …", muted=True)
+            self.bar.value, self.progress.visible = 0, True
+            name = f"{stem_of(self.session)}-{'training' if self.kind.value == TRAINING else 'flow'}{suffix}"
+            made = await ui.made(lambda: self._of_film(partial(self._written, suffix)), self.message)
         finally:
             self.progress.visible = False
-        return None
+        if made is None:
+            return None
+        if not made:
+            self.message.say("The film was given up; no file was made.", "info")
+            return None
+        said = f"{suffix[1:].upper()} of {size_in_words(len(made))}."
+        self.message.say(f"{said} {SMALL_GIF}" if suffix == ".gif" and len(made) > 2e7 else said, "success")
+        return ui.File(name, made)
+
+    def _written(self, suffix: str, *film: Any) -> bytes:
+        """The film as a file; nothing where it was given up."""
+        try:
+            return making.film_bytes(*film, suffix, self._tell, self._given_up)
+        except Stopped:
+            return b""
 
     def _tell(self, done: int, total: int) -> None:
         self._done = done / total  # from another thread: shown at the next beat
@@ -247,13 +206,3 @@ def frame_png(source: Any, run: Any, asked: FilmWish) -> bytes:
     picture = io.BytesIO()
     Image.fromarray(film.draw(int(0.55 * (film.frames - 1)))).save(picture, "png")
     return picture.getvalue()
-
-
-def frame_html(png: bytes) -> str:
-    """A frame, as large as the page has room for it."""
-    data = base64.b64encode(png).decode()
-    style = (
-        "display:block;max-width:100%;max-height:calc(100vh - 230px);object-fit:contain;border-radius:4px;"
-        "box-shadow:0 1px 10px rgba(0,0,0,.18)"
-    )
-    return f"<img alt='a frame of the film' src='data:image/png;base64,{data}' style='{style}'>"

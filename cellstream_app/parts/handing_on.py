@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import asyncio
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +14,12 @@ import panel_material_ui as pmui
 from cellstream import bundle
 from cellstream.errors import UserError
 from cellstream.files import size_in_words
-from cellstream.runs import Run
 from cellstream.web.contents import Options
 from cellstream_app import figuring, making, ui
-from cellstream_app.bundling import view_state
-from cellstream_app.parts.figurebuilder import NOT_YET
-from cellstream_app.parts.saving import LARGEST_DOWNLOAD, stem_of
+from cellstream_app.bundling import packer
+from cellstream_app.figuring import NOT_YET
+from cellstream_app.parts.saving import LARGEST_DOWNLOAD, size_of, stem_of, target
+from cellstream_app.parts.typed import names_in
 from cellstream_app.session import Session
 from cellstream_app.ui import WIDE
 
@@ -38,42 +38,33 @@ class Card(pn.viewable.Viewer):
         self.session, self.name_of_file = session, name
         self.message = ui.Message()
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
-        self.download = ui.Download(
-            callback=self._file, filename=name, label=label, icon="download", size="small", variant="contained",
-            auto=True, embed=False, margin=0,
-        )  # fmt: skip
-        self.card = ui.card(
-            *fields, self.message, ui.column(self.busy, height=4), ui.row(self.download), title=title, hint=hint
-        )
+        self.download = ui.Download(callback=self._file, filename=name, label=label, variant="contained")
+        self.buttons = ui.row(self.download)
+        self.card = ui.card(*fields, self.message, ui.column(self.busy, height=4), self.buttons, title=title, hint=hint)
 
     def __panel__(self) -> pmui.Paper:
         return self.card
 
     def show(self, same: bool) -> None:
         """Another result, or the ``same`` run's, looked at otherwise."""
-        self.download.filename = f"{stem_of(self.session)}{self.name_of_file}"
         self.message.clear()
 
     def prepared(self) -> Callable[[], tuple[bytes, str]]:
         """What makes the file. Raises :class:`UserError` for what cannot be asked for."""
         raise NotImplementedError
 
-    async def _file(self) -> io.BytesIO | None:
+    async def _file(self) -> ui.File | None:
         """The file; None where there is none, and why has been told."""
-        self.message.clear()
+        name = f"{stem_of(self.session)}{self.name_of_file}"
         self.busy.visible = True
         try:
-            make = self.prepared()
-            found = await ui.made_as(lambda: self.download.filename, make, self.message)
-        except UserError as error:
-            self.message.say(str(error), "error")
-            return None
+            found = await ui.made(self.prepared, self.message)
         finally:
             self.busy.visible = False
         if found is None:
             return None
         self.message.say(found[1], "success")
-        return io.BytesIO(found[0])
+        return ui.File(name, found[0])
 
 
 class Paging(Card):
@@ -103,11 +94,11 @@ class Paging(Card):
             self.genes.value = ", ".join(self.session.genes)
 
     def prepared(self) -> Callable[[], tuple[bytes, str]]:
-        session, shown = self.session, self.session.shown
-        genes = tuple(dict.fromkeys(name.strip() for name in self.genes.value.split(",") if name.strip()))
+        session = self.session
+        genes = names_in(self.genes)
         if len(genes) > MOST_GENES:
             raise UserError(f"Expected at most {MOST_GENES} genes on a page, but got {len(genes)}: choose fewer.")
-        colour = figuring.colour_word(shown.colour, shown.gene)
+        colour = figuring.colour_shown(session.shown, session.result, session.result_source)
         if not session.result.learned:
             raise UserError(NOT_YET)
         run = session.result.run
@@ -137,31 +128,51 @@ class Bundling(Card):
             "and script, and what the screen shows now. Opened here again, by a path or dropped on the window, it is "
             "the same screen. Without the data file labels and genes are there only where it is found."
         )
+        self.path = pmui.TextInput(label="Path of the bundle on this computer", size="small", margin=0, **WIDE)
         super().__init__(
             session, "Bundle", "All of it in one file, for a colleague or for oneself in a year", "Download bundle",
-            ".cellstream.zip", what, self.data, self.with_figure,
+            bundle.SUFFIX, what, self.data, self.with_figure, self.path,
         )  # fmt: skip
+        self.save = pmui.Button(label="Save", icon="save", size="small", margin=0, on_click=self._on_save)
+        self.buttons.insert(0, self.save)
+
+    def show(self, same: bool) -> None:
+        super().show(same)
+        if not same:
+            self.path.value = f"~/{stem_of(self.session)}{bundle.SUFFIX}"
 
     def prepared(self) -> Callable[[], tuple[bytes, str]]:
-        data, folder = self.data.value, self.session.result.run.folder
-        shown = view_state(self.session, "explore")
+        if self.data.value and size_of(self.session.result_source) > LARGEST_DOWNLOAD:
+            raise UserError("With its data file the bundle is too much for a download: save it to a path instead.")
+        write, without = self._packer()
+
+        def make() -> tuple[bytes, str]:
+            with tempfile.TemporaryDirectory(prefix="cellstream-") as place:
+                out = write(Path(place) / f"run{bundle.SUFFIX}")
+                size = out.stat().st_size
+                if size > LARGEST_DOWNLOAD:
+                    raise UserError(
+                        f"The bundle has {size_in_words(size)}, too much for a download: save it to a path instead."
+                    )
+                return out.read_bytes(), f"A bundle of {size_in_words(size)}.{without}"
+
+        return make
+
+    def _packer(self) -> tuple[Callable[[Path], Path], str]:
+        """What writes it, and a sentence where it will be without the figure."""
         figure, without = None, ""
         try:
             figure = self.figure() if self.with_figure.value else None
         except UserError as error:  # it is not what was asked for
             without = f" Without the figure: {str(error)[:1].lower()}{str(error)[1:]}"
+        return packer(self.session, self.data.value, figure), without
 
-        def make() -> tuple[bytes, str]:
-            figures = [figure()] if figure else []
-            with tempfile.TemporaryDirectory(prefix="cellstream-") as place:
-                out = Path(place) / "run.cellstream.zip"
-                bundle.pack(Run(folder), out, data=data, shown=shown, figures=figures)
-                size = size_in_words(out.stat().st_size)
-                if out.stat().st_size > LARGEST_DOWNLOAD:
-                    raise UserError(
-                        f"The bundle has {size}, too much for a download: leave the data file out, or write it with "
-                        f"'cellstream bundle {folder} --with-data --out FILE.cellstream.zip'."
-                    )
-                return out.read_bytes(), f"A bundle of {size}.{without}"
+    async def _on_save(self, event: Any) -> None:
+        async def save() -> None:
+            out = target(self.path.value, bundle.SUFFIX)
+            write, without = self._packer()
+            await asyncio.to_thread(write, out)
+            self.message.say(f"Saved to {out}, {size_in_words(out.stat().st_size)}.{without}", "success")
 
-        return make
+        self.message.alert.severity = "error"
+        await ui.asks(self.message, self.save)(save)()

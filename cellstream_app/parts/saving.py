@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import tempfile
 from collections.abc import Callable
@@ -47,6 +46,7 @@ class Saving(pn.viewable.Viewer):
     def __init__(self, session: Session):
         super().__init__()
         self.session = session
+        self._named = ""
         self.message = ui.Message()
         self.path = pmui.TextInput(label="Path on this computer", size="small", margin=0, **WIDE)
         self.format = pmui.RadioButtonGroup(
@@ -56,10 +56,7 @@ class Saving(pn.viewable.Viewer):
         self.format.param.watch(self._on_format, "value")
         self.further = {name: pmui.Switch(label=label, value=False, size="small", margin=0) for name, label in MORE}
         self.save = pmui.Button(label="Save", icon="save", size="small", margin=0, on_click=self._on_save)
-        self.download = ui.Download(
-            callback=self._file, filename="cellstream.h5ad", label="Download", icon="download", size="small",
-            variant="outlined", auto=True, embed=False, margin=0,
-        )  # fmt: skip
+        self.download = ui.Download(callback=self._file, filename="cellstream.h5ad", label="Download")
         session.param.watch(self._on_result, ["result", "result_source"])
         self._on_result()
 
@@ -76,10 +73,9 @@ class Saving(pn.viewable.Viewer):
         ready = self.session.result is not None and self.session.result_source is not None
         self.save.disabled = not ready
         self.download.disabled = not ready or size_of(self.session.result_source) > LARGEST_DOWNLOAD
-        name = f"{stem(self.session.result_source)}-cellstream{H5AD}" if ready else ""
-        if ready and name != self.download.filename:  # a path that was typed stays while it is for the same file
-            self.path.value = f"~/{name.removesuffix(H5AD)}{self.format.value}"
-            self.download.filename = name
+        name = f"{stem_of(self.session)}-cellstream" if ready else self._named
+        if name != self._named:  # a path that was typed stays while it is for the same file
+            self._named, self.path.value = name, f"~/{name}{self.format.value}"
 
     def _on_format(self, event: Any) -> None:
         self.path.value = f"{self.path.value.removesuffix(event.old)}{event.new}"
@@ -96,21 +92,15 @@ class Saving(pn.viewable.Viewer):
         self.message.alert.severity = "error"
         await ui.asks(self.message, self.save)(save)()
 
-    async def _file(self) -> io.BytesIO | None:
+    async def _file(self) -> ui.File | None:
         """What is to be downloaded; None where there is nothing, and why has been told."""
-        name = self.download.filename
-        self.download.loading = True
+        name = f"{stem_of(self.session)}-cellstream{H5AD}"
         self.message.clear()
         try:
-            file = await self._work(in_memory)
-            if name != self.download.filename:
-                raise UserError("Another result was chosen while the file was written: press Download again.")
+            return ui.File(name, await self._work(in_memory))
         except UserError as error:
             self.message.say(str(error), "error")
             return None
-        finally:
-            self.download.loading = False
-        return file
 
     async def _work(self, write: Callable[..., T], *where: Path | None) -> T:
         """``write`` the result in a thread; raises :class:`UserError`."""
@@ -131,7 +121,7 @@ class Saving(pn.viewable.Viewer):
 def target(path: str, suffix: str = H5AD) -> Path:
     """The file, or the folder of zarr, to be written: not there yet, in a folder that is."""
     out = permitted(path)
-    if out.suffix != suffix:
+    if not out.name.endswith(suffix):
         out = out.with_name(f"{out.name}{suffix}")
     if out.exists():
         raise UserError(f"There is a file {out} already: choose another name.")
@@ -167,12 +157,12 @@ def write_result(
     write(adata, out, "choose another place")
 
 
-def in_memory(result: Result, source: Source, **more: bool) -> io.BytesIO:
+def in_memory(result: Result, source: Source, **more: bool) -> bytes:
     """The bytes of what :func:`write_result` writes. Takes a while."""
     with tempfile.TemporaryDirectory(prefix="cellstream-") as folder:
         out = Path(folder) / "result.h5ad"
         write_result(result, source, out, **more)
-        return io.BytesIO(out.read_bytes())
+        return out.read_bytes()
 
 
 def size_of(source: Source | None) -> int:
@@ -185,9 +175,9 @@ def size_of(source: Source | None) -> int:
 
 
 def stem_of(session: Session) -> str:
-    """How files of the session's result begin: as its data set is called, or else its run's folder."""
-    source = session.result_source
-    return stem(source) if source is not None else session.result.run.folder.name
+    """How files of the session's result begin: as its data set is called, or else its run's folder; "" without one."""
+    result, source = session.result, session.result_source
+    return stem(source) if source is not None else result.run.folder.name if result is not None else ""
 
 
 def stem(source: Source) -> str:

@@ -47,9 +47,8 @@ class Scorecard(pn.viewable.Viewer):
         self.doing = ui.text("", muted=True)
         self.busy = ui.column(self.bar, self.doing, gap=4, visible=False)
         self.download = ui.Download(
-            callback=self._file, filename="comparison.csv", label="Download .csv", icon="download", size="small",
-            variant="outlined", auto=True, embed=False, margin=0, disabled=True,
-        )  # fmt: skip
+            callback=self._file, filename="comparison.csv", label="Download .csv", disabled=True
+        )
         head = ui.row(ui.heading("Which is better?", HINT), self.download, gap=16)
         self.view = ui.card(head, self.busy, self.message, self.table)
 

@@ -58,10 +58,7 @@ class Selecting(pn.viewable.Viewer):
             label="Clear", icon="close", size="small", variant="outlined", margin=0, on_click=self._on_clear,
             description="Clear: select no cells (Esc)",
         )  # fmt: skip
-        self.download = ui.Download(
-            callback=self._csv, filename="cellstream-kin.csv", label="Numbers (.csv)", icon="download", size="small",
-            variant="outlined", auto=True, embed=False, margin=0,
-        )  # fmt: skip
+        self.download = ui.Download(callback=self._csv, filename="cellstream-kin.csv", label="Numbers (.csv)")
         self.view = ui.side_panel(
             ui.card(self.title, self.labels, self.busy, self.shares, self.caution, ui.row(clear, self.download)),
             width=340,

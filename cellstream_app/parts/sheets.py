@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+from matplotlib.font_manager import get_font_names
 
-from cellstream.errors import UserError
 from cellstream.figures import LEGENDS, WIDTHS
 from cellstream.figures.paper import FALLBACK, Sheet
 from cellstream_app import ui
+from cellstream_app.parts.typed import number_in
 from cellstream_app.ui import WIDE
 
 OWN = "own"
 COLUMNS = {f"{name} column, {size:.0f} mm": name for name, size in WIDTHS.items()} | {"A width of my own": OWN}
-FONTS = {"Arial, or what is like it": ""} | {name: name for name in (*FALLBACK, "Times New Roman", "DejaVu Serif")}
+LIKE_ARIAL = "Arial, or what is like it"
 LEGEND_NAMES = {"right": "right", "below": "below", "none": "none"}
 RESOLUTIONS = {"150 dpi": 150, "300 dpi": 300, "600 dpi": 600}
 assert set(LEGEND_NAMES.values()) == set(LEGENDS)
@@ -32,7 +32,7 @@ class Sheets(pn.viewable.Viewer):
         self.column = pmui.Select(label="Width", options=COLUMNS, value="single", **small)
         self.width = pmui.TextInput(label="Width in mm", value="88", visible=False, **small)
         self.height = pmui.TextInput(label="Height in mm", placeholder="by itself", **small)
-        self.font = pmui.Select(label="Typeface", options=FONTS, value="", **small)
+        self.font = pmui.Select(label="Typeface", options=_fonts(), value="", **small)
         self.text = pmui.TextInput(label="Text in points", value="7", **small)
         self.point = pmui.TextInput(label="Cells in points", placeholder="by itself", **small)
         self.legend = pmui.Select(label="Legend, scales", options=LEGEND_NAMES, value="right", **small)
@@ -80,13 +80,8 @@ class Sheets(pn.viewable.Viewer):
         self.changed()
 
 
-def number_in(field: pmui.TextInput) -> float | None:
-    """The number that was typed; None where nothing was. Raises :class:`UserError`."""
-    typed = field.value.strip().replace(",", ".")
-    try:
-        number = float(typed) if typed else None
-        if number is None or math.isfinite(number):
-            return number
-        raise ValueError
-    except ValueError:
-        raise UserError(f"Expected a number for “{field.label}”, but got '{field.value}'.") from None
+def _fonts() -> dict[str, str]:
+    """Typefaces that papers are set in, as far as this machine has them."""
+    there = set(get_font_names())
+    names = dict.fromkeys([*FALLBACK, "Times New Roman", "Liberation Serif", "DejaVu Serif"])
+    return {LIKE_ARIAL: ""} | {name: name for name in names if name in there}

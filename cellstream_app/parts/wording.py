@@ -58,10 +58,7 @@ class Wording:
     def _card(self, piece: Piece) -> tuple:
         shown, said = ui.text(""), ui.Message("info")
         copy, text = copy_button("Copy")
-        download = ui.Download(
-            callback=partial(self._file, piece), filename=piece.file, label=piece.file, icon="download", size="small",
-            variant="outlined", auto=True, embed=False, margin=0,
-        )  # fmt: skip
+        download = ui.Download(callback=partial(self._file, piece), filename=piece.file, label=piece.file)
         buttons = ui.row(copy, download, text)
         return ui.card(buttons, said, shown, title=piece.title, hint=piece.hint), shown, said, text, buttons
 
@@ -73,17 +70,28 @@ class Wording:
         self._shown = state
         self._wishes += 1
         mine, self.busy.visible = self._wishes, True
+        found: dict[str, str | UserError] = {}
+        said = ""
         try:
             # a run of its own: this one hears what is said, and nobody else may ask it in a thread
             found = await asyncio.to_thread(lambda: texts_of(Run(result.run.folder)))
+        except Exception as error:
+            said = ui.reason(error)
+            if mine == self._wishes:
+                self._shown = None  # so that it is tried again when it comes into sight
         finally:
             if mine == self._wishes:
                 self.busy.visible = False
         if mine == self._wishes and not ui.gone():
-            ui.in_turn(partial(self._show, found))
+            ui.in_turn(partial(self._show, found, said))
 
-    def _show(self, found: dict[str, str | UserError]) -> None:
+    def _show(self, found: dict[str, str | UserError], problem: str) -> None:
         self.texts = {}
+        self.message.say(problem, "error")
+        for card, *_ in self._made:
+            card.visible = not problem
+        if problem:
+            return
         for piece, (_, shown, said, text, buttons) in zip(PIECES, self._made, strict=True):
             made = found[piece.title]
             there = isinstance(made, str)

@@ -164,7 +164,8 @@ def load(path: str | Path, adata: AnnData | None = None) -> CellStream:
     """A result that was kept: a file of ``cellstream fit``, the app or :meth:`cellstream.CellStream.save`; the folder
     of a run; or a ``.safetensors`` file, which holds the model alone.
 
-    ``adata`` are the cells of a run's folder where they came from memory, or their file has moved.
+    ``adata`` are the cells of a run's folder where they came from memory, or their file has moved; other results hold
+    theirs, and are refused with it.
 
     Raises
     ------
@@ -172,9 +173,12 @@ def load(path: str | Path, adata: AnnData | None = None) -> CellStream:
         There is no result, or the cells have changed since.
     """
     place = path_of(path)
+    folder = (place / "config.json").is_file()
+    if adata is not None and not folder:
+        raise UserError(f"'{place}' is no folder of a run, so it takes no cells: leave adata out, as in cs.load(path).")
     if place.suffix == ".safetensors":
         return CellStream.load(place)
-    if not (place / "config.json").is_file():
+    if not folder:
         return scverse.result_in(readers.open_file(path).adata, place)
     run = Run(place)
     status, stream, recipe = run.status(), run.result(), run.recipe

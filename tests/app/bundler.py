@@ -6,10 +6,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from pathlib import Path
 
 from tornado.web import RequestHandler
 
-from cellstream_app.bundling import pack_session
+from cellstream_app.bundling import packer
 from cellstream_app.session import Session
 
 
@@ -18,9 +19,8 @@ class Bundler(RequestHandler):
 
     async def get(self) -> None:
         session = max((thing for thing in gc.get_objects() if type(thing) is Session), key=lambda s: s.beat)
-        out, figures = os.environ["BUNDLE_OUT"], [("a.svg", b"<svg/>")]
-        made = await asyncio.to_thread(pack_session, session, out, True, figures, page="explore")
-        self.write(str(made))
+        pack = packer(session, True, lambda: ("a.svg", b"<svg/>"))
+        self.write(str(await asyncio.to_thread(pack, Path(os.environ["BUNDLE_OUT"]))))
 
 
 ROUTES = [(r"/bundle", Bundler, {})]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import io
 import json
+import os
 import re
+import shutil
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,17 +30,19 @@ from cellstream.animations.flow import Wish
 from cellstream.animations.writing import Stopped
 from cellstream.errors import UserError
 from cellstream.figures.paper import Sheet
-from cellstream_app import ui
+from cellstream.runs import Run
+from cellstream.web.page import Written
+from cellstream_app import figuring, making, ui
 from cellstream_app.bundling import View
 from cellstream_app.figuring import colour_word, figure_bytes, numbers_bytes, preview, source_of
 from cellstream_app.making import FLOW, TRAINING, FilmWish, film_bytes
 from cellstream_app.pages.export import ExportPage
 from cellstream_app.palette import own_colours, paint
-from cellstream_app.parts import wording
+from cellstream_app.parts import figurebuilder, wording
 from cellstream_app.parts.figurebuilder import FigureBuilder
 from cellstream_app.parts.filming import Filming, frame_png
 from cellstream_app.parts.handing_on import Paging
-from cellstream_app.parts.saving import write_result
+from cellstream_app.parts.saving import stem_of, write_result
 from cellstream_app.parts.sheets import Sheets
 from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.session import Session, with_source
@@ -64,8 +71,7 @@ def session(found: tuple[Result, Source], tmp_path: Path, monkeypatch: pytest.Mo
 
 async def drawn(page: ExportPage) -> None:
     """Until the picture is the last one that was asked for."""
-    figure = page.figure
-    while figure._working or figure._drawn != figure._wanted:
+    while not page.figure.drawing.done:
         await asyncio.sleep(0.05)
 
 
@@ -172,24 +178,180 @@ def test_before_there_is_a_flow_cells_alone_are_drawn(session: Session):
     asyncio.run(story())
 
 
-def test_what_is_made_for_another_result_is_not_handed_out(session: Session):
-    """The browser would save it under the other one's name."""
-    message, names = ui.Message(), iter(["one.pdf", "other.pdf", "one.pdf", "one.pdf"])
+def test_a_file_bears_the_name_of_what_was_asked_for(session: Session, monkeypatch: pytest.MonkeyPatch):
+    """Whatever is chosen while it is made; and a second click meanwhile is none."""
+    go, asked = threading.Event(), []
+
+    def slowly(source: object, wish: object, *more: object, **named: object) -> bytes:
+        asked.append(wish)
+        assert go.wait(30)
+        return b"made"
+
+    monkeypatch.setattr(figuring, "figure_bytes", slowly)
+    monkeypatch.setattr(making, "film_bytes", slowly)
+    monkeypatch.setattr(making, "page_bytes", lambda *a: (slowly(*a), Written(Path("x"), 4, 2736, ())))
 
     async def story() -> None:
-        assert await ui.made_as(lambda: next(names), lambda: b"made", message) is None
-        assert "Something else was chosen" in message.alert.object
-        message.clear()
-        assert await ui.made_as(lambda: next(names), lambda: b"made", message) == b"made"
-        assert not message.alert.visible
-
-        def break_down() -> None:
-            raise KeyError("mass")
-
-        assert await ui.made_as(lambda: "a", break_down, message) is None
-        assert "fault of this app" in message.alert.object
+        page = ExportPage(session)
+        await drawn(page)
+        result, source = session.result, session.result_source
+        for download, change, name in (
+            (page.figure.downloads["PDF"], lambda: page.figure.kind.param.update(value="times"),
+             "branching-embedding.pdf"),
+            (page.film.downloads["MP4"], lambda: page.film.kind.param.update(value=TRAINING), "branching-flow.mp4"),
+            (page.paging.download, lambda: session.param.update(result=None, result_source=None), "branching.html"),
+        ):  # fmt: skip
+            go.clear()
+            asked.clear()
+            transfer = asyncio.ensure_future(download._async_sync_data())
+            while not asked:
+                await asyncio.sleep(0.01)
+            assert download.loading
+            clicks = download._clicks
+            download._handle_click()
+            assert download._clicks == clicks
+            change()
+            go.set()
+            await transfer
+            assert not download.loading
+            assert download.filename == name
+            assert download.data.endswith(base64.b64encode(b"made").decode())
+        session.param.update(result=result, result_source=source)
+        await drawn(page)
 
     asyncio.run(story())
+
+
+def test_a_file_that_cannot_be_made_is_a_sentence_and_no_file():
+    message, broken = ui.Message(), ["once"]
+
+    def prepare() -> Callable[[], bytes]:
+        def make() -> bytes:
+            if broken:
+                raise KeyError(broken.pop())
+            return b"made"
+
+        return make
+
+    async def story() -> None:
+        assert await ui.made(prepare, message) is None
+        assert "fault of this app" in message.alert.object
+        assert await ui.made(prepare, message) == b"made"
+        assert not message.alert.visible
+
+    asyncio.run(story())
+    assert stem_of(Session()) == ""
+
+
+def test_a_moment_without_a_time_is_not_the_whole_course(session: Session):
+    session.shown = Shown(layers=("streams",), moment=True)
+
+    async def story() -> None:
+        page = ExportPage(session)
+        page.figure.time.value = None
+        await drawn(page)
+        assert "Type the time" in said(page.figure)
+        assert not page.figure.picture.visible
+        page.figure.when.value = "the whole course"
+        await drawn(page)
+        assert page.figure.wish().time is None
+        assert page.figure.picture.visible
+
+    asyncio.run(story())
+
+
+def test_genes_that_are_typed_meanwhile_stay(session: Session, monkeypatch: pytest.MonkeyPatch):
+    looked, go = threading.Event(), threading.Event()
+
+    def slowly(found: object) -> list[str]:
+        looked.set()
+        assert go.wait(30)
+        return ["Ery03"]
+
+    monkeypatch.setattr(figurebuilder, "_drivers", slowly)
+
+    async def story() -> None:
+        page = ExportPage(session)
+        await drawn(page)
+        page.figure.kind.value = "genes"
+        while not looked.is_set():
+            await asyncio.sleep(0.01)
+        page.figure.genes.value = "Stem05"
+        go.set()
+        await drawn(page)
+        assert page.figure.genes.value == "Stem05"
+        assert page.figure.wish().genes == ("Stem05",)
+
+    asyncio.run(story())
+
+
+def test_losses_and_provenance_are_those_of_the_result(session: Session, tmp_path: Path):
+    """Also while another run is selected already, or the file of the model is another one by now."""
+    folder = Path(shutil.copytree(sample_run().folder, tmp_path / "runs" / "one"))
+    result = load_result(Run(folder))
+    losses = source_of(result, None, losses=True).losses()
+    assert len(losses) >= 2
+    sha = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert source_of(result, None).origin()["result_sha256"] == sha
+    (folder / "model.safetensors").write_bytes(b"another one")
+    os.utime(folder / "model.safetensors", ns=(1, 1))
+    assert source_of(result, None).origin()["result_sha256"] == ""
+
+    # the selected run has said nothing, and its result is still being loaded
+    other = Path(shutil.copytree(sample_run().folder, tmp_path / "runs" / "other"))
+    (other / "events.jsonl").write_text("")
+
+    async def story() -> None:
+        page = ExportPage(session)
+        page.figure.kind.value = "losses"
+        session.run = Run(other)
+        seen = page.figure._asked(lambda source, *more: source.losses())()
+        assert list(seen) == list(losses)
+        await drawn(page)
+
+    asyncio.run(story())
+
+
+def test_words_are_tried_again_after_a_fault(session: Session, monkeypatch: pytest.MonkeyPatch):
+    real, broken = wording.texts_of, [KeyError("x")]
+
+    def texts_of(run: Run) -> dict:
+        if broken:
+            raise broken.pop()
+        return real(run)
+
+    monkeypatch.setattr(wording, "texts_of", texts_of)
+
+    async def story() -> None:
+        words_of = wording.Wording(session)
+        await words_of.show()
+        await asyncio.sleep(0)
+        assert "fault of this app" in words_of.message.alert.object
+        assert not words_of.texts
+        await words_of.show()
+        await asyncio.sleep(0)
+        assert not words_of.message.alert.visible
+        assert "2,736 cells" in words_of.texts["Methods paragraph"]
+        assert all(card.visible for card, *_ in words_of._made)
+
+    asyncio.run(story())
+
+
+def test_a_page_falls_back_to_time_as_a_figure_does(session: Session):
+    session.result_source, session.shown = None, Shown("obs:lineage")
+    page = ExportPage(session)
+    assert page.figure.wish().colour == "time"
+    _, told = page.paging.prepared()()
+    assert told.startswith("A page of 2,736 cells")
+    session.shown = Shown("gene", "")
+    assert page.paging.prepared()()[0]
+
+
+def test_a_typeface_that_is_offered_is_there():
+    fonts = Sheets(lambda: None).font.options
+    assert "DejaVu Sans" in fonts.values()
+    for name in fonts.values():
+        assert Sheet(font=name).font == name
 
 
 def test_what_was_chosen_stays_while_only_the_time_moves(session: Session):
@@ -382,7 +544,7 @@ def test_a_page_and_a_bundle_are_of_what_is_shown(session: Session, tmp_path: Pa
     page = ExportPage(session)
     bundling = page.bundling
     bundling.show(same=False)
-    assert bundling.download.filename == "branching.cellstream.zip"
+    assert bundling.path.value == "~/branching.cellstream.zip"
     bundling.data.value = True
     made, said = bundling.prepared()()
     (tmp_path / "b.cellstream.zip").write_bytes(made)
@@ -474,15 +636,24 @@ def test_from_the_screen_to_files_and_words(browser: Browser, address: str, plac
         page.wait_for_timeout(1000)
         with page.expect_download() as download:
             button(page, "MP4").click()
+        assert download.value.suggested_filename == "branching-flow.mp4"
         assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
         expect(page.get_by_text(re.compile("^MP4 of"))).to_be_visible()
         button(page, "Page and bundle").click()
         with page.expect_download() as download:
             button(page, "Download page").click()
+        assert download.value.suggested_filename == "branching.html"
         assert b"<html" in Path(download.value.path()).read_bytes()[:200]
         with page.expect_download() as download:
             button(page, "Download bundle").click()
+        assert download.value.suggested_filename == "branching.cellstream.zip"
         assert zipfile.is_zipfile(download.value.path())
+        kept = place / "kept.cellstream.zip"
+        page.get_by_label("Path of the bundle").fill(str(kept))
+        page.get_by_label("Path of the bundle").press("Enter")
+        button(page, "Save").click()
+        expect(page.get_by_text(f"Saved to {kept}")).to_be_visible()
+        assert bundle.look(kept).view["explore"]["colour"] == "obs:lineage"
         button(page, "Methods and code").click()
         expect(page.get_by_text("Time-series single-cell data")).to_be_visible()
         button(page, "Copy").first.click()
@@ -490,13 +661,17 @@ def test_from_the_screen_to_files_and_words(browser: Browser, address: str, plac
         copied = page.evaluate("navigator.clipboard.readText()")
         assert copied == words.methods_paragraph(account.of_run(sample_run()))
         with page.expect_download() as download:
+            button(page, "references.bib").click()
+        assert Path(download.value.path()).read_text() == words.bibtex(account.of_run(sample_run())).rstrip("\n")
+        with page.expect_download() as download:
             button(page, "run.py").click()
         compile(Path(download.value.path()).read_text(), "run.py", "exec")
         button(page, "Data").click()
         out = place / "saved.h5ad"
         page.get_by_role("switch", name=re.compile("^Transition matrix")).click()
-        page.get_by_label("Path on this computer").fill(str(out))
-        page.get_by_label("Path on this computer").press("Enter")
+        where = page.get_by_label("Path on this computer", exact=True)
+        where.fill(str(out))
+        where.press("Enter")
         button(page, "Save").click()
-        expect(page.get_by_text("Saved to")).to_be_visible()
+        expect(page.get_by_text(f"Saved to {out}")).to_be_visible()
     assert "T_fwd" in anndata.read_h5ad(out).obsp

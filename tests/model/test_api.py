@@ -20,6 +20,8 @@ import torch
 
 import cellstream as cs
 from cellstream import scverse
+from cellstream.figures.of_result import Source, Wish
+from cellstream.figures.paper import Sheet
 from cellstream.runs import Run
 from cellstream.scene import Scene
 from tests.conftest import TINY
@@ -303,6 +305,31 @@ def test_every_kind_of_figure_is_drawn_with_its_numbers(sample, draw, rows):
     figure = draw(sample)
     assert figure.get_axes()
     assert len(figure.numbers) == rows if rows else len(figure.numbers) > 10
+
+
+def test_cells_view_and_axes_are_chosen_by_words(sample):
+    kinds = sample.record.adata.obs["lineage"].iloc[scverse.rows_of(sample.record.adata, sample.record.snapshots)]
+    chosen = np.flatnonzero(kinds.to_numpy() == "progenitor")
+    by_cells = Source.of(sample).drawn(Wish("genes", genes=("Stem05",), cells=chosen), Sheet()).numbers
+    ours = cs.figures.genes(sample, "Stem05", select="lineage=progenitor").numbers
+    pd.testing.assert_frame_equal(ours, by_cells)
+    assert not ours.equals(cs.figures.genes(sample, "Stem05").numbers)
+    figure = cs.figures.embedding(sample, select="lineage=progenitor", view=(-1, 2, 0, 3))
+    assert figure.provenance["shows"]["select"] == "lineage=progenitor"
+    assert figure.provenance["shows"]["view"] == [-1, 2, 0, 3]
+    ax = next(ax for ax in figure.axes if len(ax.lines))
+    assert {*ax.get_xlim(), *ax.get_ylim()} >= {-1, 2} or {*ax.get_xlim(), *ax.get_ylim()} >= {0, 3}
+    for wrong in (dict(view=(2, 1, 0, 1)), dict(view=3), dict(axes=(1,)), dict(axes=(1, 3))):
+        with pytest.raises(cs.UserError, match=r"Expected (a view|axes|two of)"):
+            cs.figures.embedding(sample, **wrong)
+    with pytest.raises(cs.UserError, match="KEY=VALUE"):
+        cs.figures.lineage(sample, "")
+
+
+def test_a_file_takes_no_other_cells(fitted, tmp_path):
+    fitted.save(tmp_path / "result.h5ad")
+    with pytest.raises(cs.UserError, match="leave adata out"):
+        cs.load(tmp_path / "result.h5ad", fitted.record.adata)
 
 
 def test_a_figures_words_are_checked(sample, fitted):

@@ -711,10 +711,12 @@ PLAIN = st.recursive(
     max_leaves=10,
 )  # fmt: skip
 NAMES = st.text(max_size=60).filter(lambda text: not any("\ud800" <= c <= "\udfff" for c in text))
+FILE_NAMES = NAMES.filter(lambda name: not {"/", "\\"} & set(name) and name not in (".", ".."))
+"""Others lead elsewhere, and are refused."""
 MANIFESTS = st.builds(
     Manifest, name=NAMES, made=NAMES, cellstream=NAMES, files=st.dictionaries(NAMES, PARTS, max_size=5),
     summary=st.dictionaries(NAMES, PLAIN, max_size=4), view=st.none() | st.dictionaries(NAMES, PLAIN, max_size=4),
-    data=st.none() | st.builds(DataFile, name=NAMES, time_key=NAMES, bytes=st.none(), held=NAMES),
+    data=st.none() | st.builds(DataFile, name=FILE_NAMES, time_key=NAMES, bytes=st.none(), held=NAMES),
 )  # fmt: skip
 
 

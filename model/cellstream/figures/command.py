@@ -18,10 +18,10 @@ from cellstream.figures.paper import Sheet, place_for, write
 from cellstream.files import new_file, whole
 
 HEEDED = {
-    "embedding": ("colour", "layers", "time", "view", "axes"),
+    "embedding": ("colour", "layers", "time", "view", "axes", "select"),
     "times": ("colour", "view", "axes"),
     "lineage": ("select", "labels", "view", "axes"),
-    "genes": ("genes",),
+    "genes": ("genes", "select"),
     "losses": (),
     "match": (),
     "metrics": (),

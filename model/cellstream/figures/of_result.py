@@ -35,6 +35,7 @@ from cellstream.painting import (
 from cellstream.scene import Scene
 from cellstream.stream import CellStream
 
+NO_CELLS = "Expected cells as KEY=VALUE, as in lineage=erythroid."
 POINTS = 400
 """Points of a loss curve; steps are averaged in between."""
 YARDSTICKS = {
@@ -60,7 +61,7 @@ class Wish:
     """The moment of streamlines and growth; None: the whole course."""
     genes: tuple[str, ...] = ()
     select: str = ""
-    """``KEY=VALUE``: the cells of a lineage figure."""
+    """``KEY=VALUE``: cells, where they are not selected by ``cells``."""
     labels: str = ""
     """Column of obs by which kin are told apart."""
     view: View | None = None
@@ -68,8 +69,7 @@ class Wish:
     axes: tuple[int, int] = (0, 1)
     """Principal components of the plane, 0 the first, of an embedding of more than two dimensions."""
     cells: np.ndarray | None = field(default=None, compare=False)
-    """Positions (k,) of cells that were selected otherwise: in an embedding the others are faint, and kin and genes are
-    of these."""
+    """Positions (k,) of selected cells: in an embedding the others are faint, and kin and genes are of these."""
 
 
 class Source:
@@ -133,9 +133,10 @@ class Source:
         if wish.time is not None:
             self.stream.clock.to_tau([wish.time])  # a time that is not among them is told
         unit = self.stream.clock.unit
+        cells = self.selected(wish.select) if wish.cells is None and wish.select else wish.cells
         match wish.kind:
             case "genes":
-                courses = self.courses(wish.genes, wish.cells)
+                courses = self.courses(wish.genes, cells)
                 return charts.gene_trends(courses, self.scene.times, unit, "expression", sheet)
             case "losses":
                 return charts.losses(self.losses(), sheet)
@@ -146,14 +147,15 @@ class Source:
         scene = self.seen(wish.axes)
         match wish.kind:
             case "embedding":
-                lit = None if wish.cells is None else np.isin(np.arange(len(scene.index)), wish.cells)
+                lit = None if cells is None else np.isin(np.arange(len(scene.index)), cells)
                 painted = self.painted(wish.colour)
                 return drawings.embedding(scene, painted, sheet, wish.layers, wish.time, wish.view, lit)
             case "times":
                 return drawings.time_panels(scene, self.painted(wish.colour), sheet, wish.view)
             case "lineage":
-                chosen = self.selected(wish.select) if wish.cells is None else wish.cells
-                return drawings.lineage(scene, ancestry(scene, chosen, self.kinds(wish.labels)), sheet, wish.view)
+                if cells is None:
+                    raise UserError(NO_CELLS)
+                return drawings.lineage(scene, ancestry(scene, cells, self.kinds(wish.labels)), sheet, wish.view)
         raise UserError(f"Expected a kind of figure out of {', '.join(KINDS)}, but got '{wish.kind}'.")
 
     def seen(self, axes: tuple[int, int]) -> Scene:
@@ -170,7 +172,7 @@ class Source:
         """Positions of the cells that ``KEY=VALUE`` names."""
         key, equals, value = words.partition("=")
         if not equals:
-            raise UserError(f"Expected cells as KEY=VALUE, as in lineage=erythroid, but got '{words}'.")
+            raise UserError(f"{NO_CELLS.rstrip('.')}, but got '{words}'.")
         column = scverse.column(file_of(self.adata), self.snapshots, key).astype(str)
         cells = np.flatnonzero(column == value)
         if not len(cells):

@@ -21,7 +21,8 @@ def add(to: argparse.ArgumentParser) -> None:
     to.add_argument("--view", metavar="X0,X1,Y0,Y1", help="part of the plane that is seen (default: all cells)")
     to.add_argument("--axes", metavar="1,2", help="principal components, of more than two dimensions (default 1,2)")
     to.add_argument("--genes", metavar="A,B", help="genes to draw (kind genes)")
-    to.add_argument("--select", metavar="KEY=VALUE", help="cells whose kin is drawn (kind lineage)")
+    cells = "cells whose kin is drawn (kind lineage), which are not faint (embedding) or whose course it is (genes)"
+    to.add_argument("--select", metavar="KEY=VALUE", help=cells)
     to.add_argument("--labels", metavar="KEY", help="column of obs with kinds of cells (kind lineage)")
     columns = ", ".join(f"{name} ({size:.0f})" for name, size in WIDTHS.items())
     to.add_argument("--width", default="single", metavar="MM", help=f"in mm, or a journal's column: {columns}")

@@ -15,6 +15,7 @@ from typing import Any
 
 from cellstream.errors import UserError
 from cellstream.figures import CELLS, GROWTH, STREAMS, WIDTHS
+from cellstream.figures.marks import View
 from cellstream.figures.of_result import Source, Wish
 from cellstream.figures.page import ResultFigure
 from cellstream.figures.paper import Sheet
@@ -27,6 +28,10 @@ def embedding(
     colour: str = TIME,
     layers: Sequence[str] = (CELLS,),
     time: float | None = None,
+    *,
+    select: str = "",
+    view: View | None = None,
+    axes: tuple[int, int] = (1, 2),
     **sheet: Any,
 ) -> ResultFigure:
     """The cells in the plane, with what lies over them.
@@ -42,6 +47,12 @@ def embedding(
         Some of ``"cells"``, ``"streams"``, ``"growth"`` and ``"arrows"``.
     time
         The moment of streamlines and growth; by default they are those of each cell at its own time.
+    select
+        ``"KEY=VALUE"``: these cells, while the others are faint.
+    view
+        Part of the plane that is seen: x0, x1, y0, y1; by default all cells.
+    axes
+        Principal components of the plane, 1 the first, of an embedding of more than two dimensions.
     **sheet
         Size and type, see :class:`cellstream.figures.paper.Sheet`.
 
@@ -53,15 +64,26 @@ def embedding(
     layers = _several(layers)
     if time is not None and not {STREAMS, GROWTH} & set(layers):
         raise UserError(f'time is the moment of streams and growth: add them, as in layers=["{CELLS}", "{STREAMS}"].')
-    return _drawn(result, Wish("embedding", colour=colour, layers=layers, time=time), sheet)
+    seen = _seen(view, axes)
+    return _drawn(result, Wish("embedding", colour=colour, layers=layers, time=time, select=select, **seen), sheet)
 
 
-def times(result: CellStream, colour: str = TIME, **sheet: Any) -> ResultFigure:
+def times(
+    result: CellStream, colour: str = TIME, *, view: View | None = None, axes: tuple[int, int] = (1, 2), **sheet: Any
+) -> ResultFigure:
     """A panel for each time point: its cells in colour, all others grey behind them. See :func:`embedding`."""
-    return _drawn(result, Wish("times", colour=colour), sheet)
+    return _drawn(result, Wish("times", colour=colour, **_seen(view, axes)), sheet)
 
 
-def lineage(result: CellStream, select: str, labels: str = "", **sheet: Any) -> ResultFigure:
+def lineage(
+    result: CellStream,
+    select: str,
+    labels: str = "",
+    *,
+    view: View | None = None,
+    axes: tuple[int, int] = (1, 2),
+    **sheet: Any,
+) -> ResultFigure:
     """Ribbons from selected cells to their ancestors and descendants; below them who these are at each time point.
 
     Parameters
@@ -72,18 +94,21 @@ def lineage(result: CellStream, select: str, labels: str = "", **sheet: Any) -> 
         ``"KEY=VALUE"``: the cells whose kin is drawn, as in ``"lineage=erythroid"``.
     labels
         Column of ``obs`` with the kinds of cells by which kin are told apart; by default their number is told.
+    view, axes
+        See :func:`embedding`.
     **sheet
         Size and type, see :class:`cellstream.figures.paper.Sheet`.
     """
-    return _drawn(result, Wish("lineage", select=select, labels=labels), sheet)
+    return _drawn(result, Wish("lineage", select=select, labels=labels, **_seen(view, axes)), sheet)
 
 
-def genes(result: CellStream, genes: Sequence[str] | str, **sheet: Any) -> ResultFigure:
-    """The course of each gene along the flow of the first time point's cells, beside what was observed."""
+def genes(result: CellStream, genes: Sequence[str] | str, *, select: str = "", **sheet: Any) -> ResultFigure:
+    """The course of each gene along the flow of the first time point's cells, or of those with ``select``
+    (``"KEY=VALUE"``), beside what was observed."""
     names = _several(genes)
     if not names:
         raise UserError('Expected at least one gene to draw, as in genes=["SOX2", "TBXT"], but got none.')
-    return _drawn(result, Wish("genes", genes=names), sheet)
+    return _drawn(result, Wish("genes", genes=names, select=select), sheet)
 
 
 def losses(result: CellStream, **sheet: Any) -> ResultFigure:
@@ -110,6 +135,18 @@ def _drawn(result: CellStream, wish: Wish, given: dict[str, Any]) -> ResultFigur
     figure = drawn.figure
     figure.numbers, figure.provenance = drawn.numbers, source.provenance(wish, sheet)
     return figure
+
+
+def _seen(view: View | None, axes: tuple[int, int]) -> dict[str, Any]:
+    """The part of a plane, with axes that are counted from 0."""
+    try:
+        first, second = (int(axis) - 1 for axis in axes)
+        part = None if view is None else tuple(map(float, view))
+    except (TypeError, ValueError):
+        raise UserError(f"Expected axes as (1, 2) and a view as (x0, x1, y0, y1), but got {axes} and {view}.") from None
+    if part is not None and not (len(part) == 4 and part[0] < part[1] and part[2] < part[3]):
+        raise UserError(f"Expected a view as (x0, x1, y0, y1), from left to right and from below, but got {view}.")
+    return dict(view=part, axes=(first, second))
 
 
 def _sheet(given: dict[str, Any]) -> Sheet:
