@@ -138,7 +138,9 @@ class Filming:
             raise UserError(NOT_YET)
         if self.kind.value == TRAINING:
             return FilmWish(TRAINING, Wish(colour), shot)
-        return FilmWish(FLOW, Wish(colour, self.labels.value, streams=self.streams.value), shot)
+        return FilmWish(
+            FLOW, Wish(colour, self.labels.value, streams=self.streams.value, axes=self.session.shown.axes), shot
+        )
 
     async def _prepare(self) -> Callable[[], bytes]:
         """A frame of it."""

@@ -102,7 +102,8 @@ class Paging(Card):
         if not session.result.learned:
             raise UserError(NOT_YET)
         run = session.result.run
-        options = Options(self.title.value.strip() or run.name, genes, colour, self.names.value)
+        title = self.title.value.strip() or run.name
+        options = Options(title, genes, colour, self.names.value, axes=session.shown.axes)
         source = figuring.source_of(session.result, session.result_source)
 
         def make() -> tuple[bytes, str]:

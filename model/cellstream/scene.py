@@ -29,6 +29,8 @@ class Plane:
     axes: np.ndarray
     time_axis: float = 0.0
     """Length on x of a networks' unit of time; 0 where time is no axis."""
+    which: tuple[int, int] = (0, 1)
+    """Principal components, 0 the first, of more than two dimensions."""
 
     @classmethod
     def of(cls, z: np.ndarray, index: np.ndarray, tau_end: float, axes: tuple[int, int] = (0, 1)) -> Plane:
@@ -39,7 +41,7 @@ class Plane:
         if d == 2:
             return cls(np.zeros(2), np.eye(2))
         mean = z.mean(0)
-        return cls(mean, leading_axes(z - mean, index, axes))
+        return cls(mean, leading_axes(z - mean, index, axes), which=axes)
 
     def points(self, z: np.ndarray, tau: np.ndarray) -> np.ndarray:
         """Where ``z (…, d)`` at the networks' time ``tau (…)`` lies in the plane, (…, 2) float32."""

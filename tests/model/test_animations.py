@@ -32,7 +32,8 @@ from cellstream.animations import BACK, CELLS, END, GROUNDS, ONCE, PLAIN, START,
 from cellstream.animations import flow as flow_module
 from cellstream.animations.canvas import Canvas
 from cellstream.animations.film import Film, Shot
-from cellstream.animations.flow import flow
+from cellstream.animations.flow import Wish, flow
+from cellstream.animations.of_result import film_of
 from cellstream.animations.particles import Paths, opacity
 from cellstream.animations.tints import shades, tint
 from cellstream.animations.training import Stage, training
@@ -303,6 +304,15 @@ def test_streamlines_are_of_the_moment_and_can_be_left_out(source):
     with_them, without = drawn[0](0), drawn[1](0)
     assert (with_them < without).any()
     assert (np.abs(with_them.astype(int) - without).sum(-1) > 20).mean() > 0.002
+
+
+def test_other_components_are_another_film(moving_cloud, tiny_config):
+    config = replace(tiny_config, networks=replace(tiny_config.networks, latent_dim=3))
+    scene = Scene(State.initial(moving_cloud, config).present(), moving_cloud)
+    found = film_of(Source(scene, None, {}), Wish(axes=(0, 2)), SMALL)
+    expected = flow(scene.along((0, 2)), by_time(scene), SMALL)
+    assert (found.draw(3) == expected.draw(3)).all()
+    assert (found.draw(3) != flow(scene, by_time(scene), SMALL).draw(3)).any()
 
 
 def test_there_and_back_ends_as_it_began(source, no_tails):
@@ -600,11 +610,13 @@ def test_provenance_is_that_of_a_figure(made, source, tmp_path, animate):
         (("--out", "flow.mp4", "--size", "161x120"), "even"),
         (("--out", "flow.mp4", "--size", "large"), "1080p, 720p or WIDTHxHEIGHT"),
         (("--out", "flow.mp4", "--fps", "0"), "frames per second"),
-        (("--out", "flow.mp4", "--seconds", "nan"), "--seconds"),
+        (("--out", "flow.mp4", "--seconds", "nan"), "other seconds"),
+        (("--out", "flow.mp4", "--axes", "1"), "two components"),
+        (("--out", "flow.mp4", "--axes", "1,3"), "of more than two"),
         (("--out", "flow.mp4", "--colour", "celltype"), "no column 'celltype'"),
         (("--out", "flow.mp4", "--colour", "gene:NONE"), "no gene 'NONE'"),
         (("--out", "flow.mp4", "--labels", "growth_true"), "holds numbers"),
-        (("--out", "flow.mp4", "--particles", "end"), "--labels"),
+        (("--out", "flow.mp4", "--particles", "end"), "name a column of labels"),
         (("--out", "flow.mp4", "--kind", "training"), "run folder"),
         (("--out", "flow.mp4", "--kind", "training", "--no-streams"), "--streams says nothing"),
     ],

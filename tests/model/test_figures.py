@@ -532,6 +532,11 @@ def test_other_components_are_another_plane(tmp_path, moving_cloud, tiny_config)
     one, other = (of_three.drawn(Wish(axes=axes), Sheet(dpi=72)).numbers for axes in ((0, 1), (0, 2)))
     np.testing.assert_allclose(one["x"], other["x"], atol=1e-5)
     assert np.abs(one["y"] - other["y"]).max() > 1e-3
+    drawn = of_three.drawn(Wish(axes=(0, 2)), Sheet(dpi=72))
+    words = PdfReader(io.BytesIO(written(drawn, Sheet(dpi=72), "pdf"))).pages[0].extract_text()
+    assert "component 1" in words
+    assert "component 3" in words
+    assert "component 2" not in words
     z = of_three.scene.z - of_three.scene.z.mean(0)
     third = np.linalg.svd(z, full_matrices=False)[2][2]
     assert abs(np.corrcoef(z @ third, other["y"])[0, 1]) > 0.9

@@ -7,12 +7,14 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial import cKDTree
 
 from cellstream import account, cli, scverse, web
 from cellstream.colours import category_colours, time_colours
@@ -89,6 +91,16 @@ def test_cells_lie_where_they_are_within_half_a_step(page, shown):
     assert (order_of(read) != np.arange(len(true))).any()  # mixed
     corners = shown.grid.points[[0, -1]]
     np.testing.assert_allclose(read.told["home"], [*corners[:, 0], *corners[:, 1]])
+
+
+def test_other_components_are_another_plane(moving_cloud, tiny_config):
+    config = replace(tiny_config, networks=replace(tiny_config.networks, latent_dim=3))
+    scene = Scene(State.initial(moving_cloud, config).present(), moving_cloud)
+    read = Read.of(made(Source(scene, None, {}), Options(axes=(0, 2)))[0])
+    found = read.points(read.told["cells"])
+    true, others = (cKDTree(points).query(found)[0] for points in (scene.along((0, 2)).points, scene.points))
+    assert true.max() < 0.001 * np.ptp(found) < others.max()
+    assert "component 1 and component 3" in json.dumps(read.told["about"])
 
 
 def test_labels_and_numbers_stay_with_their_cells(page, shown):

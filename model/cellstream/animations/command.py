@@ -14,6 +14,7 @@ from cellstream.animations.of_result import film_of
 from cellstream.animations.training import film_of_run
 from cellstream.animations.writing import Stopped, place_for, write
 from cellstream.errors import UserError
+from cellstream.figures.command import axes_of
 from cellstream.figures.of_result import Source
 from cellstream.files import path_of
 from cellstream.progress import Tally, interrupts
@@ -21,7 +22,7 @@ from cellstream.runs import Run
 
 GIF: dict[str, Any] = dict(size=SIZES["720p"], fps=20)
 """Where nothing else is asked for: a gif of more is many megabytes, and counts its frames in hundredths of a second."""
-FLOW_ALONE = ("labels", "particles", "streams")
+FLOW_ALONE = ("labels", "particles", "streams", "axes")
 """What a film of a training would not heed."""
 
 
@@ -63,4 +64,6 @@ def film_for(arguments: argparse.Namespace, shot: Shot) -> Film:
         return film_of_run(Run(place), asked.get("colour", TIME), shot)
     if is_run:
         raise UserError(f"{arguments.result} is the folder of a run: add --kind training, or name a file.")
+    if "axes" in asked:
+        asked["axes"] = axes_of(asked["axes"])
     return film_of(Source.in_file(readers.open_file(place).adata, place), Wish(**asked), shot)

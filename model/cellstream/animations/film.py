@@ -51,7 +51,7 @@ class Shot:
         if not 2 <= self.seconds * self.fps <= MOST_FRAMES:  # not-a-number is not either
             raise UserError(
                 f"Expected a film of 2 to {MOST_FRAMES:,} frames, but {self.seconds:g} s at {self.fps} frames per "
-                "second is none: choose another --seconds."
+                "second is none: choose other seconds or frames per second."
             )
         if self.ground not in GROUNDS or self.loop not in LOOPS:
             raise UserError(f"Expected a ground out of {', '.join(GROUNDS)} and a loop out of {', '.join(LOOPS)}.")

@@ -46,6 +46,8 @@ class Wish:
     particles: str = ""
     """One of :data:`cellstream.animations.PARTICLES`; empty: as the cells have it."""
     streams: bool = True
+    axes: tuple[int, int] = (0, 1)
+    """Principal components of the plane, 0 the first, of an embedding of more than two dimensions."""
 
 
 def flow(

@@ -13,6 +13,7 @@ from cellstream.figures.of_result import Source
 
 def film_of(source: Source, wish: Wish, shot: Shot) -> Film:
     """The film of a result's flow. Raises :class:`UserError` where the file does not hold what it needs."""
+    source = source.along(wish.axes)
     cells, labels = source.painted(wish.colour), None
     if wish.labels:
         labels = source.painted(wish.labels)

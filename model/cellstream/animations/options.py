@@ -17,6 +17,7 @@ def add(to: argparse.ArgumentParser) -> None:
     particles = "their colour: the moment's, of the labels they start or end with, of the cells around, or none"
     to.add_argument("--particles", choices=PARTICLES, help=particles)
     streams = "streamlines of the moment behind the particles (default: with them)"
+    to.add_argument("--axes", metavar="1,2", help="principal components, of more than two dimensions (default 1,2)")
     to.add_argument("--streams", action=argparse.BooleanOptionalAction, help=streams)
     sizes = f"{', '.join(SIZES)} or pixels as in 1080x1080 (default 1080p, of a gif 720p)"
     to.add_argument("--size", metavar="WxH", help=sizes)

@@ -32,7 +32,7 @@ def tint(scene: Scene, paint: Painted | None, choice: str, ink: str) -> Tint:
     if choice == TIME:
         return _of_time(scene)
     if choice in (START, END) and (paint is None or not isinstance(paint.colour, Categories)):
-        raise UserError("Particles that are coloured by a label need one: name a column with --labels.")
+        raise UserError("Particles that are coloured by a label need one: name a column of labels.")
     assert paint is not None
     if isinstance(paint.colour, Values):
         return _of_values(scene, paint.colour)

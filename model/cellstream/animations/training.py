@@ -128,7 +128,7 @@ def _painted(run: Run, colour: str) -> Painted:
         if colour == TIME:
             labels = [str(label) for label in snapshots.labels]
             return Painted(Categories(snapshots.index.numpy(), labels, time_colours(len(labels))), TIME)
-        raise UserError("This run has no model yet, so its cells can be coloured by time alone: leave --colour out.")
+        raise UserError("This run has no model yet, so its cells can be coloured by time alone: choose that colour.")
     scene = Scene(stream, snapshots)
     if colour in (TIME, "growth", "speed"):
         return painted(scene, None, colour)

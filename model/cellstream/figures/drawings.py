@@ -228,7 +228,10 @@ def axis_names(scene: Scene) -> tuple[str, str]:
     d = scene.z.shape[1]
     if d == 1:
         return "time", "CellStream"
-    return ("CellStream 1", "CellStream 2") if d == 2 else ("component 1", "component 2")
+    if d == 2:
+        return "CellStream 1", "CellStream 2"
+    first, second = scene.plane.which
+    return f"component {first + 1}", f"component {second + 1}"
 
 
 def places(scene: Scene, painted: Painted) -> pd.DataFrame:

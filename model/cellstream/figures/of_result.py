@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -123,6 +124,12 @@ class Source:
             trained_by=known.version,
             path=known.path,
         )
+
+    def along(self, axes: tuple[int, int]) -> Source:
+        """The same result in the plane of these components. Raises :class:`UserError` where it has no such."""
+        other = copy.copy(self)
+        other.scene = self.seen(axes)
+        return other
 
     def painted(self, colour: str, scene: Scene | None = None) -> Painted:
         """The cells in the colours that are named as in :class:`Wish`."""

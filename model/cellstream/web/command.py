@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from cellstream import readers
-from cellstream.figures.command import listed
+from cellstream.figures.command import axes_of, listed
 from cellstream.figures.of_result import Source
 from cellstream.files import new_file
 from cellstream.web.contents import Options
@@ -22,6 +22,7 @@ def page(arguments: argparse.Namespace) -> Written:
         colour=arguments.colour,
         names=arguments.names,
         cells=arguments.cells,
+        **({"axes": axes_of(arguments.axes)} if arguments.axes else {}),
     )
     opened = readers.open_file(arguments.result)
     return write_page(Source.in_file(opened.adata, Path(arguments.result).expanduser()), out, options)

@@ -49,6 +49,8 @@ class Options:
     """Take the cells' names along."""
     cells: int = MOST_CELLS
     """Of more cells, an even random part is shown."""
+    axes: tuple[int, int] = (0, 1)
+    """Principal components of the plane, 0 the first, of an embedding of more than two dimensions."""
 
     def __post_init__(self) -> None:
         if self.cells < 1:

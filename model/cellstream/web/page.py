@@ -15,6 +15,7 @@ from anndata import AnnData
 
 from cellstream import __version__, account, words
 from cellstream.account import Account
+from cellstream.figures.drawings import axis_names
 from cellstream.figures.of_result import Source, file_name
 from cellstream.figures.paper import plain
 from cellstream.files import whole
@@ -75,7 +76,7 @@ def made(
     """The page as text, and what is in it; see :func:`write_page`."""
     origin: dict[str, Any] = {}
     if isinstance(of, Source):
-        scene, adata, origin = of.scene, of.adata, of.origin()
+        scene, adata, origin = of.seen(options.axes), of.adata, of.origin()
         told = told or (account.of_result(adata) if adata is not None else None)
     else:
         scene = of
@@ -102,7 +103,7 @@ def _about(contents: Contents, origin: dict[str, Any], told: Account | None) -> 
         "Cells": f"{n:,} at {counted(len(scene.times), 'time point')}"
         + (f"; {drawn:,} of them, an even random part, are drawn" if drawn < n else ""),
         "Embedding": counted(scene.z.shape[1], "dimension")
-        + ("" if scene.z.shape[1] == 2 else "; the picture shows a plane of it"),
+        + ("" if scene.z.shape[1] <= 2 else f"; the picture shows {' and '.join(axis_names(scene))}"),
         "Method": f"{stream.method}, preset ‘{told.recipe['preset']}’"
         if told and told.recipe.get("preset")
         else stream.method,
