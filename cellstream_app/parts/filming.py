@@ -48,12 +48,12 @@ class Filming:
         self._make_choices()
         self.picture = ui.text("")
         self.downloads = {name: self._download(name, suffix) for name, suffix in FORMATS.items()}
-        self.bar = pmui.LinearProgress(value=0, variant="determinate", margin=0, **WIDE)
+        self.bar = pmui.LinearProgress(value=0, variant="determinate", margin=0, align="center", **WIDE)
         self.cancel = pmui.Button(
             label="Cancel", icon="close", size="small", variant="outlined", margin=0,
             on_click=lambda event: self._stop.set(),
         )  # fmt: skip
-        self.doing = ui.text("", muted=True, width=220, sizing_mode="fixed")
+        self.doing = ui.text("", muted=True, width=220, sizing_mode="fixed", align="center")
         self.progress = ui.row(self.cancel, self.doing, self.bar, gap=12, visible=False)
         self.place = ui.column(
             ui.row(*self.downloads.values(), gap=10),

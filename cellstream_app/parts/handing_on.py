@@ -132,9 +132,10 @@ class Bundling(Card):
         self.path = pmui.TextInput(label="Path of the bundle on this computer", size="small", margin=0, **WIDE)
         super().__init__(
             session, "Bundle", "All of it in one file, for a colleague or for oneself in a year", "Download bundle",
-            bundle.SUFFIX, what, self.data, self.with_figure, self.path,
+            bundle.SUFFIX, what, self.data, self.with_figure, ui.column(self.path, margin=(4, 0, 0, 0)),
         )  # fmt: skip
         self.save = pmui.Button(label="Save", icon="save", size="small", margin=0, on_click=self._on_save)
+        self.download.variant = "outlined"
         self.buttons.insert(0, self.save)
 
     def show(self, same: bool) -> None:
