@@ -104,8 +104,9 @@ class Session(param.Parameterized):
 
     # data
 
-    async def open(self, key: str) -> None:
-        """Open a data set by name or path, guess how to read it, and prepare it. Raises :class:`UserError`.
+    async def open(self, key: str, reading: Reading | None = None) -> None:
+        """Open a data set by name or path and prepare it, read in this way or as it is guessed. Raises
+        :class:`UserError`.
 
         Of several calls in a row, the last one counts.
         """
@@ -122,7 +123,7 @@ class Session(param.Parameterized):
                 self.opening = ""
         if mine != self._opens:
             return
-        reading = guess_reading(source)
+        reading = guess_reading(source) if reading is None else reading
         self.param.update(source=source, reading=reading, snapshots=None, problem="", diagnosis=None)
         await self.prepare(reading)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from bokeh.themes import Theme
 from panel.io.document import hold
 from panel.util import edit_readonly
 
-from cellstream_app import style, ui
+from cellstream.errors import UserError
+from cellstream_app import reopening, style, ui
 from cellstream_app.browser import Browser
 from cellstream_app.bundling import names_bundle
 from cellstream_app.components.tour import Tour
@@ -185,6 +187,7 @@ class Shell:
         self._dress()
         self.session.param.watch(self._show, "page")
         self.session.param.watch(self._to_address, ["page", "run_id", "beside"])
+        self.session.param.watch(self._remember, ["source", "reading"])
         self.session.param.watch(self._on_status, ["status", "news", "runs_changed", "elsewhere"])
         self.session.param.watch(self._on_tour, "result")
         self.session.param.watch(self._to_title, ["page", "source", "run", "result"])
@@ -206,6 +209,7 @@ class Shell:
         try:
             if not await self._open_given():
                 await session.restore()
+            pn.state.execute(self._reopen)
         finally:  # not before: while nothing is to be seen yet, the other pages are not made
             pn.state.add_periodic_callback(self._beat, BEAT_MS)
 
@@ -227,6 +231,18 @@ class Shell:
         if "page" in self.asked:
             self.session.page = page
         return self.session.run is not None
+
+    async def _reopen(self) -> None:
+        """Open the data set that the tab had open before it was loaded again."""
+        found = await asyncio.to_thread(reopening.remembered, self.word)
+        if found is None or self.session.source is not None or self.session.opening:
+            return
+        try:
+            await self.session.open(*found)
+        except UserError as error:
+            if "data" not in self.views:
+                self._build("data")
+            self.views["data"].opening.message.say(str(error))
 
     async def _beat(self) -> None:
         session = self.session
@@ -342,6 +358,11 @@ class Shell:
         self.asked = {key: str(value) for key, value in place.query_params.items()} if place else {}
         # the file that `cellstream app FILE` was given; an address cannot name one, it could name any
         self.given = os.environ.get("CELLSTREAM_FILE", "") if self.asked.get("run", SAMPLE) == SAMPLE else ""
+        self.word = self.asked.get("data", "")
+        if self.word and reopening.remembered(self.word) is not None:
+            self.given = ""
+        else:
+            self.word = reopening.new_word()
         if self.asked.get("page") in PAGES:
             self.session.page = self.asked["page"]
         elif self.given:
@@ -352,5 +373,13 @@ class Shell:
 
     def _to_address(self, *events: Any) -> None:
         if pn.state.location:
-            beside = {"beside": self.session.beside} if self.session.beside else {}
-            pn.state.location.update_query(page=self.session.page, run=self.session.run_id, **beside)
+            more = {"beside": self.session.beside} if self.session.beside else {}
+            if self.session.source is not None:
+                more["data"] = self.word
+            pn.state.location.update_query(page=self.session.page, run=self.session.run_id, **more)
+
+    def _remember(self, *events: Any) -> None:
+        source, reading = self.session.source, self.session.reading
+        if source is not None and pn.state.location:
+            reopening.remember(self.word, source.key, reading)
+            self._to_address()
