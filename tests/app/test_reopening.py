@@ -98,6 +98,7 @@ def test_a_reload_finds_what_was_open(browser: Browser, address: str):
         expect(page.get_by_role("button", name="Continue to training")).to_be_enabled()
         expect(page.get_by_role("combobox", name="Time steps")).to_have_text(REAL)
         page.get_by_role("button", name="Continue to training").click()
+        expect(page).to_have_url(re.compile("page=train"))
         page.reload()  # on another page, the data set is there for a training
         expect(page.get_by_role("button", name="Start training")).to_be_enabled()
     with visit(browser, address, "?page=data&data=" + "x" * 16) as page:
