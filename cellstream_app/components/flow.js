@@ -118,21 +118,24 @@ export function render({model}) {
   model.on(["paths", "log_w", "times", "colours"], () => { stale = true; schedule() })
   model.on(["marks", "unit", "speed", "loop", "trail", "point_size", "view", "clock", "frame_id", "follows"], schedule)
   model.on("look", dress)
-  model.on("playing", () => {
-    const [first, last] = ends()
-    if (model.playing && at.now >= last) at.now = first
-    before = null
-    at.resting = 0
-    if (!model.playing) report()
-    schedule()
-  })
-  model.on("time", () => {
+  // What comes together is heard one after the other: what is to be done is known once all of it has been.
+  let timed = false, turned = false
+  const heed = () => {
     const [first, last] = ends(), step = model.speed * (last - first) / PASS * SEND_EVERY
-    if (model.time === at.now || (model.playing && sent.some(t => Math.abs(t - model.time) < 0.6 * step))) return
-    at.now = model.time
-    at.resting = 0
-    schedule()
-  })
+    const echo = model.playing && sent.some(t => Math.abs(t - model.time) < 0.6 * step)
+    const wished = timed && model.time !== at.now && !echo
+    if (wished) at.now = model.time
+    if (turned) {
+      if (model.playing && at.now >= last) at.now = first
+      before = null
+      if (!model.playing && !wished) report()
+    }
+    if (wished || turned) { at.resting = 0; schedule() }
+    timed = turned = false
+  }
+  const hear = () => { if (!timed && !turned) queueMicrotask(heed) }
+  model.on("playing", () => { hear(); turned = true })
+  model.on("time", () => { hear(); timed = true })
   model.on("remove", () => {
     cancelAnimationFrame(request)
     observer.disconnect()

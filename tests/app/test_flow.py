@@ -166,6 +166,24 @@ def test_playing_advances_the_time_on_the_server_and_pausing_stops_it(browser: B
         assert not wrong
 
 
+def test_a_pause_at_another_time_is_at_that_time(browser: Browser) -> None:
+    """As when a bundle is opened, which was left paused: what the server asks for in one breath is one wish."""
+    stage = Moving(speed=1.0, time=1.5)
+    with served(stage) as url, watched(browser) as (page, wrong):
+        open_page(page, url)
+
+        def ask() -> None:
+            stage.canvas.time = 0.0  # another result begins anew …
+            stage.canvas.playing = True
+            stage.canvas.param.update(playing=False, time=1.25)  # … and stands where it was left
+
+        stage.document.add_next_tick_callback(ask)
+        page.wait_for_timeout(1500)
+        assert stage.canvas.time == 1.25
+        assert place_between_marks(page) == pytest.approx(1.25 / 2, abs=0.02)
+        assert not wrong
+
+
 def test_without_a_loop_playing_ends_at_the_last_frame(browser: Browser) -> None:
     stage = Moving(speed=14.0, loop=False)
     with served(stage) as url, watched(browser) as (page, wrong):
