@@ -56,14 +56,14 @@ def to_data(page: Page, way: str = "Examples") -> None:
 def open_example(page: Page, name: str) -> None:
     to_data(page)
     page.locator("b:visible", has_text=DATASETS[name].title).click()
-    expect(page.get_by_text(f"{DATASETS[name].cells:,}", exact=True).first).to_be_visible()
+    expect(page.get_by_text(f"{DATASETS[name].cells:,}", exact=True).locator("visible=true").first).to_be_visible()
     expect(button(page, "Continue to training")).to_be_enabled()
 
 
 def open_file(page: Page) -> None:
     to_data(page, "This computer")
     open_path(page, ROOT / "sample_data" / "branching.h5ad")
-    expect(page.get_by_text(f"{CELLS:,}", exact=True).first).to_be_visible()
+    expect(page.get_by_text(f"{CELLS:,}", exact=True).locator("visible=true").first).to_be_visible()
     expect(button(page, "Continue to training")).to_be_enabled()
 
 
@@ -138,7 +138,7 @@ def train_a_little(page: Page) -> None:
     expect(page.get_by_text("Joint rounds · step")).to_be_visible()
     button(page, "Stop").click()
     expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
-    button(page, "Delete").first.click()
+    button(page, "Delete").locator("visible=true").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page).to_have_url(re.compile("run=sample"))
@@ -211,7 +211,7 @@ def colour_cells(page: Page, by: str, told: str) -> None:
     """``told`` stands in the legend then."""
     to_explore(page)
     choose(page, "Colour cells by", by)
-    expect(page.get_by_text(told).first).to_be_visible()
+    expect(page.get_by_text(told).locator("visible=true").first).to_be_visible()
 
 
 def colour_by_gene(page: Page) -> None:
@@ -221,7 +221,7 @@ def colour_by_gene(page: Page) -> None:
     for name in ("Ery03", "Wave01"):
         gene.fill(name)
         gene.press("Enter")
-        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+        expect(page.get_by_text(name, exact=True).locator("visible=true").first).to_be_visible()
     choose(page, "Colour particles by", "Wave01 at the start")
     choose(page, "Colour particles by", "One colour")
     choose(page, "Colour cells by", "Time")

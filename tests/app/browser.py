@@ -179,7 +179,7 @@ def turn_to(page: Page, name: str) -> None:
 
 def choose(page: Page, label: str, option: str) -> None:
     """Open a list and choose from it."""
-    page.get_by_label(label).first.click()
+    page.get_by_label(label).locator("visible=true").first.click()
     page.get_by_role("menuitem", name=option, exact=True).click()
 
 

@@ -38,6 +38,7 @@ from tests.app.browser import (
     chromium,
     complaints,
     drag_around,
+    open_path,
     picture,
     shown_time,
     turn_to,
@@ -397,4 +398,14 @@ def test_whoever_opens_a_bundle_sees_the_same_screen(browser: Browser, tmp_path:
         np.testing.assert_allclose(seen(page), view, rtol=1e-6)
         # all but what dragging the mouse does, which is no part of what is seen
         assert (np.abs(picture(page) - photograph).sum(-1) > 30).mean() < 0.01
+        # and again, from where the time is another one
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(3000)
+        assert round(at_rest(page), 5) != before["time"]
+        turn_to(page, "Data")
+        open_path(page, made)
+        expect(page).to_have_url(re.compile("page=explore"))
+        expect(page.get_by_text(re.compile("ancestors each")).first).to_be_visible()
+        page.wait_for_timeout(1500)
+        assert screen(page) == before
     assert not (said := complaints((tmp_path / "there.txt").read_bytes())), said
