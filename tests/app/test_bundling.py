@@ -27,7 +27,7 @@ from cellstream_app.palette import own_colours, paint
 from cellstream_app.parts.choosing import COURSE, MOMENT
 from cellstream_app.parts.opening import Opening
 from cellstream_app.results import sample_run
-from cellstream_app.session import Session
+from cellstream_app.session import SAMPLE_NAME, Session
 from cellstream_app.shell import Shell
 from cellstream_app.shown import Shown
 from cellstream_app.sources import completions
@@ -398,9 +398,11 @@ def test_whoever_opens_a_bundle_sees_the_same_screen(browser: Browser, tmp_path:
         np.testing.assert_allclose(seen(page), view, rtol=1e-6)
         # all but what dragging the mouse does, which is no part of what is seen
         assert (np.abs(picture(page) - photograph).sum(-1) > 30).mean() < 0.01
-        # and again, from where the time is another one
-        page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(3000)
+        # and again, from another result, paused at another time
+        choose(page, "Result", SAMPLE_NAME)
+        expect(page).to_have_url(re.compile("run=sample"))
+        wait_for(lambda: shown_time(page) > 0.2, PATIENCE / 1000)
+        button(page, "Pause").click()
         assert round(at_rest(page), 5) != before["time"]
         turn_to(page, "Data")
         open_path(page, made)
