@@ -17,7 +17,7 @@ from typing import Any
 
 import param
 
-from cellstream import runs, scverse, times
+from cellstream import bundle, runs, scverse, times
 from cellstream.config import Config
 from cellstream.doctor import Diagnosis
 from cellstream.errors import UserError
@@ -439,6 +439,16 @@ def offered(session: Session) -> dict[str, str]:
     return {SAMPLE_NAME: SAMPLE} | named(runs)
 
 
+def _missing(run: Run, key: str) -> str:
+    """Why the file behind a run cannot be read, in a sentence."""
+    if bundle.MARK in run.recipe and not Path(key).is_absolute():
+        return (
+            f"The file {key} is not in the bundle, and neither beside it nor behind another of your runs, so labels "
+            "and genes cannot be shown: put it beside the bundle, and open that again."
+        )
+    return f"The file {key} is no longer there, so labels and genes cannot be shown."
+
+
 def with_source(result: Result) -> tuple[Result, Source | None, str]:
     """The result, warmed up for drawing, and the data set behind it where that is still what it was."""
     unsure = ("uncertainty",) if result.stream.members else ()
@@ -452,7 +462,7 @@ def with_source(result: Result) -> tuple[Result, Source | None, str]:
     try:
         source = open_source(str(key))
     except (UserError, OSError):
-        return result, None, f"The file {key} is no longer there, so labels and genes cannot be shown."
+        return result, None, _missing(result.run, str(key))
     try:
         scverse.require_same_cells(source.adata, result.snapshots, result.run.recipe)
     except UserError:

@@ -20,7 +20,8 @@ from cellstream import doctor, metrics, times
 from cellstream.colours import Categories, time_colours
 from cellstream.config import Config
 from cellstream.errors import UserError
-from cellstream.preprocess import inputs
+from cellstream.preprocess import WIDE as MANY
+from cellstream.preprocess import features_in, inputs
 from cellstream.snapshots import cautions, uneven_gaps
 from cellstream_app import charts, plots, ui
 from cellstream_app.forms import Form
@@ -79,7 +80,7 @@ class DataPage(pn.viewable.Viewer):
         self.shown = ui.main_panel(*self._make_pictures())
         self.empty = ui.empty_state(
             "No data set is open",
-            "Choose an example at the left, or open a file with cells from two or more time points: "
+            "Choose an example or open a file of your own at the left, with cells from two or more time points: "
             ".h5ad, zarr, loom, 10x, csv. Or drop one anywhere on this window.",
         )
         self.under_way = ui.empty_state(
@@ -286,11 +287,19 @@ class DataPage(pn.viewable.Viewer):
             self.input.param.update(options={_input_name(name): name for name in inputs(source.adata)})
             self.input.value = reading.input
             self.form.show(dataclasses.replace(self.form.base, preprocess=reading.preprocess))
+            self._fit_form(reading)
             unit = unit_of(obs, reading)
             self.unit.value = unit if unit in times.UNITS else ""
             self._show_table(time_table(obs, reading) if reading.time_key else None)
         finally:
             self._syncing = False
+
+    def _fit_form(self, reading: Reading) -> None:
+        """Of few features all are kept: what chooses among many is not asked for."""
+        p = features_in(self.session.source.adata, reading.input)
+        few = p <= MANY
+        self.form.widgets["n_top_genes"].visible = not few or 0 < reading.preprocess.n_top_genes < p
+        self.form.widgets["n_pcs"].visible = not few
 
     def _say_problem(self, *events: Any) -> None:
         problem, found = self.session.problem, self.session.diagnosis

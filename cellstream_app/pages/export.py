@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import panel as pn
@@ -50,17 +51,28 @@ class ExportPage(pn.viewable.Viewer):
             open_my_data(session),
             go_to_training(session),
         )
+        # above controls and pictures alike: it stays where it is, whatever is chosen
+        margin = (ui.GAP, ui.GAP, 0, ui.GAP)
+        self.head = ui.row(self.what, self.title, gap=16, margin=margin)
         self.place = ui.main_panel(
-            ui.at_top(self.busy), ui.row(self.what, self.title, gap=16), self.note, self.figure.place,
-            self.film.place, self.one_file, self.saving, self.words.place, self.empty,
+            ui.at_top(self.busy), self.note, self.figure.place, self.film.place, self.one_file, self.saving,
+            self.words.place, self.empty,
         )  # fmt: skip
+        for mine, other in ((self.figure, self.film), (self.film, self.figure)):
+            mine.colour.changed = partial(self._recolour, mine, other)
         session.param.watch(self._on_result, ["result", "result_source", "loading", "page", "shown", "selection"])
         session.param.watch(self._on_page, "page")
         session.param.watch(lambda event: self._say(), ["runs_changed", "run_id"])
         self._on_result()
 
-    def __panel__(self) -> pn.Row:
-        return pn.Row(self.side, self.place, margin=0, **BOTH)
+    def __panel__(self) -> pn.Column:
+        return pn.Column(self.head, pn.Row(self.side, self.place, margin=0, **BOTH), margin=0, **BOTH)
+
+    def _recolour(self, mine: FigureBuilder | Filming, other: FigureBuilder | Filming) -> None:
+        """Figures and films are coloured alike."""
+        other.colour.choose(*mine.colour.key)
+        for part in (mine, other):
+            part.drawing.ask()
 
     async def _on_page(self, event: Any) -> None:
         if event.new == "export":
@@ -71,7 +83,7 @@ class ExportPage(pn.viewable.Viewer):
         there = result is not None
         self.empty.visible = not there and not session.loading
         self.busy.visible = session.loading
-        self.what.visible = self.title.visible = there
+        self.head.visible = there
         self._turn()
         if session.page != "export" or not there:
             return

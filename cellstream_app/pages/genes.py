@@ -40,6 +40,9 @@ NO_WAY = (
 )
 NOT_YET = "Velocity and growth have not been learned yet: only what was measured is shown until there is a flow."
 NO_MEMORY = "There is not enough memory to work this out: close other programs, or take fewer cells."
+AS_TRAINED = (
+    "The file behind this result is not there: shown are the features that it was trained on, and none of its others."
+)
 GONE = "The file with the measured genes is not there: shown is what the map tells of them, without dots."
 
 
@@ -150,7 +153,9 @@ class GenesPage(pn.viewable.Viewer):
             return NO_WAY
         if not self.genes.result.learned:
             return NOT_YET
-        return GONE if self.genes.source is None else ""
+        if self.genes.source is not None:
+            return ""
+        return GONE if self.genes.stream.genes.loadings is not None else AS_TRAINED
 
     @property
     def _decodes(self) -> bool:

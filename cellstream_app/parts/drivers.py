@@ -14,6 +14,7 @@ from bokeh.models.widgets.tables import NumberFormatter
 
 from cellstream.time_labels import number_label
 from cellstream_app import ui
+from cellstream_app.parts.timebar import apart
 from cellstream_app.results import Result
 from cellstream_app.ui import WIDE
 
@@ -86,10 +87,11 @@ class Drivers(pn.viewable.Viewer):
         first, last = float(result.times[0]), float(result.times[-1])
         unit = result.snapshots.unit
         self.stem, self.full, self.table = stem, None, None
+        labels = apart(result.times, list(map(number_label, result.times)))
         chosen = float(np.clip(self.time, first, last)) if same else (first + last) / 2
         self._make_slider(
             first, last, chosen, label=f"Time [{unit}]" if unit else "Time",
-            marks=[{"value": float(t), "label": number_label(t)} for t in result.times],
+            marks=[{"value": float(t), "label": label} for t, label in zip(result.times, labels, strict=True)],
         )  # fmt: skip
         self.slot[:], self.box[:] = [self.slider], []
         self._say_end()

@@ -253,7 +253,7 @@ class FigureBuilder:
         lit = f" · {counted(len(cells), 'selected cell')}" if cells is not None and self._uses_cells else ""
         self.size.object = ui.styled(f"{found.width:.0f} × {found.height:.0f} mm{lit}", muted=True)
         ground = CHEQUERED if self.sheets.transparent.value else "#fff"
-        self.picture.object = picture_html(found.png, "the figure", 9 * found.width, ground)
+        self.picture.object = picture_html(found.png, "the figure", (9 * found.width, 9 * found.height), ground)
 
     @property
     def _uses_cells(self) -> bool:

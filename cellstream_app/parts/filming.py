@@ -56,9 +56,8 @@ class Filming:
         self.doing = ui.text("", muted=True, width=220, sizing_mode="fixed", align="center")
         self.progress = ui.row(self.cancel, self.doing, self.bar, gap=12, visible=False)
         self.place = ui.column(
-            ui.row(*self.downloads.values(), gap=10),
+            ui.row(*self.downloads.values(), self.message, gap=10),
             self.progress,
-            self.message,
             ui.column(self.drawing.busy, height=4),
             self.picture,
         )
@@ -157,7 +156,8 @@ class Filming:
         for download in self.downloads.values():
             download.disabled = found is None
         if found is not None:
-            self.picture.object = picture_html(found, "a frame of the film")
+            size = Image.open(io.BytesIO(found)).size
+            self.picture.object = picture_html(found, "a frame of the film", size)
 
     # the file
 
@@ -179,7 +179,7 @@ class Filming:
         if not made:
             self.message.say("The film was given up; no file was made.", "info")
             return None
-        said = f"{suffix[1:].upper()} of {size_in_words(len(made))}."
+        said = f"{name}, {size_in_words(len(made))}, is among your browser's downloads."
         self.message.say(f"{said} {SMALL_GIF}" if suffix == ".gif" and len(made) > 2e7 else said, "success")
         return ui.File(name, made)
 

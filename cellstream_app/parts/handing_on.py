@@ -39,8 +39,8 @@ class Card(pn.viewable.Viewer):
         self.message = ui.Message()
         self.busy = pmui.LinearProgress(active=True, visible=False, margin=0, **WIDE)
         self.download = ui.Download(callback=self._file, filename=name, label=label, variant="contained")
-        self.buttons = ui.row(self.download)
-        self.card = ui.card(*fields, self.message, ui.column(self.busy, height=4), self.buttons, title=title, hint=hint)
+        self.buttons = ui.row(self.download, self.message)
+        self.card = ui.card(*fields, ui.column(self.busy, height=4), self.buttons, title=title, hint=hint)
 
     def __panel__(self) -> pmui.Paper:
         return self.card
@@ -63,7 +63,7 @@ class Card(pn.viewable.Viewer):
             self.busy.visible = False
         if found is None:
             return None
-        self.message.say(found[1], "success")
+        self.message.say(f"{name} is among your browser's downloads. {found[1]}", "success")
         return ui.File(name, found[0])
 
 

@@ -96,12 +96,13 @@ class Redrawing(Generic[T]):
             self.show(found, said)
 
 
-def picture_html(png: bytes, alt: str, width: float | None = None, ground: str = "none") -> str:
-    """A picture as large as the page has room for it, ``width`` pixels at most, on a ``ground`` of CSS."""
+def picture_html(png: bytes, alt: str, size: tuple[float, float], ground: str = "none") -> str:
+    """A picture as large as the page has room for it, so that its edges are seen: ``size`` are its width and height in
+    pixels at most, ``ground`` is what is behind it in CSS."""
     data = base64.b64encode(png).decode()
-    wide = f"width:{width:.0f}px;" if width else ""
+    wide, high = size
     style = (
-        f"display:block;max-width:100%;max-height:calc(100vh - 230px);{wide}object-fit:contain;background:{ground};"
+        f"display:block;width:min(100%, {wide:.0f}px, calc((100vh - 230px) * {wide / high:.4f}));background:{ground};"
         "border-radius:4px;box-shadow:0 1px 10px rgba(0,0,0,.18)"
     )
     return f"<img alt='{ui.escaped(alt)}' src='data:image/png;base64,{data}' style='{style}'>"

@@ -10,7 +10,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from cellstream.ancestry import Ancestry, ancestry
+from cellstream.ancestry import NONE, Ancestry, ancestry
 from cellstream.colours import Categories
 from cellstream.times import counted
 from cellstream_app import ui
@@ -146,6 +146,7 @@ def shares_html(found: Ancestry) -> str:
     order = [k for k in found.shares.max(0).argsort()[::-1].tolist() if found.shares[:, k].max() >= LEAST_SHARE]
     own = found.selected > 0
     first, last = int(own.argmax()), len(own) - 1 - int(own[::-1].argmax())
+    told = found.names != (NONE,)  # else all bars are full, and say nothing
     parts = []
     for i, label in enumerate(found.labels):
         what, kin = ("came from", "ancestors") if i < first else ("become", "descendants") if i > last else ("", "kin")
@@ -155,13 +156,13 @@ def shares_html(found: Ancestry) -> str:
             f"background:{found.colours[k]}'></div>"
             for k, share in zip(order, found.shares[i, order], strict=True)
         )
+        bar = f"<div style='display:flex;height:12px;border-radius:4px;overflow:hidden;margin-top:2px'>{slices}</div>"
         parts.append(
             f"<div style='display:flex;justify-content:space-between;margin-top:7px'><span><b style='font-weight:600'>"
             f"{ui.escaped(label)}</b> <span style='opacity:.68'>{what}</span></span>"
-            f"<span style='opacity:.68'>{ui.escaped(many)}</span></div>"
-            f"<div style='display:flex;height:12px;border-radius:4px;overflow:hidden;margin-top:2px'>{slices}</div>"
+            f"<span style='opacity:.68'>{ui.escaped(many)}</span></div>{bar if told else ''}"
         )
-    return ui.styled("".join(parts) + _table(found, order))
+    return ui.styled("".join(parts) + (_table(found, order) if told else ""))
 
 
 def _table(found: Ancestry, order: list[int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ NUDGE = 1e-9
 """Share of the whole time by which the slider is moved beside a time, where nobody moved it: no visitor can."""
 REMEMBERED = 512
 """Places of the slider that may still come back from a browser: two minutes of playing."""
+NARROWEST = 400.0
+"""Pixels of the slider in a small window, beside all panels."""
+LETTER = 7.0
+"""Pixels of a letter below it."""
 SPEEDS = {"½ ×": 0.5, "1 ×": 1.0, "2 ×": 2.0, "4 ×": 4.0}
 
 
@@ -66,7 +70,7 @@ class TimeBar(pn.viewable.Viewer):
         """Take the times of a result; from the start, or from where the time is."""
         first, last = float(result.times[0]), float(result.times[-1])
         unit = result.snapshots.unit
-        labels = [short(str(label)) for label in result.snapshots.labels]
+        labels = apart(result.times, [short(str(label)) for label in result.snapshots.labels])
         marks = [{"value": float(t), "label": label} for t, label in zip(result.times, labels, strict=True)]
         time = first if start else float(np.clip(self.time, first, last))
         self._make_slider(first, last, time, marks=marks, label=f"Time [{unit}]" if unit else "Time")
@@ -147,6 +151,20 @@ class TimeBar(pn.viewable.Viewer):
     def _on_playing(self, event: Any) -> None:
         self.play.param.update(label="Pause" if event.new else "Play", icon="pause" if event.new else "play_arrow")
         self.moved()
+
+
+def apart(times: Sequence[float], labels: Sequence[str]) -> list[str]:
+    """The labels as far as they do not run into each other under the narrowest slider; the first and the last stay."""
+    if len(labels) < 2:
+        return list(labels)
+    span = max(float(times[-1] - times[0]), 1e-12)
+    place = [NARROWEST * float(t - times[0]) / span for t in times]
+    half = [LETTER * len(label) / 2 + LETTER / 2 for label in labels]
+    last, found = 0, [labels[0], *[""] * (len(labels) - 2), labels[-1]]
+    for k in range(1, len(labels) - 1):
+        if place[k] - half[k] >= place[last] + half[last] and place[k] + half[k] <= place[-1] - half[-1]:
+            found[k], last = labels[k], k
+    return found
 
 
 def short(label: str, most: int = 9) -> str:

@@ -37,6 +37,8 @@ class Ancestry:
     def table(self) -> pd.DataFrame:
         """A row for each time point: what the numbers on the screen are, for a file."""
         frame = pd.DataFrame({"time point": self.labels, "selected cells": self.selected, "cells for each": self.mass})
+        if self.names == (NONE,):  # of one kind are all
+            return frame
         return frame.join(pd.DataFrame(self.shares, columns=[f"share of {name}" for name in self.names]))
 
 

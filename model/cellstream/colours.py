@@ -17,7 +17,7 @@ def _of(name: str, start: int, end: int) -> tuple[str, ...]:
 
 
 # Both ends are cut off, so that the first colour is visible on dark and the last one on white.
-TIME_PALETTE = _of("plasma", 60, 230)
+TIME_PALETTE = _of("plasma", 75, 205)  # its ends stand out from white and from the dark ground alike
 VALUE_PALETTE = _of("viridis", 30, 240)
 
 # Ten colours chosen for distinctness under the three kinds of colour blindness and for aesthetics:

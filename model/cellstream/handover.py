@@ -153,11 +153,13 @@ def hand_over(
         new.put("obs", new.free("obs", name), _spread(rate, rows, adata.n_obs), factor)
     if velocity_layer:
         velocity, expression, reached = _in_genes(adata, stream, snapshots, rows)
+        normalised = any("log(1 + x)" in line for line in snapshots.report)
+        values = "log-normalised expression" if normalised else "values as in the file"
         # scVelo looks for the genes under the velocity's name: both are free, or both go by the other name
         theirs = new.taken("layers", VELOCITY_LAYER) or new.taken("var", f"{VELOCITY_LAYER}_genes")
         name = OTHERWISE + VELOCITY_LAYER if theirs else VELOCITY_LAYER
-        new.put("layers", new.own("layers", name), velocity, f"log-normalised expression per {per}")
-        new.put("layers", new.own("layers", EXPRESSION), expression, "log-normalised expression, as decoded")
+        new.put("layers", new.own("layers", name), velocity, f"{values} per {per}")
+        new.put("layers", new.own("layers", EXPRESSION), expression, f"{values}, as decoded")
         new.put("var", new.own("var", f"{name}_genes"), reached, "whether a decoder reaches the gene")
     if transitions:
         found = transition_matrix(landed, rows, adata.n_obs)

@@ -55,6 +55,14 @@ def inputs(adata: AnnData) -> tuple[str, ...]:
     return (*x, *(f"layer:{name}" for name in adata.layers), *(f"obsm:{name}" for name in adata.obsm))
 
 
+def features_in(adata: AnnData, input: str) -> int:
+    """How many features an input has before any of them is chosen; 0 where there is no such input."""
+    name = input.removeprefix("obsm:")
+    if name == input:
+        return adata.n_vars
+    return int(np.shape(adata.obsm[name])[1]) if name in adata.obsm else 0
+
+
 @torch_threads()
 def prepare(
     adata: AnnData, input: str = "X", settings: Preprocess | None = None, mends: Collection[str] = ()

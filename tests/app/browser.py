@@ -21,6 +21,7 @@ import panel as pn
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as TooLong
 from scipy.ndimage import label
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -178,9 +179,16 @@ def turn_to(page: Page, name: str) -> None:
 
 
 def choose(page: Page, label: str, option: str) -> None:
-    """Open a list and choose from it."""
-    page.get_by_label(label).locator("visible=true").first.click()
-    page.get_by_role("menuitem", name=option, exact=True).click()
+    """Open a list and choose from it; once more where it was opened before the option had come."""
+    item = page.get_by_role("menuitem", name=option, exact=True)
+    for _ in range(3):
+        page.get_by_label(label).locator("visible=true").first.click()
+        try:
+            item.wait_for(timeout=PATIENCE / 3)
+            break
+        except TooLong:
+            page.keyboard.press("Escape")
+    item.click()
 
 
 def slider(page: Page) -> Locator:

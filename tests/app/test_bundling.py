@@ -252,7 +252,7 @@ def test_without_its_data_it_says_so(tmp_path: Path):
     session = Session(page="data")
     asyncio.run(session.open_bundle(str(out)))
     assert session.result is not None
-    assert session.result_problem == "The file cells.h5ad is no longer there, so labels and genes cannot be shown."
+    assert session.result_problem.startswith("The file cells.h5ad is not in the bundle")
 
 
 def test_an_upload_is_taken_away_once_it_is_unpacked(packed: Path, home: Path):

@@ -165,6 +165,21 @@ def test_two_widgets_that_are_set_at_once_both_count(tmp_path: Path):
     told(story)
 
 
+def test_what_chooses_among_many_features_is_asked_only_of_many(tmp_path: Path):
+    cells(tmp_path / "cells.h5ad", ["day 0", "day 2"])
+
+    async def story() -> None:
+        session, page = await opened(tmp_path / "cells.h5ad")
+        shown = lambda: [page.form.widgets[name].visible for name in ("n_top_genes", "n_pcs")]  # noqa: E731
+        assert session.source.adata.n_vars <= 200
+        assert shown() == [False, False]
+        page.form.widgets["n_top_genes"].value = "3"
+        await ready(session)
+        assert shown() == [True, False]  # it chooses among the few
+
+    told(story)
+
+
 def test_a_setting_that_is_wrong_is_told_where_another_one_is_changed(tmp_path: Path):
     cells(tmp_path / "cells.h5ad", ["day 0", "day 2"])
 

@@ -147,6 +147,12 @@ def test_without_labels_there_is_one_kind_and_its_size(sample):
     np.testing.assert_allclose(found.shares, 1)
     counts = result.snapshots.counts.numpy()
     np.testing.assert_allclose(found.mass, counts / counts[0], rtol=0.12)  # the population's own size
+    assert list(found.table()) == ["time point", "selected cells", "cells for each"]
+    shown = shares_html(found)
+    assert "231 selected" in shown
+    assert "descendants each" in shown
+    assert NONE not in shown
+    assert "<table" not in shown
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("a fault of ours")])

@@ -12,7 +12,7 @@ from cellstream_app import style
 from cellstream_app.components.flow import FlowCanvas
 from cellstream_app.pages.genes import GenesPage
 from cellstream_app.parts.pacer import Pacer
-from cellstream_app.parts.timebar import STRIDES, TimeBar
+from cellstream_app.parts.timebar import STRIDES, TimeBar, apart
 from cellstream_app.results import load_result, sample_run
 from cellstream_app.session import Session
 
@@ -30,6 +30,23 @@ def test_space_plays_and_arrows_step():
     assert bar.key("ArrowLeft")
     assert bar.time == 0.0
     assert not bar.key("f")
+
+
+@pytest.mark.parametrize(
+    ("times", "labels", "told"),
+    [
+        ([0, 8, 24, 168], ["0d", "8h", "1d", "7d"], ["0d", "", "1d", "7d"]),
+        ([0, 1, 2], ["a", "b", "c"], ["a", "b", "c"]),
+        ([0, 1, 1.01], ["0", "1", "1.01"], ["0", "", "1.01"]),
+        ([3], ["3"], ["3"]),
+        (list(range(100)), [f"day {k}" for k in range(100)], None),
+    ],
+)
+def test_labels_below_the_slider_do_not_run_into_each_other(times: list, labels: list, told: list | None):
+    found = apart(np.array(times, float), labels)
+    assert told is None or found == told
+    assert (found[0], found[-1], len(found)) == (labels[0], labels[-1], len(labels))
+    assert sum(map(len, found)) * 7 < 460
 
 
 def test_what_a_slow_browser_reports_back_does_not_stop_the_time():

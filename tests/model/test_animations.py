@@ -354,7 +354,7 @@ def test_particles_have_the_colour_of_the_moment_of_their_labels_or_of_the_cells
     values = Painted(Values(scene.z[:, 0], ["#000000", "#ffffff"], (-1e9, 1e9)), "value")
     assert tint(scene, values, CELLS, "#000000")(tau[1]).shape == (n, 3)
     assert np.allclose(tint(scene, None, PLAIN, "#ff0000")(0.0), [1, 0, 0])
-    with pytest.raises(UserError, match="--labels"):
+    with pytest.raises(UserError, match="name a column of labels"):
         tint(scene, None, END, "#000000")
 
 

@@ -123,6 +123,22 @@ def test_a_file_that_is_not_inside_is_found_beside_the_bundle_if_it_is_the_same(
     assert again.run.recipe["source"] == str(beside)
 
 
+def test_a_file_that_another_run_has_is_found_there(trained: Run, tmp_path: Path):
+    """As on the machine that the bundle was written on, where the file lies where it was."""
+    (tmp_path / "bundles").mkdir()
+    out = bundle.pack(trained, tmp_path / "bundles" / "mine.cellstream.zip")
+    root, source = tmp_path / "runs", Path(trained.recipe["source"])
+    other = Path(shutil.copytree(trained.folder, root / "other"))
+    moved = tmp_path / "elsewhere" / source.name
+    moved.parent.mkdir()
+    recipe = json.loads((other / "recipe.json").read_text())
+    (other / "recipe.json").write_text(json.dumps(recipe | {"source": str(moved)}))
+    cells(1).write_h5ad(moved)  # of the same name, and another one
+    assert bundle.unpack(out, root).run.recipe["source"] == source.name
+    shutil.copy(source, moved)
+    assert bundle.unpack(out, root).run.recipe["source"] == str(moved)
+
+
 def test_opened_twice_it_is_the_run_made_before(trained: Run, packed: Path, tmp_path: Path):
     first = bundle.unpack(packed)
     other = bundle.pack(trained, tmp_path / "other.cellstream.zip", data=True, shown={"page": "genes"})

@@ -302,6 +302,7 @@ def test_type_point_ground_and_palette_are_as_asked(scene):
     assert pixels(drawn, replace(sheet, transparent=False))[3, 3].tolist() == [255, 255, 255, 255]
     words = written(drawn, sheet, "svg").decode()
     assert re.search(r"font-size: 9px; font-family: 'DejaVu Sans', 'Arial'.*sans-serif", words)
+    assert set(re.findall(r"font-size: ([\d.]+)px", words)) == {"9"}  # none is smaller than what was asked for
     ax = next(ax for ax in drawn.figure.axes if len(ax.lines))
     assert {line.get_markersize() for line in ax.lines} == {3.5}
     assert {line.get_color() for line in ax.lines} == set(time_colours(3))
@@ -419,6 +420,7 @@ def test_the_numbers_are_those_of_the_arrays(file, source, tmp_path, figure):
     np.testing.assert_allclose(table[["x", "y"]], scene.points, rtol=1e-6)
     np.testing.assert_allclose(table[f"doublings per {source.stream.clock.rate_unit}"], scene.g, rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(table["row"], scene.rows)
+    assert table["cell"].tolist() == source.adata.obs_names[scene.rows].tolist()
     assert table["time point"].tolist() == [source.snapshots.labels[i] for i in scene.index]
     assert figure(*words, "--colour", "lineage")[0] == 0
     assert pd.read_csv(tmp_path / "f.csv")["lineage"].tolist() == source.adata.obs["lineage"].iloc[scene.rows].tolist()
@@ -426,6 +428,8 @@ def test_the_numbers_are_those_of_the_arrays(file, source, tmp_path, figure):
     assert figure(*words, "--kind", "genes", "--genes", gene)[0] == 0
     table = pd.read_csv(tmp_path / "f.csv")
     (course,) = source.courses([gene])
+    drawn = source.drawn(Wish("genes", genes=(gene,)), Sheet(dpi=72))
+    assert f"map returns {course.r2:.0%}" in {text.get_text() for ax in drawn.figure.axes for text in ax.texts}
     seen = table[table["what"] == "observed"]
     np.testing.assert_allclose(seen["mean"], course.observed.mean[:, 0])
     np.testing.assert_allclose(table.loc[table["what"] == "along the flow", "mean"], course.flow.mean[:, 0])

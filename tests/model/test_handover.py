@@ -278,7 +278,7 @@ def test_velocities_of_features_that_are_genes_and_of_cells_without_a_place(move
     # scVelo drops a gene that is NaN in any cell
     np.testing.assert_array_equal(adata.layers["velocity"][-1], [0, 0])
     assert np.isnan(adata.layers["cellstream_expression"][-1]).all()
-    assert adata.uns["cellstream"]["units"]["velocity"] == "log-normalised expression per d"
+    assert adata.uns["cellstream"]["units"]["velocity"] == "values as in the file per d"
 
 
 def test_an_embedding_has_no_velocities_of_genes():

@@ -31,7 +31,8 @@ STREAM = 0.3
 """Opacity of the streamlines."""
 STREAM_SECONDS = 1.0
 """Between two moments whose streamlines are found; in between one fades into the other."""
-TAIL_SECONDS = 0.5
+TAIL_SECONDS, TAIL_SHARE = 0.5, 0.05
+"""Length of a tail, and of a short film the share of it that a tail has at most: all would be one smear."""
 TAIL_POINTS = 9
 
 
@@ -117,7 +118,8 @@ def flow(
                     if shapes and share > 0.01
                 ]
         mass, colours = paths.mass(s), colours_at(t)
-        before = np.clip(k - np.linspace(TAIL_SECONDS * shot.fps, 0, TAIL_POINTS), 0, None)
+        tail = min(TAIL_SECONDS * shot.fps, TAIL_SHARE * shot.frames)
+        before = np.clip(k - np.linspace(tail, 0, TAIL_POINTS), 0, None)
         back = np.interp(np.interp(before, number, now), tau, np.arange(len(tau)))
         ways = canvas.at(np.stack([paths.place(float(r)) for r in back]))
         artists.append(tails(ways, mass, colours, canvas.unit))

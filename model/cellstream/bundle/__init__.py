@@ -13,8 +13,9 @@ made it: see :mod:`cellstream.bundle.archive` and :mod:`cellstream.bundle.conten
 """
 
 from cellstream.bundle.archive import SUFFIX, is_bundle
+from cellstream.bundle.contents import MARK
 from cellstream.bundle.manifest import Manifest
 from cellstream.bundle.packing import pack
 from cellstream.bundle.unpacking import Bundle, look, unpack, unpack_into
 
-__all__ = ["SUFFIX", "Bundle", "Manifest", "is_bundle", "look", "pack", "unpack", "unpack_into"]
+__all__ = ["MARK", "SUFFIX", "Bundle", "Manifest", "is_bundle", "look", "pack", "unpack", "unpack_into"]

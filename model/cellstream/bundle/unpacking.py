@@ -51,7 +51,8 @@ def unpack(path: Path | str, root: Path | None = None) -> Bundle:
     """The run of a bundle in a new folder of ``root``, by default beside the user's own runs; the one made before where
     the same bundle was opened before and its run is still what it was. Takes a while.
 
-    Where the file with the cells is not inside, but lies beside the bundle as it was, the run finds it there.
+    Where the file with the cells is not inside, but lies as it was beside the bundle, or where another of the user's
+    runs has it from, the run finds it there.
 
     Raises:
         UserError: it is no bundle, it was changed, it is of a later version, or there is no room for it.
@@ -104,16 +105,21 @@ def _unpacked(archive: zipfile.ZipFile, manifest: Manifest, path: Path, folder: 
 
 
 def _data_at(manifest: Manifest, path: Path, folder: Path) -> str:
-    """Where the file with the cells is: inside, or as it was beside the bundle; nothing where it is neither."""
+    """Where the file with the cells is: inside, or as it was beside the bundle or where another run has it from;
+    nothing where it is neither."""
     data = manifest.data
     if data is None:
         return ""
     if data.held:
         return str(folder / data.held)
-    beside = path.parent / data.name
-    there = data.bytes is not None and beside.is_file() and beside.stat().st_size == data.bytes
-    if there and sha256_of(beside) == (data.bytes, data.sha256):
-        return str(beside)
+    if data.bytes is None:
+        return ""
+    sources = [Path(str(run.recipe.get("source") or "")) for run in runs.all_runs(folder.parent)]
+    known = (source for source in sources if source.is_absolute() and source.name == data.name)
+    for place in dict.fromkeys([path.parent / data.name, *known]):
+        with contextlib.suppress(OSError):
+            if place.is_file() and place.stat().st_size == data.bytes and sha256_of(place) == (data.bytes, data.sha256):
+                return str(place)
     return ""
 
 

@@ -20,11 +20,14 @@ from cellstream.figures.page import Page
 from cellstream.figures.paper import INK, MUTED, Sheet, plain
 from cellstream.genes import Course
 from cellstream.history import TERMS
+from cellstream.time_labels import number_label
 
 PANEL = 29.0
 """Millimetres that a panel is wide at least."""
 TALL = 34.0
 """Height of a panel with its texts, in millimetres."""
+MOSTLY = 0.9
+"""Share of losses above 0 from which a stage has a logarithmic axis; what is not above 0 is not drawn then."""
 TOTAL = "total"
 LINE = CATEGORY_PALETTE[0]
 YARDSTICK_MARKS = ("|", "x")
@@ -45,6 +48,7 @@ def gene_trends(courses: Sequence[Course], times: np.ndarray, unit: str, express
         handles: list[keys.Handle] = [Line2D([], [], color=LINE), Patch(color=LINE, alpha=0.2, linewidth=0), error]
         made = keys.names_of(page, handles, ["along the flow", "± s.d.", "observed ± s.d."], "", TALL)
         grid = _grid(page, made, len(courses))
+        known = any(course.r2 is not None and np.isfinite(course.r2) for course in courses)
         for ax, course in zip(grid, courses, strict=True):
             if course.flow is not None:
                 mean, spread = course.flow.mean[:, 0], course.flow.spread[:, 0]
@@ -57,9 +61,12 @@ def gene_trends(courses: Sequence[Course], times: np.ndarray, unit: str, express
                 for t, m, s, colour in zip(seen.times, mean, spread, time_colours(len(times)), strict=True):
                     ax.errorbar(t, m, yerr=s, fmt="o", color=colour, markersize=3, linewidth=0.8)
                 parts.append(_trend(course.name, "observed", seen.times, mean, spread))
-            ax.set_title(plain(course.name), fontstyle="italic")
+            ax.set_title(plain(course.name), fontstyle="italic", pad=9 if known else 3)
+            if course.r2 is not None and np.isfinite(course.r2):
+                says = f"map returns {max(course.r2, 0):.0%}"
+                ax.annotate(says, (0.5, 1), (0, 2), "axes fraction", "offset points", ha="center", color=MUTED)
             ax.yaxis.set_major_locator(MaxNLocator(4))
-            ax.xaxis.set_major_locator(MaxNLocator(5))
+            ax.set_xticks(*_spaced(times))
             ax.set_xlabel(f"time [{plain(unit)}]" if unit else "time")
         grid[0].set_ylabel(expression)
     return Drawn(page.figure, pd.concat(parts, ignore_index=True))
@@ -86,9 +93,10 @@ def losses(curves: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], sh
                 parts.append(pd.DataFrame(dict(stage=stage, loss=name, step=steps, value=values)))
             ax.set_title(stage)
             ax.set_xlabel("step")
-            ax.xaxis.set_major_locator(MaxNLocator(3))
-            if all((values > 0).all() for _, values in terms.values()):
-                ax.set_yscale("log")
+            ax.set_ylabel("loss")
+            ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10], integer=True))
+            if np.mean(np.concatenate([values for _, values in terms.values()]) > 0) > MOSTLY:
+                ax.set_yscale("log", nonpositive="mask")
                 # matplotlib's own powers of ten are mathematics, which names from files must not be
                 ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 ax.yaxis.set_minor_formatter(NullFormatter())
@@ -116,13 +124,13 @@ def match(found: pd.DataFrame, unit: str, sheet: Sheet) -> Drawn:
             Line2D([], [], color=INK, linewidth=0.9, linestyle=":"),
             Line2D([], [], color=MUTED, marker="x", markersize=3.5, linestyle="none"),
         ]
-        made = keys.names_of(page, handles, ["predicted", "observed", "noise floor", "if nothing moved"], "", TALL)
+        made = keys.names_of(page, handles, ["predicted", "observed", "noise floor", "if unmoved"], "", TALL)
         left, right = _grid(page, made, 2)
         left.bar(at, found["w2"], color=colours, width=0.7)
         left.plot(at, found["stays"], "x", color=MUTED, markersize=3.5)
         left.set_ylabel("matching error, W₂")
         right.bar(at, found["predicted"], color=colours, width=0.7)
-        right.set_ylabel("population size")
+        right.set_ylabel("population, first = 1")
         for ax, line, style in ((left, "floor", ":"), (right, "observed", "-")):
             ax.hlines(found[line], at - 0.45, at + 0.45, color=INK, linewidth=0.9, linestyle=style)
             ax.set_xticks(at, names, rotation=45, ha="right", rotation_mode="anchor")
@@ -158,6 +166,19 @@ def metrics(found: pd.DataFrame, sheet: Sheet) -> Drawn:
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
     return Drawn(page.figure, found)
+
+
+def _spaced(times: np.ndarray) -> tuple[list[float], list[str]]:
+    """The time points to be told at an axis: the first, the last, and those between that leave room for each other."""
+    first, last = float(times[0]), float(times[-1])
+    room, found = (last - first) / 5, [first]
+    found += [t for t in map(float, times[1:-1]) if last - t >= room]
+    kept = [first]
+    for t in found[1:]:
+        if t - kept[-1] >= room:
+            kept.append(t)
+    kept.append(last)
+    return kept, [number_label(round(t, 2)) for t in kept]
 
 
 def _grid(page: Page, made: keys.Made, n: int) -> list[Axes]:

@@ -19,7 +19,7 @@ from cellstream.figures import ARROWS, CELLS, GROWTH, LAYERS, STREAMS, keys, mar
 from cellstream.figures.marks import View
 from cellstream.figures.page import Page, Rect, ResultFigure
 from cellstream.figures.paper import INK, POINT, Sheet, plain
-from cellstream.painting import Painted
+from cellstream.painting import TIME, Painted
 from cellstream.scene import Scene
 from cellstream.streamlines import Streamline
 from cellstream.time_labels import number_label
@@ -165,6 +165,9 @@ def lineage(scene: Scene, found: Ancestry, sheet: Sheet, view: View | None = Non
         if told:
             handles += [Patch(color=found.colours[k]) for k in seen]
             names += [found.names[k] for k in seen]
+        else:
+            handles.append(Patch(color=ONE_KIND))
+            names.append("ancestors, descendants")
         high = _aspect(view) * page.free[0] + BARS
         made = keys.names_of(page, handles, names, "", 0.8 * high)
         width = page.room(made) - side
@@ -189,7 +192,7 @@ def _bars(ax: Axes, found: Ancestry, seen: list[int] | None, names: Sequence[str
     at = np.arange(len(found.labels))
     if seen is None:
         ax.bar(at, found.mass, color=ONE_KIND, width=0.72)
-        ax.set_ylabel("kin per cell")
+        ax.set_ylabel("cells for each")
         ax.set_ylim(0, None)
         ax.yaxis.set_major_locator(MaxNLocator(4))
     else:
@@ -235,7 +238,8 @@ def axis_names(scene: Scene) -> tuple[str, str]:
 
 
 def places(scene: Scene, painted: Painted) -> pd.DataFrame:
-    """Each cell's row in the file, its place in the plane, its time point and what it is coloured by."""
+    """Each cell's row in the file, counted from 0, its place in the plane, its time point and what it is coloured by,
+    where that is not its time point."""
     colour = painted.colour
     if isinstance(colour, Categories):
         value = np.array([*colour.names, ""], dtype=object)[np.asarray(colour.codes)]
@@ -244,8 +248,9 @@ def places(scene: Scene, painted: Painted) -> pd.DataFrame:
     labels = np.array([str(label) for label in scene.snapshots.labels], dtype=object)[scene.index]
     x, y = scene.points.T
     table = pd.DataFrame({"row": scene.rows, "x": x, "y": y, "time point": labels})
-    # a column of the file may be called x, too
-    table[f"colour: {painted.title}" if painted.title in table else painted.title] = value
+    if not (painted.title == TIME and np.array_equal(labels, value)):
+        # a column of the file may be called x, too
+        table[f"colour: {painted.title}" if painted.title in table else painted.title] = value
     return table
 
 

@@ -77,7 +77,7 @@ class Scale:
             extendfrac=0.07,
         )
         made.outline.set_visible(False)
-        self.ax.tick_params(length=2, width=0.5, labelsize=text - 1)
+        self.ax.tick_params(length=2, width=0.5, labelsize=text)
         self.ax.locator_params(nbins=4)
         self.ax.set_in_layout(False)
         at = page.measured(self.ax)

@@ -63,7 +63,7 @@ def plane(page: Page, rect: Rect, view: View) -> Axes:
 
 def compass_room(page: Page) -> float:
     """Millimetres that the names of the axes take to the left of the plane and below it."""
-    return 1.5 * (page.sheet.text - 1) * POINT
+    return 1.5 * page.sheet.text * POINT
 
 
 def compass(page: Page, ax: Axes, names: tuple[str, str], ink: str = INK) -> None:
@@ -85,7 +85,7 @@ def compass(page: Page, ax: Axes, names: tuple[str, str], ink: str = INK) -> Non
     ):
         ax.annotate(
             name, (0.0, 0.0), offset, xycoords="axes fraction", textcoords="offset points", annotation_clip=False,
-            fontsize=text - 1, ha=ha, va=va, rotation=turned,
+            fontsize=text, ha=ha, va=va, rotation=turned,
         )  # fmt: skip
 
 

@@ -139,6 +139,12 @@ class Source:
         """The figure that is wished for. Raises :class:`UserError` where the file does not hold what it needs."""
         if wish.time is not None:
             self.stream.clock.to_tau([wish.time])  # a time that is not among them is told
+        drawn = self._drawn(wish, sheet)
+        if "row" in drawn.numbers and self.adata is not None:
+            drawn.numbers.insert(1, "cell", self.adata.obs_names[drawn.numbers["row"]].to_numpy(object))
+        return drawn
+
+    def _drawn(self, wish: Wish, sheet: Sheet) -> Drawn:
         unit = self.stream.clock.unit
         cells = self.selected(wish.select) if wish.cells is None and wish.select else wish.cells
         match wish.kind:

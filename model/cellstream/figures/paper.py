@@ -90,7 +90,6 @@ class Sheet:
         """Matplotlib's settings while something is drawn or written, in a colour that the ground asks for; they are the
         process's, so that one is drawn at a time."""
         families = list(dict.fromkeys([*([self.font] if self.font else []), *FALLBACK, *FURTHER, "sans-serif"]))
-        small = self.text - 1
         with _DRAWING, _without_a_word_of_fonts(), mpl.rc_context(
             {
                 "font.family": families,
@@ -108,8 +107,8 @@ class Sheet:
                 "axes.spines.right": False,
                 "xtick.color": ink,
                 "ytick.color": ink,
-                "xtick.labelsize": small,
-                "ytick.labelsize": small,
+                "xtick.labelsize": self.text,
+                "ytick.labelsize": self.text,
                 "xtick.major.width": 0.6,
                 "ytick.major.width": 0.6,
                 "xtick.major.size": 2.5,
@@ -122,7 +121,7 @@ class Sheet:
                 "ytick.major.pad": 2,
                 "lines.linewidth": 1.0,
                 "legend.frameon": False,
-                "legend.fontsize": small,
+                "legend.fontsize": self.text,
                 "legend.title_fontsize": self.text,
                 # text stays text, to be searched and edited
                 "pdf.fonttype": 42,
