@@ -49,12 +49,14 @@ def on_server_loaded(server_context: Any) -> None:
     """
     import scanpy  # noqa: F401
 
+    from cellstream_app.logs import keep_log
     from cellstream_app.plots import warm_up
     from cellstream_app.results import load_result, sample_run
     from cellstream_app.sending import compress_websockets, send_in_order
     from cellstream_app.session import with_source
     from cellstream_app.sources import sweep
 
+    keep_log()
     compress_websockets()
     send_in_order()
     sweep()

@@ -28,6 +28,7 @@ from cellstream_app.pages.explore import ExplorePage
 from cellstream_app.pages.export import ExportPage
 from cellstream_app.pages.genes import GenesPage
 from cellstream_app.pages.train import TrainPage
+from cellstream_app.parts.about import About
 from cellstream_app.parts.drop import Drop
 from cellstream_app.session import PAGES, SAMPLE, Session
 
@@ -157,15 +158,16 @@ class Shell:
             label="", icon="autorenew", size="small", visible=False, on_click=self._to_training, align="center",
             variant="outlined",
         )  # fmt: skip
+        self.about = About()
         self.waiting = ui.row(ui.text("Loading …", muted=True, margin=ui.GAP))
-        self.place = pn.Column(self.browser, self.drop, self.tour, self.waiting, margin=0, sizing_mode="stretch_both")
+        unseen = self.browser, self.drop, self.tour, self.about.dialog
+        self.place = pn.Column(*unseen, self.waiting, margin=0, sizing_mode="stretch_both")
+        head = self.menu, pn.HSpacer(), self.chip, self.help, self.about
         self.page = pmui.Page(
             title="CellStream",
             site_url="cellstream_app",
             header=[
-                pn.Row(
-                    self.menu, pn.HSpacer(), self.chip, self.help, sizing_mode="stretch_width", align="center", margin=0
-                )
+                pn.Row(*head, sizing_mode="stretch_width", align="center", margin=0),
             ],
             main=[self.place],
             theme_config=themes(),

@@ -109,7 +109,7 @@ class TimeBar(pn.viewable.Viewer):
         time = float(np.clip(time, self.slider.start, self.slider.end))
         if time == self.time:
             return
-        self.canvas.param.update(playing=False, time=time)
+        self.canvas.rest(time)
         if self.time != time:  # the canvas was there already
             self._place(time)
             self.moved()
@@ -138,7 +138,7 @@ class TimeBar(pn.viewable.Viewer):
             return
         if event.new not in self._given:
             self.time = event.new
-            self.canvas.param.update(playing=False, time=event.new)
+            self.canvas.rest(event.new)
             self.moved()
         elif event.new != self._given[-1]:
             ui.in_turn(lambda: self._place(self.time))

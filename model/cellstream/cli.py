@@ -333,6 +333,16 @@ def app(arguments: argparse.Namespace) -> int:
     return serve(arguments.file, arguments.port, browser=not arguments.no_browser, in_window=arguments.window)
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Say what there is on this machine and what is wrong."""
+    from cellstream import health
+
+    findings = health.examine()
+    found = {finding.what: dict(found=finding.found, wrong=finding.wrong) for finding in findings}
+    write(health.without_name(as_json(found)) if arguments.json else f"{health.report(findings)}\n")
+    return 2 if any(finding.wrong for finding in findings) else 0
+
+
 def presets(arguments: argparse.Namespace) -> int:
     write(columns([("name", "what"), *((p.name, p.text) for p in PRESETS.values())]))
     return 0
@@ -586,6 +596,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--no-browser", action="store_true", help="only serve, open no browser")
     one.add_argument("--window", action="store_true", help="a window of its own, which ends the app when it is closed")
 
+    one = command("doctor", doctor, "Look at this machine: versions, GPU, memory, disk, and what is wrong.")
+    one.add_argument("--json", **wants_json)
     command("presets", presets, "List the presets.")
     one = command("settings", show_settings, "List every setting with its value, its bounds and its meaning.")
     one.add_argument("--preset", default="best", choices=list(PRESETS), help="whose values (default best)")

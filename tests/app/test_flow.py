@@ -9,6 +9,7 @@ import holoviews as hv
 import numpy as np
 import panel as pn
 import pytest
+from panel.io.document import hold
 from playwright.sync_api import Browser, Page
 from scipy.ndimage import label
 
@@ -173,9 +174,10 @@ def test_a_pause_at_another_time_is_at_that_time(browser: Browser) -> None:
         open_page(page, url)
 
         def ask() -> None:
-            stage.canvas.time = 0.0  # another result begins anew …
-            stage.canvas.playing = True
-            stage.canvas.param.update(playing=False, time=1.25)  # … and stands where it was left
+            with hold():  # as all that an event of the page brings about
+                stage.canvas.time = 0.0  # another result begins anew …
+                stage.canvas.playing = True
+                stage.canvas.rest(1.25)  # … and stands where it was left
 
         stage.document.add_next_tick_callback(ask)
         page.wait_for_timeout(1500)
