@@ -17,7 +17,6 @@ import numpy as np
 import panel as pn
 import param
 from bokeh.models import CustomJS
-from panel.io.document import hold
 
 from cellstream import web
 from cellstream_app.style import FONT, LIGHT, Theme
@@ -73,9 +72,8 @@ class FlowCanvas(pn.custom.JSComponent):
         self.look = dataclasses.asdict(self.theme) | {"font": FONT}
 
     def rest(self, time: float) -> None:
-        """Pause at another time. In one message: a browser that heard of the pause alone would answer with its own."""
-        with hold():
-            self.param.update(playing=False, time=time)
+        """Pause at another time."""
+        self.param.update(playing=False, time=time)
 
     def show(
         self,

@@ -638,7 +638,7 @@ def test_from_the_screen_to_files_and_words(browser: Browser, address: str, plac
             button(page, "MP4").click()
         assert download.value.suggested_filename == "branching-flow.mp4"
         assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
-        expect(page.get_by_text(re.compile("^MP4 of"))).to_be_visible()
+        expect(page.get_by_text(re.compile(r"^branching-flow\.mp4, .* downloads"))).to_be_visible()
         button(page, "Page and bundle").click()
         with page.expect_download() as download:
             button(page, "Download page").click()
