@@ -351,7 +351,7 @@ def screen(page: Page) -> dict:
 LAYERS = ("Particles", "Streamlines of the velocity v", "Map of the growth rate g", "Arrows at cells")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_whoever_opens_a_bundle_sees_the_same_screen(browser: Browser, tmp_path: Path):
     made = tmp_path / "mine.cellstream.zip"
     here = dict(CELLSTREAM_HOME=str(tmp_path / "home"), BUNDLE_OUT=str(made), CELLSTREAM_DATA_DIR="")
