@@ -45,14 +45,15 @@ assert set(KIND_NAMES.values()) == set(KINDS)
 def source_of(result: Result, data: DataSet | None, losses: bool = False) -> Source:
     """A run's result as figures read it: with the data set behind it, where that is there, and its losses on demand."""
     run = result.run
-    own = Run(run.folder)  # a result is shared by all sessions, and so is its run: it reads what is said for them
+    told = None
     if losses:
-        own.poll()
+        told = Run(run.folder)  # a result is shared by all sessions, and so is its run: it reads what is said for them
+        told.poll()
     return Source(
         result,
         data.adata if data else None,
         run.recipe,
-        losses=scverse.losses_of(own.history) if losses else None,
+        losses=scverse.losses_of(told.history if told else None),
         metrics=run.metrics(),
         trained_by=str((run.recipe.get("versions") or {}).get("cellstream", "")),
         path=_file_of(result),

@@ -190,8 +190,6 @@ def _variables() -> Iterator[Finding]:
     names = sorted(name for name in os.environ if name.startswith("CELLSTREAM_"))
     told = ", ".join(f"{name}={os.environ[name]}" for name in names)
     yield Finding("Variables", told or "none of CellStream's is set")
-    if "CELLSTREAM_MEMORY" in os.environ:
-        memory.free()  # tells what it expects
 
 
 def _clock() -> Iterator[Finding]:

@@ -25,7 +25,6 @@ from tests.app.browser import (
     PATIENCE,
     button,
     choose,
-    chromium,
     complaints,
     drag_around,
     open_path,
@@ -63,12 +62,6 @@ def address(place: Path) -> Iterator[str]:
     with whole_app(log, **{name: str(folder) for name, folder in homes.items()}) as address:
         yield address
     assert not (said := complaints(log.read_bytes())), said
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 def open_sample(page: Page) -> None:

@@ -8,7 +8,6 @@ import re
 import shutil
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
@@ -26,6 +25,7 @@ from cellstream_app.bundling import View, names_bundle, opened_bundle, packer, v
 from cellstream_app.palette import own_colours, paint
 from cellstream_app.parts.choosing import COURSE, MOMENT
 from cellstream_app.parts.opening import Opening
+from cellstream_app.parts.saving import target
 from cellstream_app.results import sample_run
 from cellstream_app.session import SAMPLE_NAME, Session
 from cellstream_app.shell import Shell
@@ -35,7 +35,6 @@ from tests.app.browser import (
     PATIENCE,
     button,
     choose,
-    chromium,
     complaints,
     drag_around,
     open_path,
@@ -48,12 +47,6 @@ from tests.app.browser import (
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]  # one of them drives one
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -252,7 +245,10 @@ def test_without_its_data_it_says_so(tmp_path: Path):
     session = Session(page="data")
     asyncio.run(session.open_bundle(str(out)))
     assert session.result is not None
-    assert session.result_problem.startswith("The file cells.h5ad is not in the bundle")
+    assert session.result_problem == (
+        "The file cells.h5ad is not in the bundle, and neither beside it nor behind another of your runs, so labels "
+        "and genes cannot be shown: put it beside the bundle, and open that again."
+    )
 
 
 def test_an_upload_is_taken_away_once_it_is_unpacked(packed: Path, home: Path):
@@ -269,6 +265,8 @@ def test_only_what_may_be_opened_is(packed: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("CELLSTREAM_ROOT", str(tmp_path / "root"))
     with pytest.raises(UserError, match="opens files in"):
         asyncio.run(Session().open_bundle(str(packed)))
+    with pytest.raises(UserError, match="opens files in"):
+        target(str(tmp_path / "y.cellstream.zip"), bundle.SUFFIX)
     assert not names_bundle(str(packed))
 
 
@@ -351,7 +349,7 @@ def screen(page: Page) -> dict:
 LAYERS = ("Particles", "Streamlines of the velocity v", "Map of the growth rate g", "Arrows at cells")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_whoever_opens_a_bundle_sees_the_same_screen(browser: Browser, tmp_path: Path):
     made = tmp_path / "mine.cellstream.zip"
     here = dict(CELLSTREAM_HOME=str(tmp_path / "home"), BUNDLE_OUT=str(made), CELLSTREAM_DATA_DIR="")

@@ -20,7 +20,7 @@ from cellstream.snapshots import Snapshots
 from cellstream.worker import work
 from cellstream_app.parts.linked import SAME_SHARE
 from cellstream_app.results import sample_run
-from tests.app.browser import PATIENCE, button, chromium, complaints, wait_for, watched, whole_app
+from tests.app.browser import PATIENCE, button, complaints, wait_for, watched, whole_app
 from tests.conftest import TINY
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -49,12 +49,6 @@ LIT = f"""(place) => {{ {FIGURES}
     if (cell?.length) return [...cell].filter((_, i) => alpha[i] > 0.3).sort((a, b) => a - b)
   }}
 }}"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

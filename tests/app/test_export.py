@@ -12,7 +12,7 @@ import re
 import shutil
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +48,7 @@ from cellstream_app.results import Result, load_result, sample_run
 from cellstream_app.session import Session, with_source
 from cellstream_app.shown import Shown
 from cellstream_app.sources import Source
-from tests.app.browser import button, choose, chromium, complaints, turn_to, visit, whole_app
+from tests.app.browser import button, choose, turn_to, visit
 
 LINEAGES = {"progenitor", "erythroid", "monocyte", "neutrophil"}
 
@@ -575,25 +575,6 @@ def test_a_page_and_a_bundle_are_of_what_is_shown(session: Session, tmp_path: Pa
 
 
 # in a browser
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("export")
-
-
-@pytest.fixture(scope="module")
-def address(place: Path) -> Iterator[str]:
-    log = place / "server.txt"
-    with whole_app(log, CELLSTREAM_HOME=str(place / "home")) as address:
-        yield address
-    assert not (said := complaints(log.read_bytes())), said
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.mark.browser

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import holoviews as hv
 import numpy as np
@@ -16,19 +15,13 @@ from scipy.ndimage import label
 from cellstream.colours import Values
 from cellstream_app import plots, style
 from cellstream_app.components import flow
-from tests.app.browser import chromium, picture, served, spots, wait_for, watched
+from tests.app.browser import picture, served, spots, wait_for, watched
 
 pytestmark = pytest.mark.browser
 
 MARKS = np.array([[-0.3, -0.25], [0.35, -0.2], [-0.2, 0.3], [0.3, 0.25]])
 MAGENTA = np.array([[255, 0, 255, 255]], np.uint8)
 GREEN = "#00c000"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 class Stage:

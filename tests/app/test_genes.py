@@ -25,7 +25,6 @@ from cellstream_app.sources import open_source
 from tests.app.browser import (
     PATIENCE,
     ROOT,
-    chromium,
     complaints,
     picture,
     served,
@@ -46,12 +45,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
     log = (place / "server.txt").read_bytes()
     assert not (said := complaints(log)), said
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import holoviews as hv
 import numpy as np
 import panel as pn
@@ -13,18 +11,12 @@ from scipy.ndimage import binary_closing
 
 from cellstream.colours import Categories
 from cellstream_app import plots, style
-from tests.app.browser import chromium, picture, served, spots, wait_for, watched
+from tests.app.browser import picture, served, spots, wait_for, watched
 
 pytestmark = pytest.mark.browser
 
 PLACES = np.array([[-0.2, -0.2], [0.2, 0.2]])
 RED, BLUE, GREEN = "#ff0000", "#0000ff", "#00a000"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 def two_groups(n: int, colours: list[str], shift: float = 0.0) -> plots.Cells:

@@ -25,7 +25,6 @@ from tests.app.browser import (
     PATIENCE,
     button,
     choose,
-    chromium,
     complaints,
     drag_around,
     open_path,
@@ -62,12 +61,6 @@ def address(place: Path) -> Iterator[str]:
         if run.status().live:
             run.kill()
     assert not (said := complaints(log.read_bytes())), said
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 def act(page: Page, name: str) -> None:

@@ -23,7 +23,7 @@ from cellstream.scene import Scene
 from cellstream.web.contents import Options
 from cellstream.web.page import write_page
 from cellstream_app import style
-from tests.app.browser import chromium, picture, spots, wait_for, watched
+from tests.app.browser import picture, spots, wait_for, watched
 from tests.conftest import TINY
 from tests.pages import known_data, known_scene
 
@@ -31,12 +31,6 @@ pytestmark = pytest.mark.browser
 
 STRANGE = "<img src=x onerror=alert(1)>"
 SIZE = (1280, 800)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

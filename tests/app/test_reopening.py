@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from cellstream.config import Preprocess
 from cellstream_app import reopening
 from cellstream_app.pages.data import REAL
 from cellstream_app.reading import Reading
-from tests.app.browser import choose, chromium, complaints, visit, whole_app
+from tests.app.browser import choose, visit
 
 READING = Reading(
     "day", "obsm:X_pca", {"day 0": 0.0, "2": 2.5}, "h", True, (1.0, 2.5), Preprocess("no", 100, 7), ("finite",)
@@ -68,21 +67,6 @@ def test_words_are_not_guessed_and_no_place(home: Path):
     assert [path.name for path in home.iterdir()] == ["tabs.json"]
     assert json.loads((home / "tabs.json").read_text())
     assert not stat.S_IMODE((home / "tabs.json").stat().st_mode) & stat.S_IWOTH
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    place = tmp_path_factory.mktemp("reopening")
-    log = place / "server.txt"
-    with whole_app(log, CELLSTREAM_HOME=str(place / "home")) as address:
-        yield address
-    assert not (said := complaints(log.read_bytes())), said
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.mark.browser

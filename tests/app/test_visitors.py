@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.app.browser import PATIENCE, button, choose, chromium, turn_to, watched, whole_app
+from tests.app.browser import PATIENCE, button, choose, turn_to, watched, whole_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -24,12 +24,6 @@ def address(place: Path) -> Iterator[str]:
     """The app with its bundled result."""
     with whole_app(place / "server.txt", CELLSTREAM_HOME=str(place / "home")) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 def test_two_visitors_do_not_disturb_each_other(browser: Browser, address: str):

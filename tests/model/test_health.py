@@ -15,6 +15,7 @@ import torch
 
 from cellstream import __version__, health
 from cellstream.cli import main
+from cellstream.errors import UserError
 from cellstream.health import Finding
 from tests.model.test_cli import one_sentence
 
@@ -83,13 +84,24 @@ def test_a_card_that_does_not_compute_is_told(monkeypatch: pytest.MonkeyPatch):
     assert said.startswith("It does not compute (no kernel image is available): ")
 
 
-def test_runs_are_counted_and_damaged_ones_named(home: Path):
+def test_runs_are_counted_and_damaged_ones_named(home: Path, monkeypatch: pytest.MonkeyPatch):
     sample = Path(__file__).parents[2] / "sample_data" / "branching-result"
     for name in ("one", "two"):
         shutil.copytree(sample, home / "runs" / name)
     told = found("_kept_runs")["Runs"]
     assert told.found.startswith("2 finished; ")
     assert not told.wrong
+    real = health.runs.Run.status
+
+    def status(run: health.runs.Run) -> object:
+        if run.folder.name == "two":
+            raise UserError("It is damaged.")
+        return real(run)
+
+    monkeypatch.setattr(health.runs.Run, "status", status)
+    told = found("_kept_runs")["Runs"]
+    assert told.found.startswith("1 finished; ")
+    assert told.wrong == "1 cannot be read (two): delete what is damaged."
 
 
 def test_files_of_the_apps_pages_that_lack_are_named(monkeypatch: pytest.MonkeyPatch):

@@ -171,11 +171,9 @@ def metrics(found: pd.DataFrame, sheet: Sheet) -> Drawn:
 def _spaced(times: np.ndarray) -> tuple[list[float], list[str]]:
     """The time points to be told at an axis: the first, the last, and those between that leave room for each other."""
     first, last = float(times[0]), float(times[-1])
-    room, found = (last - first) / 5, [first]
-    found += [t for t in map(float, times[1:-1]) if last - t >= room]
-    kept = [first]
-    for t in found[1:]:
-        if t - kept[-1] >= room:
+    room, kept = (last - first) / 5, [first]
+    for t in map(float, times[1:-1]):
+        if t - kept[-1] >= room and last - t >= room:
             kept.append(t)
     kept.append(last)
     return kept, [number_label(round(t, 2)) for t in kept]

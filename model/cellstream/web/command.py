@@ -22,7 +22,7 @@ def page(arguments: argparse.Namespace) -> Written:
         colour=arguments.colour,
         names=arguments.names,
         cells=arguments.cells,
-        **({"axes": axes_of(arguments.axes)} if arguments.axes else {}),
+        axes=axes_of(arguments.axes),
     )
     opened = readers.open_file(arguments.result)
     return write_page(Source.in_file(opened.adata, Path(arguments.result).expanduser()), out, options)

@@ -16,7 +16,8 @@ def add(to: argparse.ArgumentParser) -> None:
     to.add_argument("--genes", default="", metavar="A,B", help="genes that cells can be coloured by")
     colour = "what cells are coloured by at first: time (default), growth, speed, gene:NAME or a column of obs"
     to.add_argument("--colour", default="time", metavar="NAME", help=colour)
-    to.add_argument("--axes", metavar="1,2", help="principal components, of more than two dimensions (default 1,2)")
+    components = "principal components, of more than two dimensions (default 1,2)"
+    to.add_argument("--axes", default="1,2", metavar="1,2", help=components)
     to.add_argument("--names", action="store_true", help="the cells' names as well, for the pointer to read")
     most = f"cells to show; of more, an even random part (default {MOST_CELLS:,})"
     to.add_argument("--cells", type=int, default=MOST_CELLS, metavar="N", help=most)
